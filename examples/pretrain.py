@@ -1,0 +1,159 @@
+"""Pretrains an encoder on images without labels.
+
+    python examples/pretrain.py --recipe=digits --workdir=runs/digits
+    python examples/pretrain.py --image_dir=photos --workdir=runs/photos
+
+The first needs no network and takes about two minutes on two CPU cores. Every field of a
+recipe is a flag; the last line of stdout is the result as JSON.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+import time
+import typing
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import image_source
+import keras
+from absl import app, flags, logging
+
+import keras_bt
+from keras_bt import evaluation, run
+from keras_bt.recipes import Recipe, find_recipe, recipes
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string(
+    "recipe",
+    None,
+    f"Settings to start from: {', '.join(recipes)}. Without it cifar10 for images of your own, "
+    "else digits.",
+)
+flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
+flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
+flags.DEFINE_float("minutes", None, "Train for so long instead of for the recipe's epochs.")
+flags.DEFINE_bool(
+    "deterministic", False, "Repeat to the last bit: compiles the step with XLA, slower on CPU."
+)
+MONITORED = 40  # k-NN looks during a run, at the most
+FIELDS = [f for f in dataclasses.fields(Recipe) if f.name not in ("name", "sources")]
+KIND = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+for field in FIELDS:
+    define = KIND.get(field.type, flags.DEFINE_list)
+    define(field.name, None, f"The recipe's {field.name}, see keras_bt.recipes.Recipe.")
+flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
+flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
+
+
+def recipe_of_flags():
+    """The recipe, with the fields that flags give in their place."""
+    default = "cifar10" if image_source.own_images() else "digits"
+    recipe = find_recipe(FLAGS.recipe or default)
+    fields = {}
+    for field in FIELDS:
+        value = FLAGS[field.name].value
+        if value is not None:
+            if isinstance(value, list):
+                kind = typing.get_args(field.type)[0]
+                value = tuple(kind(item) for item in value)
+            fields[field.name] = value
+    if "image_size" in fields and "load_size" not in fields:
+        fields["load_size"] = fields["image_size"]
+    return recipe.override(**fields)
+
+
+def settings_of_flags(recipe):
+    """Everything that decides the run, for run.json."""
+    names = ("image_dir", "tfrecords", "seed", "minutes", "deterministic")
+    return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
+
+
+def prepare():
+    """Meets wrong flags, folders and images before anything is computed."""
+    try:
+        recipe = recipe_of_flags()
+        source = image_source.open_source(recipe.dataset)
+        batches = source.train.shuffled_batches(recipe.batch_size, recipe.load_size, FLAGS.seed)
+        workdir = FLAGS.workdir or f"runs/{recipe.name}"
+        return recipe, source, batches, run.RunFolder(workdir, settings_of_flags(recipe))
+    except (ValueError, OSError) as error:
+        sys.exit(f"pretrain: {error}")
+
+
+def main(_):
+    recipe, source, batches, folder = prepare()
+    if folder.result():
+        print(f"{folder.path} holds the finished run.", file=sys.stderr)
+        print(json.dumps(folder.result()))
+        return
+
+    keras.utils.set_random_seed(FLAGS.seed)
+    model = recipe.build_model(FLAGS.seed)
+    steps_per_epoch = source.train.count // recipe.batch_size
+    epochs = recipe.epochs
+
+    def compile_for(total_steps):
+        optimizer = recipe.build_optimizer(steps_per_epoch, total_steps)
+        model.compile(optimizer, recipe.build_loss(), jit_compile=FLAGS.deterministic)
+
+    compile_for(epochs * steps_per_epoch)
+    if FLAGS.minutes:
+        steps = run.steps_in(FLAGS.minutes, model, batches)
+        steps_per_epoch = min(steps_per_epoch, steps)
+        epochs = round(steps / steps_per_epoch)
+        compile_for(epochs * steps_per_epoch)
+
+    pixels = evaluation.score_pixels(source, recipe.image_size)
+    untrained = evaluation.score_untrained(model.encoder, source, recipe.image_size)
+
+    floor = keras_bt.loss_floor(
+        recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
+    )
+    callbacks = [
+        run.MetricsLog(folder.metrics, steps_per_epoch),
+        run.ProgressBar(epochs * steps_per_epoch, floor),
+    ]
+    if source.test:
+        held_in, held_out = (
+            images.batches(evaluation.BATCH_SIZE, recipe.image_size)
+            for images in (source.train, source.test)
+        )
+        every_epochs = -(-epochs // MONITORED)
+        callbacks.insert(0, keras_bt.KNNMonitor(held_in, held_out, every_epochs))
+
+    began = time.perf_counter()
+    history = model.fit(
+        batches, epochs=epochs, steps_per_epoch=steps_per_epoch, callbacks=callbacks, verbose=0
+    ).history
+    seconds = time.perf_counter() - began
+
+    steps = epochs * steps_per_epoch
+    result = {
+        "recipe": recipe.name,
+        "dataset": source.name,
+        "images": source.train.count,
+        "steps": steps,
+        "epochs": epochs,
+        "batch_size": recipe.batch_size,
+        "seconds": round(seconds, 1),
+        "images_per_second": round(steps * recipe.batch_size / seconds, 1),
+        "loss": history["loss"][-1],
+        "loss_floor": floor,
+        "encoder_dir": str(folder.encoder),
+        "seed": FLAGS.seed,
+        "pixels": pixels,
+        "untrained": untrained,
+        "trained": evaluation.score(model.encoder, source, recipe.image_size),
+    }
+    folder.save_model(model)
+    keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
+    folder.write_result(result)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    app.run(main)

@@ -1,0 +1,18 @@
+"""How good an encoder is: representations, k-NN and linear probes."""
+
+from keras_bt.evaluation.embed import embed
+from keras_bt.evaluation.knn import KNNMonitor, knn_accuracy
+from keras_bt.evaluation.linear_probe import few_label_accuracy, linear_probe
+from keras_bt.evaluation.score import BATCH_SIZE, score, score_pixels, score_untrained
+
+__all__ = [
+    "BATCH_SIZE",
+    "KNNMonitor",
+    "embed",
+    "few_label_accuracy",
+    "knn_accuracy",
+    "linear_probe",
+    "score",
+    "score_pixels",
+    "score_untrained",
+]

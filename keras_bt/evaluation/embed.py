@@ -1,0 +1,96 @@
+"""From images to representations."""
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bt.functional.image import as_unit_range
+
+
+def embed(encoder, dataset):
+    """Representations of a data set of images, and their labels.
+
+    Args:
+        encoder: From a float batch [batch, height, width, 3] in [0, 1] to [batch,
+            features]: a Keras model, a `BarlowTwins` model or a loaded SavedModel.
+        dataset: `tf.data.Dataset` of batches: images (uint8, or floating point in
+            [0, 1]), tuples (images, labels, ...), or dicts {"image", "label"}.
+
+    Returns:
+        representations: Float32 array [count, features], in the data set's order.
+        labels: Array [count], or None without labels.
+
+    Raises:
+        ValueError: If the data set is empty or the encoder does not return [batch,
+            features].
+
+    Example:
+        >>> import keras
+        >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 4, 4, 3], tf.uint8))
+        >>> representations, labels = embed(keras.layers.Flatten(), images)
+        >>> representations.shape, labels
+        ((2, 48), None)
+    """
+    return embed_compiled(compile_encoder(encoder), dataset)
+
+
+def compile_encoder(encoder):
+    """An encoder as the compiled function that `embed_compiled` calls, again and again.
+
+    Args:
+        encoder: See `embed`.
+
+    Returns:
+        `tf.function` from a batch of images, uint8 or floating point in [0, 1], to
+        float32 representations.
+
+    Example:
+        >>> import keras
+        >>> compile_encoder(keras.layers.Flatten())(tf.ones([1, 1, 1, 3])).numpy()
+        array([[1., 1., 1.]], dtype=float32)
+    """
+
+    @tf.function(reduce_retracing=True)
+    def encode(images):
+        return tf.cast(encoder(as_unit_range(images), training=False), tf.float32)
+
+    return encode
+
+
+def embed_compiled(encode, dataset):
+    """`embed` for an encoder compiled beforehand, so that repeated calls trace it once.
+
+    Args:
+        encode: From `compile_encoder`.
+        dataset: See `embed`.
+
+    Returns:
+        As `embed`.
+
+    Example:
+        >>> import keras
+        >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 4, 4, 3], tf.uint8))
+        >>> embed_compiled(compile_encoder(keras.layers.Flatten()), images)[0].shape
+        (2, 48)
+    """
+    representations, labels = [], []
+    for batch in dataset:
+        images, label = _images_and_label(batch)
+        representation = encode(images)
+        if representation.shape.rank != 2:
+            raise ValueError(
+                f"The encoder must return [batch, features], got {representation.shape}."
+            )
+        representations.append(representation.numpy())
+        if label is not None:
+            labels.append(np.asarray(label))
+    if not representations:
+        raise ValueError("The data set to embed is empty.")
+    return np.concatenate(representations), np.concatenate(labels) if labels else None
+
+
+def _images_and_label(batch):
+    if isinstance(batch, dict):
+        return batch["image"], batch.get("label")
+    if isinstance(batch, (tuple, list)):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    return batch, None

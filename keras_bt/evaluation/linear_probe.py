@@ -1,0 +1,104 @@
+"""Linear probes: how much a linear classifier reads from frozen representations."""
+
+import warnings
+
+import numpy as np
+
+from keras_bt.evaluation.knn import check_labelled
+
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+FOLDS = 5
+SINGLE_SPLIT_FROM = 2000  # with so many images one held-out fifth is precise enough
+
+
+def linear_probe(train, train_labels, test, test_labels):
+    """Test accuracy of logistic regression on frozen representations.
+
+    Features are standardized; the strength of the L2 penalty is chosen by cross-validation
+    on the training images (on one held-out fifth of them from 2,000 images on), never on
+    the test images, and the classifier is then fitted to all training images.
+
+    Args:
+        train: Float array [train_count, features]. Representations.
+        train_labels: Int array [train_count].
+        test: Float array [test_count, features].
+        test_labels: Int array [test_count].
+
+    Returns:
+        Python float in [0, 1].
+
+    Raises:
+        ValueError: If sizes do not match, or a class has a single training image.
+
+    Example:
+        >>> train, labels = np.float32([[0, 0], [1, 9], [9, 1], [8, 8]]), [0, 0, 1, 1]
+        >>> linear_probe(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1])
+        1.0
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold, StratifiedShuffleSplit
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    train, test = np.asarray(train), np.asarray(test)
+    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
+    check_labelled(train, train_labels, "train")
+    check_labelled(test, test_labels, "test")
+    fewest = int(np.unique(train_labels, return_counts=True)[1].min())
+    if fewest < 2:
+        raise ValueError("Each class needs at least 2 training images, one has a single image.")
+    if len(train) < SINGLE_SPLIT_FROM:
+        splits = StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=0)
+    else:
+        splits = StratifiedShuffleSplit(1, test_size=1 / FOLDS, random_state=0)
+
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    search = GridSearchCV(classifier, {"logisticregression__C": INVERSE_PENALTIES}, cv=splits)
+    with warnings.catch_warnings():
+        # A fit stopped at 1,000 iterations is still a linear classifier, honestly scored.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        search.fit(train, train_labels)
+    return float(search.score(test, test_labels))
+
+
+def few_label_accuracy(
+    train, train_labels, test, test_labels, *, labels_per_class=10, draws=5, seed=0
+):
+    """Mean test accuracy of linear probes that see a few labels of each class.
+
+    Args:
+        train: Float array [train_count, features]. Representations.
+        train_labels: Int array [train_count].
+        test: Float array [test_count, features].
+        test_labels: Int array [test_count].
+        labels_per_class: Int, at least 2. Fewer where a class has fewer images.
+        draws: Int. Over how many random choices of labelled images to average.
+        seed: Int. Of the choices, so that encoders are compared on the same ones.
+
+    Returns:
+        Python float in [0, 1].
+
+    Raises:
+        ValueError: As `linear_probe`.
+
+    Example:
+        >>> train, labels = np.float32([[0, 1], [1, 0], [9, 8], [8, 9]]), [0, 0, 1, 1]
+        >>> few_label_accuracy(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1], draws=2)
+        1.0
+    """
+    train, train_labels = np.asarray(train), np.asarray(train_labels)
+    random = np.random.default_rng(seed)
+
+    def draw():
+        chosen = [
+            random.permutation(np.flatnonzero(train_labels == label))[:labels_per_class]
+            for label in np.unique(train_labels)
+        ]
+        return np.concatenate(chosen)
+
+    accuracies = []
+    for _ in range(draws):
+        chosen = draw()
+        accuracies.append(linear_probe(train[chosen], train_labels[chosen], test, test_labels))
+    return float(np.mean(accuracies))

@@ -1,0 +1,92 @@
+"""The three figures by which a run's encoder, an untrained one and raw pixels compare."""
+
+import keras
+
+from keras_bt.evaluation.embed import embed
+from keras_bt.evaluation.knn import knn_accuracy
+from keras_bt.evaluation.linear_probe import few_label_accuracy, linear_probe
+
+LARGEST_PIXEL_SIDE = 32
+BATCH_SIZE = 256
+
+
+def score(encoder, source, image_size):
+    """Accuracies of an encoder's representations on the held-out images.
+
+    Args:
+        encoder: See `embed`.
+        source: `data.Source`.
+        image_size: Int. Side of the images the encoder gets, in pixels.
+
+    Returns:
+        {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}: floats in [0, 1], or
+        None each where the source has no labels.
+
+    Example:
+        >>> from keras_bt.data import Source, from_arrays
+        >>> import numpy as np
+        >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
+        >>> score(keras.layers.Flatten(), unlabelled, image_size=8)["knn_accuracy"] is None
+        True
+    """
+    protocols = {
+        "knn_accuracy": knn_accuracy,
+        "linear_accuracy": linear_probe,
+        "few_label_accuracy": few_label_accuracy,
+    }
+    if source.test is None:
+        return dict.fromkeys(protocols)
+    train = embed(encoder, source.train.batches(BATCH_SIZE, image_size))
+    test = embed(encoder, source.test.batches(BATCH_SIZE, image_size))
+    return {name: protocol(*train, *test) for name, protocol in protocols.items()}
+
+
+def score_pixels(source, image_size):
+    """The same figures with the pixels themselves as representation.
+
+    Args:
+        source: `data.Source`.
+        image_size: Int. Larger images are first brought to 32 pixels.
+
+    Returns:
+        As `score`.
+
+    Example:
+        >>> from keras_bt.data import Source, from_arrays
+        >>> import numpy as np
+        >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
+        >>> score_pixels(unlabelled, image_size=8)["linear_accuracy"] is None
+        True
+    """
+    return score(keras.layers.Flatten(), source, min(image_size, LARGEST_PIXEL_SIDE))
+
+
+def score_untrained(encoder, source, image_size):
+    """The same figures for the encoder's architecture with random weights.
+
+    Batch norms start with gamma 1. As initialized for training the last of each block has
+    gamma 0: a ResNet then sees a single small patch, and any training would look good
+    beside it.
+
+    Args:
+        encoder: Built `keras.Model`; it is not changed.
+        source: `data.Source`.
+        image_size: Int. Side of the images the encoder gets, in pixels.
+
+    Returns:
+        As `score`.
+
+    Example:
+        >>> from keras_bt import networks
+        >>> from keras_bt.data import Source, from_arrays
+        >>> import numpy as np
+        >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
+        >>> score_untrained(encoder, unlabelled, image_size=8)["knn_accuracy"] is None
+        True
+    """
+    untrained = keras.models.clone_model(encoder)
+    for layer in untrained.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.gamma.assign(keras.ops.ones_like(layer.gamma))
+    return score(untrained, source, image_size)

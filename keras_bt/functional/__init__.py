@@ -1,0 +1,17 @@
+"""Pure functions of tensors: no Keras objects, no state, no strategy."""
+
+from keras_bt.functional.correlation import (
+    cross_correlation,
+    invariance_and_redundancy,
+    loss_floor,
+    standardize,
+)
+from keras_bt.functional.neighbors import knn_vote
+
+__all__ = [
+    "cross_correlation",
+    "invariance_and_redundancy",
+    "knn_vote",
+    "loss_floor",
+    "standardize",
+]

@@ -1,0 +1,42 @@
+"""Nearest-neighbour classification of representations, in chunks of bounded memory."""
+
+import tensorflow as tf
+
+
+def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chunk_size=256):
+    """Labels by a similarity-weighted vote of the k nearest training representations.
+
+        score[class] = sum over the k nearest of that class of exp(cosine / temperature)
+
+    Args:
+        train: Float tensor [train_count, features].
+        train_labels: Int tensor [train_count], in 0...classes-1.
+        test: Float tensor [test_count, features].
+        classes: Int. How many classes there are.
+        k: Int. Neighbours that vote, cut to `train_count`.
+        temperature: Float, above 0. Small values let only the nearest vote.
+        chunk_size: Int. Test representations compared at once.
+
+    Returns:
+        Int64 tensor [test_count], the predicted labels.
+
+    Example:
+        >>> train = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+        >>> knn_vote(train, [0, 1], [[0.9, 0.1], [0.2, 3.0]], classes=2, k=1).numpy()
+        array([0, 1])
+
+    Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; lightly's and solo-learn's k-NN.
+    """
+    train = tf.math.l2_normalize(tf.cast(train, tf.float32), axis=1)
+    test = tf.math.l2_normalize(tf.cast(test, tf.float32), axis=1)
+    train_labels = tf.cast(train_labels, tf.int32)
+    k = min(k, train.shape[0])
+
+    def predict(chunk):
+        cosine, nearest = tf.math.top_k(tf.matmul(chunk, train, transpose_b=True), k)
+        votes = tf.one_hot(tf.gather(train_labels, nearest), classes)
+        scores = tf.einsum("bk,bkc->bc", tf.exp(cosine / temperature), votes)
+        return tf.argmax(scores, axis=1)
+
+    starts = range(0, test.shape[0], chunk_size)
+    return tf.concat([predict(test[start : start + chunk_size]) for start in starts], axis=0)

@@ -1,0 +1,100 @@
+"""The Barlow Twins loss as a Keras loss: configuration around `functional.correlation`."""
+
+import keras
+import tensorflow as tf
+
+from keras_bt.functional.correlation import FORMS, invariance_and_redundancy
+
+
+@keras.saving.register_keras_serializable(package="keras_bt")
+class BarlowTwinsLoss(keras.losses.Loss):
+    """Pulls the cross-correlation of two views' embeddings to the identity.
+
+        loss = sum_i (1 - c_ii)^2 + redundancy_weight * sum_{i != j} c_ij^2
+
+    Args:
+        redundancy_weight: Float, at least 0. The paper's lambda.
+        epsilon: Float, above 0. Added to the variance of each embedding dimension.
+        centered: Bool. False leaves the batch mean in: c is then the cosine between
+            dimensions instead of their correlation.
+        form: "matrix", "gram" or "auto": how the redundancy is computed, not what.
+            See `functional.correlation.invariance_and_redundancy`.
+        name: Name of the loss.
+        dtype: As in `keras.losses.Loss`. Never computed below float32.
+
+    Call arguments:
+        z_a: Float tensor [batch, dim]. Embeddings of view A (in `y_true`'s place).
+        z_b: Float tensor [batch, dim]. Embeddings of view B (in `y_pred`'s place).
+
+    Raises:
+        ValueError: If an argument is out of range, the shapes of the embeddings differ
+            or are not of rank 2, or the batch holds a single image.
+
+    Example:
+        >>> z = tf.constant([[1.0, 1.0], [-1.0, -1.0]])
+        >>> round(float(BarlowTwinsLoss(redundancy_weight=0.5)(z, z)), 3)
+        1.0
+
+    Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284.
+    """
+
+    def __init__(
+        self,
+        redundancy_weight=0.0051,
+        epsilon=1e-5,
+        centered=True,
+        form="auto",
+        name="barlow_twins_loss",
+        dtype=None,
+    ):
+        super().__init__(name=name, dtype=dtype)
+        if redundancy_weight < 0:
+            raise ValueError(f"redundancy_weight must be at least 0, got {redundancy_weight}.")
+        if epsilon <= 0:
+            raise ValueError(f"epsilon must be above 0, got {epsilon}.")
+        if form not in FORMS:
+            raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
+        self.redundancy_weight = redundancy_weight
+        self.epsilon = epsilon
+        self.centered = centered
+        self.form = form
+
+    def terms(self, z_a, z_b):
+        """The two terms by themselves, unweighted.
+
+        Args:
+            z_a: Float tensor [batch, dim]. Embeddings of view A.
+            z_b: Float tensor [batch, dim]. Embeddings of view B.
+
+        Returns:
+            Two scalar tensors: invariance and redundancy.
+
+        Raises:
+            NotImplementedError: On more than one replica, where statistics of a single
+                replica's batch would be silently wrong.
+        """
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            raise NotImplementedError(
+                "The loss needs statistics over the global batch and runs on one replica "
+                f"so far, got a strategy of {replicas}."
+            )
+        return invariance_and_redundancy(
+            z_a, z_b, epsilon=self.epsilon, centered=self.centered, form=self.form
+        )
+
+    def call(self, z_a, z_b):
+        invariance, redundancy = self.terms(z_a, z_b)
+        loss = invariance + self.redundancy_weight * redundancy
+        # One entry an image, for Keras scales a vector to the replicas but not a scalar.
+        return tf.fill([tf.shape(z_a)[0]], loss)
+
+    def get_config(self):
+        return {
+            "redundancy_weight": self.redundancy_weight,
+            "epsilon": self.epsilon,
+            "centered": self.centered,
+            "form": self.form,
+            "name": self.name,
+            "dtype": self.dtype,
+        }

@@ -1,0 +1,218 @@
+"""The Keras model that trains an encoder by Barlow Twins."""
+
+import keras
+import tensorflow as tf
+
+from keras_bt.functional.image import as_unit_range
+from keras_bt.losses import BarlowTwinsLoss
+
+
+@keras.saving.register_keras_serializable(package="keras_bt")
+class BarlowTwins(keras.Model):
+    """Trains an encoder on two views of each image.
+
+        images -> view A -> encoder -> projector -> z_a
+               -> view B -> encoder -> projector -> z_b        loss(z_a, z_b)
+
+    Each view passes the networks by itself, so batch normalization sees one view at a
+    time, as in the official code. Calling the model gives representations.
+
+    Args:
+        encoder: `keras.Model`, float [batch, height, width, channels] in [0, 1] to
+            [batch, features].
+        projector: `keras.Model`, [batch, features] to [batch, dim].
+        views: (view_a, view_b), two Keras layers from images to images. They get floats
+            in [0, 1] and have to return them (keras-cv layers take `value_range=(0, 1)`).
+            None: the dataset yields pairs (view_a, view_b) ready-made.
+        name: Name of the model.
+        **kwargs: As in `keras.Model`.
+
+    `fit` and `evaluate` take batches of images (uint8, or floating point in [0, 1]),
+    tuples (images, ...), or dicts with the key "image"; labels are ignored. They log
+    `loss`, `invariance` and `redundancy` (unweighted).
+
+    Raises:
+        TypeError: If a part is not a Keras model or layer.
+        ValueError: If the encoder does not return [batch, features], the projector does
+            not take them, or `views` is not a pair.
+
+    Example:
+        >>> from keras_bt import networks, views
+        >>> encoder = networks.resnet18((8, 8, 3), width=4, stem="small")
+        >>> projector = networks.projector(32, dims=(64, 64))
+        >>> model = BarlowTwins(encoder, projector, views.small_image_views(8))
+        >>> model.compile("adam")
+        >>> history = model.fit(tf.zeros([8, 8, 8, 3], tf.uint8), verbose=0)
+        >>> sorted(history.history)
+        ['invariance', 'loss', 'redundancy']
+
+    Source: arXiv 2103.03230, algorithm 1; facebookresearch/barlowtwins main.py@8e8d284.
+    """
+
+    def __init__(self, encoder, projector, views, name="barlow_twins", **kwargs):
+        super().__init__(name=name, **kwargs)
+        _check_networks(encoder, projector)
+        self.encoder = encoder
+        self.projector = projector
+        self.views = _check_views(views)
+        self.invariance_tracker = keras.metrics.Mean(name="invariance")
+        self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
+        self.built = encoder.built and projector.built
+
+    def compile(self, optimizer, loss=None, **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: Any Keras optimizer.
+            loss: `BarlowTwinsLoss`; None for one with the published settings.
+            **kwargs: `keras.Model.compile`'s `run_eagerly`, `jit_compile`,
+                `steps_per_execution`, `auto_scale_loss`.
+
+        Raises:
+            TypeError: If `loss` is another loss.
+        """
+        loss = BarlowTwinsLoss() if loss is None else loss
+        if not isinstance(loss, BarlowTwinsLoss):
+            raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
+        super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        # The step calls the loss itself, on embeddings that Keras never sees.
+        self._compile_loss = None
+
+    def call(self, inputs, training=False):
+        return self.encoder(as_unit_range(_images(inputs)), training=training)
+
+    def fit(self, x=None, y=None, **kwargs):
+        _check_first_batch(x, y, kwargs.get("batch_size"), ready_made=self.views is None)
+        return super().fit(x, y, **kwargs)
+
+    def train_step(self, data):
+        view_a, view_b = self._two_views(data)
+        with tf.GradientTape() as tape:
+            loss = self._loss(view_a, view_b, training=True)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        self.optimizer.apply(gradients, self.trainable_variables)
+        return self.get_metrics_result()
+
+    def test_step(self, data):
+        view_a, view_b = self._two_views(data)
+        self._loss(view_a, view_b, training=False)
+        return self.get_metrics_result()
+
+    def _two_views(self, data):
+        if self.views is None:
+            view_a, view_b = _pair(data)
+            return as_unit_range(view_a), as_unit_range(view_b)
+        images = as_unit_range(_images(data))
+        view_a, view_b = self.views
+        return _augment(view_a, images), _augment(view_b, images)
+
+    def _loss(self, view_a, view_b, training):
+        z_a = self.projector(self.encoder(view_a, training=training), training=training)
+        z_b = self.projector(self.encoder(view_b, training=training), training=training)
+        invariance, redundancy = self.loss.terms(z_a, z_b)
+        loss = invariance + self.loss.redundancy_weight * redundancy
+        if self.losses:
+            loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses])
+        self._loss_tracker.update_state(loss)
+        self.invariance_tracker.update_state(invariance)
+        self.redundancy_tracker.update_state(redundancy)
+        return loss
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "encoder": serialize(self.encoder),
+            "projector": serialize(self.projector),
+            "views": None if self.views is None else [serialize(view) for view in self.views],
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in ("encoder", "projector", "views")
+        }
+        return cls(**{**config, **parts})
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+
+def _images(data):
+    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(images, dict):
+        if "image" not in images:
+            raise ValueError(f"A dict of data must have the key 'image', got {sorted(images)}.")
+        images = images["image"]
+    return images
+
+
+def _pair(data):
+    view_a, view_b, _ = keras.utils.unpack_x_y_sample_weight(data)
+    if view_b is None:
+        raise ValueError(
+            "With views=None the dataset has to yield pairs (view_a, view_b), "
+            f"got {tf.nest.map_structure(lambda a: getattr(a, 'shape', a), data)}."
+        )
+    return view_a, view_b
+
+
+def _augment(view, images):
+    # keras-cv's layers augment at every call and know no `training`.
+    return view(images, training=True) if view._call_has_training_arg else view(images)
+
+
+def _check_networks(encoder, projector):
+    for name, network in (("encoder", encoder), ("projector", projector)):
+        if not isinstance(network, keras.layers.Layer):
+            raise TypeError(f"{name} must be a Keras model or layer, got {network!r}.")
+    features = getattr(encoder, "output_shape", None) if encoder.built else None
+    if features is not None and len(features) != 2:
+        raise ValueError(
+            f"The encoder must return [batch, features], got {features}; add a "
+            "GlobalAveragePooling2D layer."
+        )
+    expected = getattr(projector, "input_shape", None) if projector.built else None
+    if features and expected and features[-1] != expected[-1]:
+        raise ValueError(
+            f"The projector takes {expected[-1]} features, the encoder returns {features[-1]}."
+        )
+
+
+def _check_views(views):
+    if views is None:
+        return None
+    if not isinstance(views, (tuple, list)) or len(views) != 2:
+        raise ValueError(f"views must be a pair (view_a, view_b) or None, got {views!r}.")
+    for view in views:
+        if not isinstance(view, keras.layers.Layer):
+            raise TypeError(f"A view must be a Keras layer, got {view!r}.")
+    return tuple(views)
+
+
+def _check_first_batch(x, y, batch_size, ready_made):
+    """Meets wrong images before anything is compiled; XLA could not tell of them later."""
+    if isinstance(x, tf.data.Dataset):
+        first = next(iter(x.take(1)), None)
+        if first is None:
+            raise ValueError("The dataset is empty.")
+    elif isinstance(x, (dict, tuple, list)) or hasattr(x, "shape"):
+        count = batch_size or 32
+        first = tf.nest.map_structure(lambda a: a[:count], (x, y) if y is not None else x)
+    else:
+        return  # a generator or PyDataset: looking would consume or compute a batch
+    for images in _pair(first) if ready_made else (_images(first),):
+        images = as_unit_range(images)
+        if images.shape.rank != 4:
+            raise ValueError(
+                f"Images must come in batches [batch, height, width, 3], got {images.shape}."
+            )
+        if images.shape[0] < 2:
+            raise ValueError(
+                "The loss correlates dimensions over a batch and needs at least 2 images, "
+                f"got a batch of {images.shape[0]}."
+            )

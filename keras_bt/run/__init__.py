@@ -1,0 +1,7 @@
+"""What surrounds the training of a script: its folder, its progress, its time."""
+
+from keras_bt.run.budget import steps_in
+from keras_bt.run.folder import MetricsLog, RunFolder
+from keras_bt.run.progress import ProgressBar
+
+__all__ = ["MetricsLog", "ProgressBar", "RunFolder", "steps_in"]

@@ -1,0 +1,163 @@
+"""What a run writes into its folder: how it was started, how it went, how it ended."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
+
+
+class RunFolder:
+    """The folder of one run.
+
+        run.json        command, settings, versions and environment; written first
+        metrics.jsonl   one line an epoch
+        encoder/        the SavedModel
+        model.keras     the whole model, to go on with in Python
+        result.json     the figures; written last, so it tells a finished run
+
+    Args:
+        workdir: The folder; made if it is not there.
+        settings: Dict that JSON can hold: everything that decides the run.
+
+    Raises:
+        ValueError: If the folder holds a run with other settings, naming those.
+
+    Example:
+        >>> import tempfile
+        >>> run = RunFolder(tempfile.mkdtemp(), {"epochs": 2})
+        >>> run.write_result({"loss": 1.5})
+        >>> run.result()
+        {'loss': 1.5}
+    """
+
+    def __init__(self, workdir, settings):
+        self.path = Path(workdir).expanduser()
+        self.encoder = self.path / "encoder"
+        self.metrics = self.path / "metrics.jsonl"
+        self.model = self.path / "model.keras"
+        self.path.mkdir(parents=True, exist_ok=True)
+        start = self.path / "run.json"
+        settings = json.loads(json.dumps(settings))  # tuples are lists in the file
+        if start.exists():
+            _refuse_other_settings(
+                start, json.loads(start.read_text("utf-8"))["settings"], settings
+            )
+        else:
+            write_json(start, {**_circumstances(), "settings": settings})
+        if self.result() is None and self.metrics.exists():
+            self.metrics.rename(self.path / f"metrics-interrupted-{int(time.time())}.jsonl")
+
+    def result(self):
+        """The figures of the finished run, or None."""
+        file = self.path / "result.json"
+        return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+    def write_result(self, figures):
+        """Writes result.json, which marks the run as finished."""
+        write_json(self.path / "result.json", figures)
+
+    def save_model(self, model):
+        """Writes model.keras, whole or not at all."""
+        aside = self.path / f".{os.getpid()}.keras"
+        try:
+            model.save(aside)
+            aside.replace(self.model)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+class MetricsLog(keras.callbacks.Callback):
+    """Appends each epoch's logs to a file, as one line of JSON.
+
+    Args:
+        path: The file.
+        steps_per_epoch: Int, for the line's `step`.
+
+    Example:
+        >>> MetricsLog("metrics.jsonl", steps_per_epoch=11).steps_per_epoch
+        11
+    """
+
+    def __init__(self, path, steps_per_epoch):
+        super().__init__()
+        self.path = Path(path)
+        self.steps_per_epoch = steps_per_epoch
+
+    def on_train_begin(self, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        line = {
+            "epoch": epoch + 1,
+            "step": (epoch + 1) * self.steps_per_epoch,
+            "seconds": round(time.perf_counter() - self._began, 3),
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            **{name: float(value) for name, value in (logs or {}).items()},
+        }
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def write_json(path, content):
+    """Writes a JSON file that appears whole or not at all.
+
+    Args:
+        path: The file.
+        content: What JSON can hold.
+
+    Example:
+        >>> import tempfile
+        >>> write_json(tempfile.mkdtemp() + "/a.json", [1])
+    """
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _refuse_other_settings(file, before, now):
+    differing = [
+        f"{name}: {before.get(name)!r} there, {now.get(name)!r} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{file} is of a run with other settings; take another workdir or the same flags.\n  "
+            + "\n  ".join(differing)
+        )
+
+
+def _circumstances():
+    return {
+        "command": shlex.join(sys.argv),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "python": platform.python_version(),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+        },
+        "machine": {
+            "platform": platform.platform(),
+            "cpus": os.cpu_count(),
+            "accelerators": [
+                device.name
+                for device in tf.config.list_physical_devices()
+                if device.device_type != "CPU"
+            ],
+        },
+        "environment": {name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+    }

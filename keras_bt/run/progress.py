@@ -1,0 +1,41 @@
+"""The line that moves while a model trains."""
+
+import keras
+from tqdm import tqdm
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar for the whole training: loss beside its floor, k-NN accuracy as it grows.
+
+        41%|████      | 902/2200 [00:34<00:48, 26.9step/s, loss=21.4, floor=0, knn=0.951]
+
+    Args:
+        total_steps: Int.
+        loss_floor: Float. See `keras_bt.loss_floor`.
+
+    Example:
+        >>> ProgressBar(total_steps=2200, loss_floor=0.0).total_steps
+        2200
+    """
+
+    def __init__(self, total_steps, loss_floor):
+        super().__init__()
+        self.total_steps = total_steps
+        self.loss_floor = loss_floor
+        self._knn = {}
+
+    def on_train_begin(self, logs=None):
+        self._bar = tqdm(total=self.total_steps, unit="step", mininterval=1.0, dynamic_ncols=True)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = logs or {}
+        if "knn_accuracy" in logs:
+            self._knn = {"knn": f"{logs['knn_accuracy']:.3f}"}
+        shown = {"loss": f"{logs['loss']:.4g}", "floor": f"{self.loss_floor:.4g}", **self._knn}
+        self._bar.set_postfix(shown, refresh=False)
+
+    def on_train_end(self, logs=None):
+        self._bar.close()

@@ -1,0 +1,32 @@
+"""Packaging of keras_bt; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21"]
+ONNX = ["onnx", "onnxruntime", "tf2onnx"]
+DEV = ["mypy", "pytest", "pytest-xdist", "ruff", "pillow"]
+
+setup(
+    name="keras-bt",
+    version="0.1.0",
+    description="Barlow Twins self-supervised pretraining for Keras and TensorFlow",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["keras_bt", "keras_bt.*"]),
+    python_requires=">=3.11",
+    install_requires=[
+        "absl-py",
+        "importlib_resources",  # tensorflow-datasets imports it without declaring it
+        "keras>=3.15",
+        "keras-cv>=0.9",
+        "numpy",
+        "scikit-learn>=1.8",
+        "tensorflow>=2.21",
+        "tensorflow-datasets>=4.9.10",
+        "tqdm",
+    ],
+    extras_require={"hub": HUB, "onnx": ONNX, "dev": [*DEV, *HUB]},
+)
