@@ -83,6 +83,8 @@ class BarlowTwins(keras.Model):
 
     def fit(self, x=None, y=None, **kwargs):
         _check_first_batch(x, y, kwargs.get("batch_size"), ready_made=self.views is None)
+        if isinstance(x, tf.data.Dataset):
+            kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
         return super().fit(x, y, **kwargs)
 
     def train_step(self, data):

@@ -291,10 +291,12 @@ def shift_hue(images, hue):
     value = tf.maximum(tf.maximum(red, green), blue)
     chroma = value - tf.minimum(tf.minimum(red, green), blue)
     inverse = tf.math.divide_no_nan(1.0, chroma)
+    # Not `value == red`: XLA computes a pixel anew in each fused kernel, with another last
+    # bit, and equality fails. The order of two channels only flips where the hue is the same.
     sixths = tf.where(
-        value == red,
+        (red >= green) & (red >= blue),
         (green - blue) * inverse,
-        tf.where(value == green, 2.0 + (blue - red) * inverse, 4.0 + (red - green) * inverse),
+        tf.where(green >= blue, 2.0 + (blue - red) * inverse, 4.0 + (red - green) * inverse),
     )
     sixths += 6.0 * hue[:, None, None]
 

@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bt
+from keras_bt.functional import invariance_and_redundancy
+
+
+def test_loss_is_the_weighted_sum_of_its_terms(rng):
+    z_a, z_b = rng.normal(size=(2, 16, 8)).astype("float32")
+    loss = keras_bt.BarlowTwinsLoss(redundancy_weight=0.3)
+    invariance, redundancy = loss.terms(z_a, z_b)
+    np.testing.assert_allclose(loss(z_a, z_b), invariance + 0.3 * redundancy, rtol=1e-6)
+
+
+def test_options_reach_the_function(rng):
+    z_a, z_b = 1 + rng.normal(size=(2, 16, 8)).astype("float32")
+    options = {"epsilon": 0.5, "centered": False, "form": "gram"}
+    terms = keras_bt.BarlowTwinsLoss(**options).terms(z_a, z_b)
+    np.testing.assert_allclose(terms, invariance_and_redundancy(z_a, z_b, **options), rtol=1e-6)
+    for name, default in (("epsilon", 1e-5), ("centered", True)):
+        other = keras_bt.BarlowTwinsLoss(**{**options, name: default}).terms(z_a, z_b)
+        assert not np.allclose(terms, other, rtol=1e-3)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_float32_inside_whatever_the_policy(rng, policy):
+    z_a, z_b = rng.normal(size=(2, 64, 32)).astype("float32")
+    half = "bfloat16" if policy == "mixed_bfloat16" else "float16"
+    z_a, z_b = tf.cast(z_a, half), tf.cast(z_b, half)
+    expected = keras_bt.BarlowTwinsLoss()(tf.cast(z_a, tf.float32), tf.cast(z_b, tf.float32))
+    keras.config.set_dtype_policy(policy)
+    try:
+        loss = keras_bt.BarlowTwinsLoss()(z_a, z_b)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert loss.dtype == tf.float32
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_as_the_loss_of_an_ordinary_keras_model(rng):
+    """z_a in the place of the targets: a model that learns to follow given embeddings."""
+    z_a = rng.normal(size=(32, 4)).astype("float32")
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, use_bias=False)])
+    model.compile(keras.optimizers.Adam(0.05), loss=keras_bt.BarlowTwinsLoss(0.01))
+    mixed = z_a @ rng.normal(size=(4, 4)).astype("float32")
+    history = model.fit(mixed, z_a, batch_size=32, epochs=150, verbose=0).history["loss"]
+    assert history[-1] < 0.1 * history[0]
+    logged = model.evaluate(mixed, z_a, batch_size=32, verbose=0)
+    expected = keras_bt.BarlowTwinsLoss(0.01)(z_a, model(mixed))
+    np.testing.assert_allclose(logged, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"redundancy_weight": -1}, "redundancy_weight must be at least 0, got -1"),
+        ({"epsilon": 0}, "epsilon must be above 0, got 0"),
+        ({"form": "fast"}, "form must be one of .*'fast'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        keras_bt.BarlowTwinsLoss(**arguments)
+
+
+def test_a_batch_of_one_is_refused():
+    with pytest.raises(ValueError, match="at least 2 images, got a batch of 1"):
+        keras_bt.BarlowTwinsLoss()(tf.ones([1, 4]), tf.ones([1, 4]))

@@ -1,0 +1,295 @@
+"""The model through Keras's own front door, and its step against one written by hand."""
+
+import keras
+import keras_cv
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bt
+from keras_bt.functional import invariance_and_redundancy
+
+
+def pairs(rng, count=16):
+    view_a = rng.uniform(size=(count, 8, 8, 3)).astype("float32")
+    return view_a, np.clip(view_a + rng.normal(0, 0.1, view_a.shape), 0, 1).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}],
+    ids=["graph", "eager", "xla", "two_steps"],
+)
+def test_fit_lowers_the_loss(tiny_model, images, options):
+    model = tiny_model(keras_bt.small_image_views(8, seed=0, jitter_rate=0.0))
+    model.compile(keras.optimizers.Adam(0.02), **options)
+    assert model.jit_compile == options.get("jit_compile", False)
+    history = model.fit(images, batch_size=8, epochs=12, verbose=0).history
+    assert sorted(history) == ["invariance", "loss", "redundancy"]
+    assert np.mean(history["loss"][-3:]) < 0.8 * history["loss"][0]
+
+
+def test_eager_graph_and_xla_train_alike(tiny_model, images):
+    losses = []
+    for options in ({}, {"run_eagerly": True}, {"jit_compile": True}):
+        keras.utils.set_random_seed(0)
+        model = tiny_model()
+        model.compile(keras_bt.LARS(0.1), **options)
+        losses.append(model.fit(images, batch_size=8, epochs=2, shuffle=False, verbose=0).history)
+    for other in losses[1:]:
+        np.testing.assert_allclose(other["loss"], losses[0]["loss"], rtol=1e-3)
+
+
+def test_step_is_the_one_of_the_paper(tiny_model, rng):
+    """One step of SGD on ready-made pairs against the same by hand."""
+    view_a, view_b = pairs(rng)
+    model, twin = tiny_model(None), tiny_model(None)
+    twin.set_weights(model.get_weights())
+    model.compile(keras.optimizers.SGD(0.1), keras_bt.BarlowTwinsLoss(0.02))
+    logs = model.train_on_batch(view_a, view_b, return_dict=True)
+
+    with tf.GradientTape() as tape:
+        z_a = twin.projector(twin.encoder(view_a, training=True), training=True)
+        z_b = twin.projector(twin.encoder(view_b, training=True), training=True)
+        invariance, redundancy = invariance_and_redundancy(z_a, z_b)
+        loss = invariance + 0.02 * redundancy
+    gradients = tape.gradient(loss, twin.trainable_variables)
+    for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
+        variable.assign_sub(0.1 * gradient)
+
+    expected = {"loss": loss, "invariance": invariance, "redundancy": redundancy}
+    for name, value in expected.items():
+        np.testing.assert_allclose(logs[name], value, rtol=1e-5)
+    for got, wanted in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_regularization_is_in_the_loss(tiny_model, rng):
+    view_a, view_b = pairs(rng)
+    plain = tiny_model(None)
+    encoder = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4, kernel_regularizer=keras.regularizers.L2(0.5)),
+        ]
+    )
+    model = keras_bt.BarlowTwins(encoder, plain.projector, None)
+    model.compile(keras.optimizers.SGD(0.0), keras_bt.BarlowTwinsLoss(0.02))
+    logs = model.train_on_batch(view_a, view_b, return_dict=True)
+    penalty = 0.5 * np.sum(np.square(encoder.layers[-1].kernel.numpy()))
+    assert penalty > 0.1
+    np.testing.assert_allclose(
+        logs["loss"], logs["invariance"] + 0.02 * logs["redundancy"] + penalty, rtol=1e-5
+    )
+
+
+def test_every_form_of_data_is_the_same_training(tiny_model, images):
+    labels = np.arange(16)
+    forms = {
+        "array": images,
+        "tuple": tf.data.Dataset.from_tensor_slices((images, labels)).batch(8),
+        "dict": tf.data.Dataset.from_tensor_slices({"image": images, "label": labels}).batch(8),
+        "floats": tf.data.Dataset.from_tensor_slices(images / np.float32(255)).batch(8),
+    }
+    losses = {}
+    for name, data in forms.items():
+        keras.utils.set_random_seed(0)
+        model = tiny_model()
+        model.compile("sgd")
+        size = {"batch_size": 8, "shuffle": False} if name == "array" else {}
+        losses[name] = model.fit(data, verbose=0, **size).history["loss"]
+    for name in forms:
+        np.testing.assert_allclose(losses[name], losses["array"], rtol=1e-4, err_msg=name)
+
+
+def test_a_dict_with_labels_beside_it(tiny_model, images):
+    data = tf.data.Dataset.from_tensors(({"image": images}, np.arange(16)))
+    model = tiny_model()
+    model.compile("sgd")
+    assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
+
+
+def test_evaluate_leaves_the_model_alone(tiny_model, images):
+    model = tiny_model()
+    model.compile("sgd")
+    before = [weight.copy() for weight in model.encoder.get_weights()]
+    logs = model.evaluate(images, batch_size=8, verbose=0, return_dict=True)
+    assert sorted(logs) == ["invariance", "loss", "redundancy"]
+    for got, wanted in zip(model.encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_predict_gives_representations(tiny_model, images):
+    model = tiny_model()
+    expected = model.encoder(images / np.float32(255), training=False)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-6)
+    dataset = tf.data.Dataset.from_tensors({"image": images})
+    np.testing.assert_allclose(model.predict(dataset, verbose=0), expected, atol=1e-6)
+
+
+def test_reload_goes_on_where_it_was(tiny_model, images, tmp_path):
+    model = tiny_model()
+    model.compile(keras_bt.LARS(0.1, momentum=0.5), keras_bt.BarlowTwinsLoss(0.01, form="gram"))
+    model.fit(images, batch_size=8, verbose=0)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert reloaded.loss.get_config() == model.loss.get_config()
+    np.testing.assert_array_equal(
+        reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+    both = [m.fit(images, batch_size=8, shuffle=False, verbose=0).history for m in (model, reloaded)]
+    np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
+
+
+def test_mixed_bfloat16(images):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        encoder = keras_bt.resnet18((8, 8, 3), width=4, stem="small")
+        model = keras_bt.BarlowTwins(
+            encoder, keras_bt.projector(32, (16, 8)), keras_bt.paper_views(8, seed=0)
+        )
+        assert encoder(images / np.float32(255)).dtype == tf.bfloat16
+        model.compile(keras.optimizers.Adam(0.01))
+        history = model.fit(images, batch_size=16, epochs=8, verbose=0).history["loss"]
+        assert np.isfinite(history).all() and min(history[-3:]) < history[0]
+        assert all(weight.dtype == "float32" for weight in model.trainable_variables)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_mixed_float16_scales_its_loss(tiny_model, images):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = tiny_model()
+        model.compile(keras.optimizers.Adam(0.01))
+        assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+        history = model.fit(images, batch_size=8, epochs=3, verbose=0).history["loss"]
+        assert np.isfinite(history).all()
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_an_encoder_of_keras_applications(rng):
+    backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, include_top=False)
+    encoder = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(2.0, offset=-1.0),
+            backbone,
+            keras.layers.GlobalAveragePooling2D(),
+        ]
+    )
+    model = keras_bt.BarlowTwins(
+        encoder, keras_bt.projector(1280, (16,)), keras_bt.small_image_views(32, seed=0)
+    )
+    model.compile("sgd")
+    photos = rng.integers(0, 256, (8, 32, 32, 3)).astype("uint8")
+    assert np.isfinite(model.fit(photos, batch_size=8, verbose=0).history["loss"]).all()
+    assert model.predict(photos, verbose=0).shape == (8, 1280)
+
+
+def test_a_subclassed_encoder_is_built_by_fit(images):
+    class Encoder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(5)
+
+        def call(self, inputs, training=False):
+            return self.dense(keras.ops.reshape(inputs, (-1, 192)))
+
+    projector = keras.Sequential([keras.layers.Dense(4)])
+    model = keras_bt.BarlowTwins(Encoder(), projector, keras_bt.small_image_views(8))
+    model.compile("sgd")
+    model.fit(images, batch_size=8, verbose=0)
+    assert len(model.trainable_variables) == 4
+    assert model.predict(images, verbose=0).shape == (16, 5)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda: keras_cv.layers.RandomColorJitter((0, 1), 0.4, 0.4, 0.4, 0.1),
+        lambda: keras.layers.RandomFlip("horizontal"),
+        lambda: keras.layers.GaussianNoise(0.1),
+        lambda: keras.Sequential([keras.layers.RandomTranslation(0.2, 0.2)]),
+    ],
+    ids=["keras_cv", "keras", "keras_training_only", "sequential"],
+)
+def test_any_layer_can_be_a_view(tiny_model, images, view):
+    seen = []
+
+    class Spy(keras.layers.Layer):
+        def call(self, inputs):
+            tf.py_function(lambda x: seen.append(x.numpy()), [inputs], [])
+            return inputs
+
+    model = tiny_model((keras.Sequential([view(), Spy()]), keras.Sequential([Spy()])))
+    model.compile("sgd")
+    model.fit(images, batch_size=16, shuffle=False, verbose=0)
+    augmented, untouched = sorted(seen, key=lambda x: np.abs(x - images / 255).max())[::-1]
+    np.testing.assert_allclose(untouched, images / 255, atol=1e-6)
+    assert np.abs(augmented - images / 255).max() > 0.01  # it did augment, in units of [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.full((8, 8, 8, 3), 200.0, "float32"), r"in \[0, 1\].*\[200, 200\]"),
+        (np.zeros((8, 8, 3), "uint8"), r"\[batch, height, width, 3\], got \(8, 8, 3\)"),
+        (np.zeros((1, 8, 8, 3), "uint8"), "at least 2 images, got a batch of 1"),
+        ({"picture": np.zeros((8, 8, 8, 3), "uint8")}, r"key 'image', got \['picture'\]"),
+        (tf.data.Dataset.from_tensors({"picture": tf.zeros([8, 8, 8, 3])}), r"key 'image'"),
+        (tf.data.Dataset.from_tensors(np.zeros((4, 8, 8, 3))).take(0), "dataset is empty"),
+    ],
+    ids=["range", "rank", "batch_of_1", "dict", "dataset_of_dicts", "empty"],
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_wrong_images_are_named_before_training(tiny_model, data, message, jit_compile):
+    model = tiny_model()
+    model.compile("sgd", jit_compile=jit_compile)
+    with pytest.raises(ValueError, match=message):
+        model.fit(data, batch_size=None if isinstance(data, tf.data.Dataset) else 8, verbose=0)
+
+
+def test_integers_are_no_pixels(tiny_model):
+    model = tiny_model()
+    model.compile("sgd")
+    with pytest.raises(TypeError, match="uint8.*got dtype int64"):
+        model.fit(np.zeros((8, 8, 8, 3), "int64"), verbose=0)
+
+
+def test_without_views_the_data_has_to_be_pairs(tiny_model, images):
+    model = tiny_model(None)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"views=None.*pairs.*\(16, 8, 8, 3\)"):
+        model.fit(images, verbose=0)
+
+
+def test_wrong_parts_are_named(tiny_model):
+    model = tiny_model()
+    encoder, projector, views = model.encoder, model.projector, model.views
+    unpooled = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
+    cases = [
+        ((unpooled, projector, views), ValueError, r"\[batch, features\], got \(None, 6, 6, 4\)"),
+        ((encoder, keras_bt.projector(5, (4,)), views), ValueError, "takes 5 features.*returns 4"),
+        ((encoder, projector, views[:1]), ValueError, r"views must be a pair"),
+        ((encoder, projector, (views[0], abs)), TypeError, "view must be a Keras layer"),
+        ((encoder, None, views), TypeError, "projector must be a Keras model or layer, got None"),
+    ]
+    for arguments, error, message in cases:
+        with pytest.raises(error, match=message):
+            keras_bt.BarlowTwins(*arguments)
+
+
+def test_another_loss_is_refused(tiny_model):
+    with pytest.raises(TypeError, match=r"BarlowTwinsLoss, got 'mse'"):
+        tiny_model().compile("sgd", loss="mse")
+
+
+def test_several_replicas_are_refused_rather_than_wrong(tiny_model, images):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        model = tiny_model()
+        model.compile("sgd")
+    assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()

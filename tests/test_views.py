@@ -1,0 +1,251 @@
+"""The views: same draws everywhere, decisions per image at the published rates."""
+
+import keras
+import keras_cv
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bt
+from keras_bt.views import uniform_draws
+
+
+@pytest.fixture
+def photos(rng):
+    """Eight smooth uint8 images of 40x48 pixels."""
+    coarse = tf.constant(rng.integers(0, 256, (8, 6, 6, 3)), tf.float32)
+    smooth = tf.image.resize(coarse, (40, 48), "bicubic")
+    return tf.cast(tf.clip_by_value(smooth, 0, 255), tf.uint8).numpy()
+
+
+def view(**arguments):
+    return keras_bt.BarlowTwinsView(32, **{"solarize_rate": 0.2, "seed": 0, **arguments})
+
+
+def only(**arguments):
+    """A view that does nothing but what is asked."""
+    off = dict.fromkeys(
+        ("flip_rate", "jitter_rate", "grayscale_rate", "blur_rate", "solarize_rate"), 0.0
+    )
+    whole = {"crop_area": (1.0, 1.0), "aspect_ratio": (1.0, 1.0)}
+    return keras_bt.BarlowTwinsView(8, **{**off, **whole, "seed": 0, **arguments})
+
+
+def test_same_draws_eagerly_in_functions_in_tf_data_and_under_xla(photos):
+    expected = [(eager := view())(photos).numpy(), eager(photos).numpy()]
+    assert np.abs(expected[0] - expected[1]).mean() > 0.05  # the second call draws anew
+
+    function, compiled, in_data = view(), view(), view()
+    function = tf.function(function, autograph=False)
+    compiled = tf.function(compiled, autograph=False, jit_compile=True)
+    dataset = iter(tf.data.Dataset.from_tensors(photos).repeat(2).map(in_data))
+    for number, reference in enumerate(expected):
+        for name, got in (
+            ("function", function(photos)),
+            ("XLA", compiled(photos)),
+            ("tf.data", next(dataset)),
+        ):
+            difference = np.abs(got.numpy() - reference)
+            # A rounding at an edge (a hue's sextant, solarize's threshold) may flip a pixel.
+            assert (difference > 1e-4).mean() < 2e-4, (name, number)
+
+
+def test_xla_draws_and_computes_the_same_over_many_calls(rng):
+    """Enough images to meet the rare ones: noise has every order of the three channels."""
+    noise = rng.integers(0, 256, (64, 8, 8, 3)).astype("uint8")
+    eager = keras_bt.BarlowTwinsView(8, seed=0)
+    compiled = tf.function(keras_bt.BarlowTwinsView(8, seed=0), autograph=False, jit_compile=True)
+    worst = []
+    for _ in range(25):
+        worst.extend(np.abs(eager(noise) - compiled(noise)).max((1, 2, 3)))
+    assert np.mean(np.array(worst) > 1e-3) < 0.005
+
+
+def test_uint8_and_float_images_give_the_same_view(photos):
+    np.testing.assert_allclose(view()(photos), view()(photos / np.float32(255)), atol=1e-5)
+
+
+def test_one_image_unbatched(photos):
+    alone = view()(photos[0])
+    assert alone.shape == (32, 32, 3)
+    np.testing.assert_allclose(alone, view()(photos[:1])[0], atol=1e-6)
+    in_data = next(iter(tf.data.Dataset.from_tensor_slices(photos).map(view())))
+    np.testing.assert_allclose(in_data, alone, atol=1e-4)
+
+
+def test_dict_of_images_keeps_the_labels(photos):
+    out = view()({"images": tf.constant(photos), "labels": tf.range(8)})
+    assert out["images"].shape == (8, 32, 32, 3)
+    np.testing.assert_array_equal(out["labels"], np.arange(8))
+
+
+def test_each_image_has_draws_of_its_own(photos):
+    same = np.repeat(photos[:1], 64, axis=0)
+    views = view()(same).numpy().reshape(64, -1)
+    distances = np.abs(views[:, None] - views[None]).mean(-1)
+    assert (distances[~np.eye(64, dtype=bool)] > 1e-3).all()
+
+
+def test_seeds_decide(photos):
+    np.testing.assert_array_equal(view(seed=0)(photos), view(seed=0)(photos))
+    assert not np.allclose(view(seed=0)(photos), view(seed=1)(photos), atol=0.01)
+    assert not np.allclose(view(seed=None)(photos), view(seed=None)(photos), atol=0.01)
+    keras.utils.set_random_seed(5)
+    first = view(seed=None)(photos)
+    keras.utils.set_random_seed(5)
+    np.testing.assert_array_equal(view(seed=None)(photos), first)
+
+
+def test_the_two_views_of_a_pair_draw_independently(photos):
+    view_a, view_b = keras_bt.small_image_views(32, seed=0, solarize_rate=0.0)
+    assert np.abs(view_a(photos) - view_b(photos)).mean() > 0.02
+    assert view_a.seed != view_b.seed
+
+
+def test_output_is_in_range_and_of_the_size_asked(photos):
+    out = keras_bt.BarlowTwinsView((24, 20), seed=0)(photos)
+    assert out.shape == (8, 24, 20, 3) and out.dtype == tf.float32
+    assert out.numpy().min() >= 0 and out.numpy().max() <= 1
+
+
+def test_nothing_asked_leaves_the_image(photos):
+    small = tf.image.resize(photos, (8, 8)) / 255.0
+    np.testing.assert_allclose(only()(small), small, atol=1e-6)
+
+
+def rate(changed):
+    return np.asarray(changed).mean()
+
+
+COUNT, TOLERANCE = 4000, 0.03
+
+
+@pytest.mark.parametrize("published", [0.2, 0.5, 0.8])
+def test_rates_are_as_asked(rng, published):
+    images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))
+    images = images.astype("float32")
+
+    def changed(**arguments):
+        out = only(**arguments)(images).numpy()
+        return np.abs(out - images).reshape(COUNT, -1).max(1) > 1e-4
+
+    for name in ("flip_rate", "grayscale_rate", "solarize_rate", "blur_rate"):
+        extra = {"blur_sigma": (1.0, 1.0)} if name == "blur_rate" else {}
+        assert rate(changed(**{name: published}, **extra)) == pytest.approx(
+            published, abs=TOLERANCE
+        ), name
+    strong = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.3}
+    assert rate(changed(jitter_rate=published, **strong)) == pytest.approx(published, abs=TOLERANCE)
+
+
+def test_decisions_are_independent_of_each_other(rng):
+    images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))
+    images = images.astype("float32")
+    out = only(flip_rate=0.5, solarize_rate=0.5)(images).numpy()
+    solarized = out.mean((1, 2, 3)) < 0.5
+    restored = np.where(solarized[:, None, None, None], 1 - out, out)
+    flipped = np.abs(restored - images).max((1, 2, 3)) > 1e-4
+    assert np.corrcoef(solarized, flipped)[0, 1] == pytest.approx(0, abs=0.06)
+
+
+def test_brightness_factors_fill_their_range():
+    images = tf.fill([COUNT, 8, 8, 3], 0.5)
+    jitter = {"jitter_rate": 1.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    factors = 2 * only(brightness=0.4, **jitter)(images).numpy()[:, 0, 0, 0]
+    assert factors.min() == pytest.approx(0.6, abs=0.01)
+    assert factors.max() == pytest.approx(1.4, abs=0.01)
+    assert factors.mean() == pytest.approx(1.0, abs=0.02)
+
+
+def test_solarize_inverts_from_the_middle_up():
+    levels = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1).repeat(3, -1)
+    solarizing = keras_bt.BarlowTwinsView(
+        16,
+        crop_area=(1.0, 1.0),
+        aspect_ratio=(1.0, 1.0),
+        flip_rate=0.0,
+        jitter_rate=0.0,
+        grayscale_rate=0.0,
+        blur_rate=0.0,
+        solarize_rate=1.0,
+        seed=0,
+    )
+    out = solarizing(levels).numpy() * 255
+    expected = np.where(levels < 128, levels, 255 - levels)
+    np.testing.assert_allclose(out, expected, atol=1e-3)
+
+
+def test_published_settings():
+    view_a, view_b = keras_bt.paper_views(224, seed=0)
+    for one in (view_a, view_b):
+        assert one.image_size == (224, 224) and one.interpolation == "bicubic"
+        assert one.crop_area == (0.08, 1.0) and one.aspect_ratio == (3 / 4, 4 / 3)
+        assert (one.brightness, one.contrast, one.saturation, one.hue) == (0.4, 0.4, 0.2, 0.1)
+        assert (one.flip_rate, one.jitter_rate, one.grayscale_rate) == (0.5, 0.8, 0.2)
+        assert one.blur_sigma == (0.1, 2.0)
+    assert (view_a.blur_rate, view_b.blur_rate) == (1.0, 0.1)
+    assert (view_a.solarize_rate, view_b.solarize_rate) == (0.0, 0.2)
+
+
+def test_overrides_win_in_both_views():
+    for pair in (keras_bt.paper_views, keras_bt.small_image_views):
+        assert [one.blur_rate for one in pair(32, blur_rate=0.7)] == [0.7, 0.7]
+
+
+def test_state_travels_with_the_file(photos, tmp_path):
+    original = keras.Sequential([keras.Input((40, 48, 3), dtype="uint8"), view()])
+    original(photos)
+    original.save(tmp_path / "view.keras")
+    reloaded = keras.saving.load_model(tmp_path / "view.keras")
+    np.testing.assert_allclose(reloaded(photos), original(photos), atol=1e-6)
+
+
+def test_mixed_precision_policy_leaves_pixels_in_float32(photos):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        out = view()(photos)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(out, view()(photos))
+    assert view(dtype="bfloat16")(photos).dtype == tf.bfloat16
+
+
+def test_is_a_layer_of_keras_cv():
+    assert isinstance(view(), keras_cv.layers.VectorizedBaseImageAugmentationLayer)
+
+
+def test_draws_are_uniform():
+    state = keras.Variable([0, 0], dtype="int64")
+    draws = uniform_draws(state, [100, 1000]).numpy()
+    assert draws.min() >= 0 and draws.max() < 1
+    np.testing.assert_allclose(np.histogram(draws, 10, (0, 1))[0], 10000, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crop_area": (0.5, 1.5)}, r"crop_area must be.*got \(0.5, 1.5\)"),
+        ({"crop_area": (0.9, 0.1)}, r"crop_area must be"),
+        ({"aspect_ratio": (0.0, 1.0)}, "aspect_ratio must be"),
+        ({"blur_sigma": (0.0, 1.0)}, "blur_sigma must be"),
+        ({"flip_rate": 1.1}, r"flip_rate must lie in \[0, 1\], got 1.1"),
+        ({"solarize_threshold": 128}, r"solarize_threshold must lie in \[0, 1\], got 128"),
+        ({"hue": 0.6}, r"hue must lie in \[0, 0.5\] turns, got 0.6"),
+        ({"interpolation": "nearest"}, "interpolation must be .*'nearest'"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        view(**arguments)
+
+
+def test_image_size_must_be_positive():
+    with pytest.raises(ValueError, match="image_size must be at least 1 pixel"):
+        keras_bt.BarlowTwinsView(0)
+
+
+def test_wrong_images_are_named():
+    with pytest.raises(ValueError, match=r"must be RGB.*\(2, 8, 8, 1\)"):
+        view()(tf.zeros([2, 8, 8, 1]))
+    with pytest.raises(ValueError, match=r"in \[0, 1\].*\[0, 200\]"):
+        view()(np.float32([0.0, 200.0]).repeat(96).reshape(1, 8, 8, 3))
