@@ -43,7 +43,7 @@ def main(_):
                 "dataset": source.name,
                 "train_images": source.train.count,
                 "test_images": source.test.count,
-                **evaluation.score(encoder, source, image_size),
+                **evaluation.score(encoder, source, image_size, probe_images=None),
             }
         )
     )

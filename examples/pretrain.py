@@ -118,8 +118,8 @@ def main(_):
     ]
     if source.test:
         held_in, held_out = (
-            images.batches(evaluation.BATCH_SIZE, recipe.image_size)
-            for images in (source.train, source.test)
+            images.at_most(limit).batches(evaluation.BATCH_SIZE, recipe.image_size)
+            for images, limit in ((source.train, 10_000), (source.test, 2_000))
         )
         every_epochs = -(-epochs // MONITORED)
         callbacks.insert(0, keras_bt.KNNMonitor(held_in, held_out, every_epochs))

@@ -46,6 +46,16 @@ class Images:
     labelled: bool
     shuffle_buffer: int
 
+    def at_most(self, count):
+        """These images, or evenly spaced ones of them if they are more than `count`."""
+        step = -(-self.count // count)
+        if step == 1:
+            return self
+        kept = -(-self.count // step)
+        return dataclasses.replace(
+            self, count=kept, elements=self.elements.shard(step, 0), shuffle_buffer=kept
+        )
+
     def batches(self, batch_size, size):
         """All images once and in order, as for evaluation.
 
@@ -229,22 +239,20 @@ def from_tfds(name, data_dir=None):
     import tensorflow_datasets as tfds
 
     try:
-        splits, info = tfds.load(
-            name,
-            data_dir=data_dir,
-            with_info=True,
-            decoders={"image": tfds.decode.SkipDecoding()},
-        )
+        info = tfds.builder(name, data_dir=data_dir).info
     except tfds.core.DatasetNotFoundError as error:
         nearest = difflib.get_close_matches(name, tfds.list_builders(), n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
         raise ValueError(f"TensorFlow Datasets has no data set {name!r}{hint}") from error
-    if "image" not in info.features or "train" not in splits:
-        raise ValueError(
-            f"{name} has features {sorted(info.features)} and splits {sorted(splits)}; "
-            "keras_bt needs a feature 'image' and a split 'train'."
-        )
-    labelled = isinstance(info.features.get("label"), tfds.features.ClassLabel)
+    if "image" not in info.features:
+        raise ValueError(f"{name} has no feature 'image', only {sorted(info.features)}.")
+    # Images are shuffled while still encoded, and so small.
+    skip = {"image": tfds.decode.SkipDecoding()}
+    splits = tfds.load(name, data_dir=data_dir, decoders=skip)
+    if "train" not in splits:
+        raise ValueError(f"{name} has no split 'train', only {sorted(splits)}.")
+    label = info.features["label"] if "label" in info.features else None
+    labelled = isinstance(label, tfds.features.ClassLabel)
 
     def decode(example):
         return _example(_decode_image(example["image"]), example["label"] if labelled else None)
@@ -260,10 +268,11 @@ def from_tfds(name, data_dir=None):
             _shuffle_buffer(size.num_examples, size.num_bytes),
         )
 
-    test = next((split for split in TEST_FOLDERS if split in splits), None)
+    # "validation" first, for some data sets keep the labels of "test" to themselves.
+    test = next((split for split in ("validation", "test") if split in splits), None)
     if not (labelled and test):
         return Source(name, images("train"))
-    return Source(name, images("train"), images(test), info.features["label"].num_classes)
+    return Source(name, images("train"), images(test), label.num_classes)
 
 
 def from_folder(path):

@@ -138,7 +138,9 @@ def test_reload_goes_on_where_it_was(tiny_model, images, tmp_path):
     np.testing.assert_array_equal(
         reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
     )
-    both = [m.fit(images, batch_size=8, shuffle=False, verbose=0).history for m in (model, reloaded)]
+    both = [
+        m.fit(images, batch_size=8, shuffle=False, verbose=0).history for m in (model, reloaded)
+    ]
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
 
 
@@ -171,7 +173,9 @@ def test_mixed_float16_scales_its_loss(tiny_model, images):
 
 
 def test_an_encoder_of_keras_applications(rng):
-    backbone = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, include_top=False)
+    backbone = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, weights=None, include_top=False
+    )
     encoder = keras.Sequential(
         [
             keras.Input((32, 32, 3)),

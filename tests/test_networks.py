@@ -44,6 +44,7 @@ def test_features_equal_torchvision(golden, name):
     encoder = getattr(keras_bt, name)((None, None, 3))
     for variable in encoder.weights:
         variable.assign(weight_by_rule(torchvision_name(variable), tuple(variable.shape)))
+
     def relative_error(training, mode):
         expected = numbers[f"{name}/{mode}"]
         features = encoder(numbers["images"], training=training).numpy()

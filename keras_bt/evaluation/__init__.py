@@ -1,9 +1,9 @@
 """How good an encoder is: representations, k-NN and linear probes."""
 
-from keras_bt.evaluation.embed import embed
+from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import KNNMonitor, knn_accuracy
-from keras_bt.evaluation.linear_probe import few_label_accuracy, linear_probe
-from keras_bt.evaluation.score import BATCH_SIZE, score, score_pixels, score_untrained
+from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
+from keras_bt.evaluation.scores import BATCH_SIZE, score, score_pixels, score_untrained
 
 __all__ = [
     "BATCH_SIZE",

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_bt.evaluation.embed import compile_encoder, embed_compiled
+from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
 from keras_bt.functional.neighbors import knn_vote
 
 

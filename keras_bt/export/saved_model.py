@@ -61,13 +61,13 @@ def export_encoder(encoder, path, *, metadata=None, overwrite=False):
         raise RuntimeError("export_encoder has to be called outside strategy.scope().")
     input_shape = _input_shape(encoder)
     module = _reusable_module(encoder, input_shape)
-    signature = module.serving_default
+    signature = module.serving_default.get_concrete_function()
 
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         tf.saved_model.save(module, str(aside), signatures={"serving_default": signature})
-        _describe(aside, encoder, input_shape, metadata)
+        _describe(aside, encoder, input_shape, signature, metadata)
         _check_reloaded(aside, encoder, input_shape)
         aside.chmod(0o755)
         _move_into_place(aside, target)
@@ -160,7 +160,7 @@ class ExportedEncoder(keras.layers.Layer):
         # A SavedModel is code: Keras's TFSMLayer asks for the same trust.
         if keras.src.saving.serialization_lib.in_safe_mode():
             raise ValueError(
-                f"This model runs the SavedModel in {config['path']}; pass safe_mode=False to "
+                f"This model runs the SavedModel in {config['folder']}; pass safe_mode=False to "
                 "load_model() if you trust it."
             )
         return cls(**config)
@@ -173,10 +173,14 @@ def _reusable_module(encoder, input_shape):
         # Signatures do not enforce static sizes; without this a gray image would
         # broadcast against the three means of the normalization.
         inputs = tf.ensure_shape(inputs, input_shape)
-        return tf.cast(encoder(inputs, training=training), tf.float32)
+        features = tf.cast(encoder(inputs, training=training), tf.float32)
+        if features.shape.rank != 2:
+            raise ValueError(f"The encoder must return [batch, features], got {features.shape}.")
+        return features
 
-    # tf.Module will not do: its `variables` are read-only.
-    module = tf.train.Checkpoint()
+    # tf.Module will not do: its `variables` are read-only. tf.train.Checkpoint would add a
+    # counter to the weights.
+    module = tf.__internal__.tracking.AutoTrackable()
     call = tf.function(lambda inputs, training=False: forward(inputs, training), autograph=False)
     for training in ({}, {"training": False}, {"training": True}):
         call.get_concrete_function(spec, **training)
@@ -213,17 +217,14 @@ def _input_shape(encoder):
         raise ValueError(
             f"The encoder must take [batch, height, width, channels], got {input_shape}."
         )
-    output_shape = encoder.compute_output_shape((None, *input_shape[1:]))
-    if len(output_shape) != 2:
-        raise ValueError(f"The encoder must return [batch, features], got {output_shape}.")
     return (None, *input_shape[1:])
 
 
-def _describe(folder, encoder, input_shape, metadata):
+def _describe(folder, encoder, input_shape, signature, metadata):
     description = {
         "inputs": "float32 RGB in [0, 1], [batch, height, width, channels]",
         "input_shape": input_shape,
-        "features": encoder.compute_output_shape(input_shape)[-1],
+        "features": signature.structured_outputs["features"].shape[-1],
         "parameters": encoder.count_params(),
         "keras": keras.__version__,
         "tensorflow": tf.__version__,

@@ -2,21 +2,24 @@
 
 import keras
 
-from keras_bt.evaluation.embed import embed
+from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import knn_accuracy
-from keras_bt.evaluation.linear_probe import few_label_accuracy, linear_probe
+from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
+PROBE_IMAGES = 10_000
 
 
-def score(encoder, source, image_size):
+def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
     """Accuracies of an encoder's representations on the held-out images.
 
     Args:
         encoder: See `embed`.
         source: `data.Source`.
         image_size: Int. Side of the images the encoder gets, in pixels.
+        probe_images: Int. The linear probe is fitted to at most so many of the training
+            images, evenly spaced; None fits it to all.
 
     Returns:
         {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}: floats in [0, 1], or
@@ -29,16 +32,16 @@ def score(encoder, source, image_size):
         >>> score(keras.layers.Flatten(), unlabelled, image_size=8)["knn_accuracy"] is None
         True
     """
-    protocols = {
-        "knn_accuracy": knn_accuracy,
-        "linear_accuracy": linear_probe,
-        "few_label_accuracy": few_label_accuracy,
-    }
     if source.test is None:
-        return dict.fromkeys(protocols)
-    train = embed(encoder, source.train.batches(BATCH_SIZE, image_size))
+        return dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
+    train, train_labels = embed(encoder, source.train.batches(BATCH_SIZE, image_size))
     test = embed(encoder, source.test.batches(BATCH_SIZE, image_size))
-    return {name: protocol(*train, *test) for name, protocol in protocols.items()}
+    step = 1 if probe_images is None else -(-len(train) // probe_images)
+    return {
+        "knn_accuracy": knn_accuracy(train, train_labels, *test),
+        "linear_accuracy": linear_probe(train[::step], train_labels[::step], *test),
+        "few_label_accuracy": few_label_accuracy(train, train_labels, *test),
+    }
 
 
 def score_pixels(source, image_size):

@@ -1,0 +1,70 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.neighbors import KNeighborsClassifier
+
+import keras_bt
+
+
+def test_agrees_with_scikit_learn(rng):
+    centers = rng.normal(size=(5, 8))
+    labels = rng.integers(0, 5, 200)
+    train = centers[labels] + rng.normal(size=(200, 8))
+    test_labels = rng.integers(0, 5, 80)
+    test = centers[test_labels] + rng.normal(size=(80, 8))
+    for k, temperature in ((1, 0.1), (15, 0.1), (60, 0.5)):
+        peer = KNeighborsClassifier(
+            k, metric="cosine", weights=lambda distance, t=temperature: np.exp((1 - distance) / t)
+        )
+        expected = peer.fit(train, labels).score(test, test_labels)
+        got = keras_bt.knn_accuracy(train, labels, test, test_labels, k=k, temperature=temperature)
+        assert got == pytest.approx(expected, abs=1e-6)
+
+
+def test_k_is_cut_to_the_training_images():
+    train = np.float32([[1, 0], [0, 1], [0, 2]])
+    arguments = (train, [0, 1, 1], np.float32([[1, 0.1]]), [0])
+    assert keras_bt.knn_accuracy(*arguments, k=200) == keras_bt.knn_accuracy(*arguments, k=3)
+
+
+def test_labels_may_be_any_numbers():
+    train = np.float32([[1, 0], [0, 1]])
+    assert keras_bt.knn_accuracy(train, [70, -3], train, [70, -3]) == 1.0
+    assert keras_bt.knn_accuracy(train, [70, -3], train, [70, 5]) == 0.5
+
+
+def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
+    labels = np.arange(16) % 2
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    model = tiny_model()
+    model.compile("sgd")
+    seen = []
+    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
+    monitor = keras_bt.KNNMonitor(data, data, every_epochs=2, k=3)
+    model.fit(images, batch_size=8, epochs=5, verbose=0, callbacks=[monitor, after])
+    assert ["knn_accuracy" in logs for logs in seen] == [False, True, False, True, True]
+    train, _ = keras_bt.embed(model.encoder, data)
+    expected = keras_bt.knn_accuracy(train, labels, train, labels, k=3)
+    assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"train": np.zeros((2, 3, 4))}, r"train must be \[count, features\].*\(2, 3, 4\)"),
+        ({"test_labels": [1]}, r"test: 2 representations, labels of shape \(1,\)"),
+        ({"k": 0}, "k must be at least 1, got 0"),
+        ({"temperature": 0}, "temperature must be above 0, got 0"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    train = np.eye(2, dtype="float32")
+    arguments = {"train": train, "train_labels": [0, 1], "test": train, "test_labels": [0, 1]}
+    with pytest.raises(ValueError, match=message):
+        keras_bt.knn_accuracy(**{**arguments, **change})
+
+
+def test_monitor_needs_a_rhythm():
+    with pytest.raises(ValueError, match="every_epochs must be at least 1, got 0"):
+        keras_bt.KNNMonitor(None, None, every_epochs=0)

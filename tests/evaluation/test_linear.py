@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+import keras_bt
+from keras_bt.evaluation import linear as module
+
+
+def blobs(rng, count, spread=1.5, features=6):
+    centers = np.random.default_rng(7).normal(size=(4, features))
+    labels = np.arange(count) % 4
+    return (centers[labels] + spread * rng.normal(size=(count, features))), labels
+
+
+def test_is_scikit_learns_at_the_penalty_chosen(rng, monkeypatch):
+    train, test = blobs(rng, 400), blobs(rng, 400)
+    monkeypatch.setattr(module, "INVERSE_PENALTIES", (0.01,))
+    scaler = StandardScaler().fit(train[0])
+    peer = LogisticRegression(C=0.01, tol=1e-6).fit(scaler.transform(train[0]), train[1])
+    expected = peer.score(scaler.transform(test[0]), test[1])
+    assert 0.5 < expected < 0.95
+    assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize("count", [80, 2400])
+def test_test_images_choose_nothing(rng, count):
+    """Test labels that only the worst penalty would suit must not bring it about."""
+    train, test = blobs(rng, count), blobs(rng, 200)
+    honest = keras_bt.linear_probe(*train, *test)
+    wrong_labels = (test[1] + 1) % 4
+    assert keras_bt.linear_probe(*train, test[0], wrong_labels) <= 1 - honest
+
+
+def test_more_features_than_images_change_nothing_but_the_time(rng, monkeypatch):
+    monkeypatch.setattr(module, "INVERSE_PENALTIES", (0.01,))
+    train, test = (blobs(rng, count, spread=5.0, features=100) for count in (40, 400))
+    scaler = StandardScaler().fit(train[0])
+    peer = LogisticRegression(C=0.01, tol=1e-6).fit(scaler.transform(train[0]), train[1])
+    expected = peer.score(scaler.transform(test[0]), test[1])
+    assert 0.5 < expected < 1
+    assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
+
+
+def test_the_penalty_that_cross_validates_best_is_taken(rng, monkeypatch):
+    """Noise that only a strong penalty withstands, and a signal that only a weak one fits."""
+    noisy = blobs(rng, 60, spread=4.0, features=200), blobs(rng, 400, spread=4.0, features=200)
+    clear = blobs(rng, 1000, spread=1.5), blobs(rng, 1000, spread=1.5)
+    for train, test in (noisy, clear):
+        chosen = keras_bt.linear_probe(*train, *test)
+        alone = []
+        for penalty in module.INVERSE_PENALTIES:
+            with monkeypatch.context() as patch:
+                patch.setattr(module, "INVERSE_PENALTIES", (penalty,))
+                alone.append(keras_bt.linear_probe(*train, *test))
+        assert min(alone) <= chosen >= max(alone) - 0.05
+
+
+def test_scale_of_a_feature_does_not_matter(rng):
+    train, test = blobs(rng, 200), blobs(rng, 200)
+    scale = np.array([1e-3, 1, 1, 1e3, 1, 1])
+    scaled = keras_bt.linear_probe(train[0] * scale, train[1], test[0] * scale, test[1])
+    assert scaled == pytest.approx(keras_bt.linear_probe(*train, *test), abs=0.02)
+
+
+def test_few_labels_are_balanced_seeded_and_averaged(rng, monkeypatch):
+    train, test = blobs(rng, 400), blobs(rng, 100)
+    seen = []
+
+    def spy(train, train_labels, test, test_labels):
+        seen.append(train)
+        assert np.bincount(train_labels).tolist() == [10] * 4
+        return len(seen) / 10
+
+    monkeypatch.setattr(module, "linear_probe", spy)
+    assert keras_bt.few_label_accuracy(*train, *test) == pytest.approx(0.3)
+    assert len(seen) == 5 and not np.array_equal(seen[0], seen[1])
+    first = seen.copy()
+    keras_bt.few_label_accuracy(*train, *test)
+    np.testing.assert_array_equal(seen[5:], first)
+
+
+def test_few_labels_tell_good_features_from_poor(rng):
+    clear = [blobs(np.random.default_rng(s), 200, spread=0.3) for s in (0, 1)]
+    noisy = [blobs(np.random.default_rng(s), 200, spread=2.0) for s in (0, 1)]
+    accuracy = [keras_bt.few_label_accuracy(*a, *b, draws=2) for a, b in (clear, noisy)]
+    assert accuracy[0] > 0.95 > accuracy[1] + 0.2
+
+
+def test_a_class_of_one_image_is_refused(rng):
+    train, labels = blobs(rng, 9)
+    with pytest.raises(ValueError, match="at least 2 training images"):
+        keras_bt.linear_probe(train[:5], labels[:5], train, labels)

@@ -1,0 +1,242 @@
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_bt
+from keras_bt.export import saved_model
+
+
+@pytest.fixture
+def encoder():
+    """Batch norm, a regularizer and free height and width, in a few weights."""
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(6, 3, kernel_regularizer=keras.regularizers.L2(0.1))(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.5)(x)
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(keras.layers.ReLU()(x)))
+    batch_norm = model.layers[2]
+    batch_norm.moving_mean.assign(0.1 * tf.range(6, dtype=tf.float32))
+    return model
+
+
+@pytest.fixture
+def exported(encoder, tmp_path):
+    return keras_bt.export_encoder(encoder, tmp_path / "encoder", metadata={"recipe": "none"})
+
+
+def floats(rng, *shape):
+    return rng.uniform(size=shape).astype("float32")
+
+
+CLIENT = """
+import sys
+import numpy as np
+import tensorflow_hub
+
+module = tensorflow_hub.load(sys.argv[1])
+np.save(sys.argv[3], module(np.load(sys.argv[2])))
+assert not any(name.startswith("keras_bt") for name in sys.modules)
+"""
+
+
+def test_hub_loads_it_in_a_process_without_keras_bt(tmp_path, rng):
+    encoder = keras_bt.resnet18((8, 8, 3), width=4, stem="small")
+    model = keras_bt.BarlowTwins(
+        encoder, keras_bt.projector(32, (16, 8)), keras_bt.small_image_views(8, seed=0)
+    )
+    model.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    images = floats(rng, 16, 8, 8, 3)
+    model.fit(images, batch_size=8, epochs=2, verbose=0)
+    path = keras_bt.export_encoder(model.encoder, tmp_path / "encoder")
+    np.save(tmp_path / "images.npy", images)
+    arguments = [path, str(tmp_path / "images.npy"), str(tmp_path / "features.npy")]
+    subprocess.run(
+        [sys.executable, "-c", CLIENT, *arguments], check=True, cwd=tmp_path, timeout=120
+    )
+    expected = model.predict(images, verbose=0)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        np.load(tmp_path / "features.npy"), expected, rtol=1e-5, atol=1e-5 * scale
+    )
+
+
+def test_contract_of_a_reusable_saved_model(encoder, exported, rng):
+    module = tf.saved_model.load(exported)
+    for shape in ((1, 8, 8, 3), (5, 11, 7, 3)):
+        images = floats(rng, *shape)
+        for arguments in ({}, {"training": False}):
+            np.testing.assert_allclose(
+                module(images, **arguments), encoder(images, training=False), atol=1e-6
+            )
+        features = module.signatures["serving_default"](inputs=tf.constant(images))
+        np.testing.assert_allclose(features["features"], encoder(images), atol=1e-6)
+    assert len(module.variables) == len(encoder.variables) == 6
+    assert len(module.trainable_variables) == len(encoder.trainable_variables) == 4
+    penalties = [penalty() for penalty in module.regularization_losses]
+    np.testing.assert_allclose(sum(penalties), sum(encoder.losses), rtol=1e-6)
+
+
+def test_training_uses_and_moves_batch_statistics(encoder, exported, rng):
+    images = floats(rng, 8, 8, 8, 3)
+    module = tf.saved_model.load(exported)
+    expected = encoder(images, training=True)
+    np.testing.assert_allclose(module(images, training=True), expected, atol=1e-6)
+    for got, wanted in zip(module.variables, encoder.variables, strict=True):
+        np.testing.assert_allclose(got, wanted.value, atol=1e-6)
+
+
+def test_weights_are_written_once(encoder, exported):
+    stored = tf.train.list_variables(exported + "/variables/variables")
+    values = [name for name, _ in stored if name.endswith("VARIABLE_VALUE")]
+    assert len(values) == len(encoder.variables)
+
+
+def test_description_and_metadata(exported):
+    with open(exported + "/assets.extra/encoder.json", encoding="utf-8") as file:
+        description = json.load(file)
+    assert description["features"] == 6
+    assert description["input_shape"] == [None, None, None, 3]
+    assert description["recipe"] == "none"
+
+
+def test_half_precision_inside_float32_out(tmp_path, rng):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        encoder = keras_bt.resnet18((8, 8, 3), width=2, stem="small")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    assert tf.saved_model.load(path)(floats(rng, 2, 8, 8, 3)).dtype == tf.float32
+
+
+def test_a_gray_image_is_refused(exported, rng):
+    module = tf.saved_model.load(exported)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
+        module.signatures["serving_default"](inputs=tf.constant(floats(rng, 2, 8, 8, 1)))
+
+
+def test_an_existing_folder_stays(encoder, exported, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(FileExistsError, match=r"encoder exists; pass overwrite=True"):
+        keras_bt.export_encoder(encoder, exported)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_overwriting_leaves_nothing_beside(encoder, exported, tmp_path, rng):
+    encoder.layers[1].kernel.assign(2 * encoder.layers[1].kernel)
+    keras_bt.export_encoder(encoder, exported, overwrite=True)
+    images = floats(rng, 2, 8, 8, 3)
+    np.testing.assert_allclose(tf.saved_model.load(exported)(images), encoder(images), atol=1e-6)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+
+
+@pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "_describe"])
+def test_a_failed_export_leaves_the_old_one(encoder, exported, tmp_path, monkeypatch, fails, rng):
+    images = floats(rng, 2, 8, 8, 3)
+    expected = encoder(images).numpy()
+
+    def disk_full(*arguments, **more):
+        raise OSError("no space left on device")
+
+    owner = tf.saved_model if "." in fails else saved_model
+    monkeypatch.setattr(owner, fails.rsplit(".")[-1], disk_full)
+    with pytest.raises(OSError, match="no space left"):
+        keras_bt.export_encoder(encoder, exported, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
+    np.testing.assert_allclose(tf.saved_model.load(exported)(images), expected, atol=1e-6)
+
+
+def test_a_wrong_reload_is_noticed(encoder, tmp_path, monkeypatch):
+    class Other:
+        def __call__(self, images):
+            return tf.fill([2, 6], float("nan"))
+
+    monkeypatch.setattr(tf.saved_model, "load", lambda path: Other())
+    with pytest.raises(RuntimeError, match="differs from the one in memory"):
+        keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda: keras.Sequential([keras.layers.Dense(2)]), "is not built"),
+        (
+            lambda: keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)]),
+            r"\[batch, height, width, channels\], got \(None, 8\)",
+        ),
+        (
+            lambda: keras.Sequential([keras.Input((8, 8, 3)), keras.layers.ReLU()]),
+            r"\[batch, features\], got \(None, 8, 8, 3\)",
+        ),
+    ],
+)
+def test_wrong_encoders_are_named(tmp_path, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        keras_bt.export_encoder(wrong(), tmp_path / "encoder")
+
+
+def test_not_inside_a_scope(encoder, tmp_path):
+    with (
+        tf.distribute.OneDeviceStrategy("/cpu:0").scope(),
+        pytest.raises(RuntimeError, match="outside strategy"),
+    ):
+        keras_bt.export_encoder(encoder, tmp_path / "encoder")
+
+
+def test_subclassed_encoder(tmp_path, rng):
+    class Encoder(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(5)
+
+        def call(self, inputs, training=False):
+            return self.dense(keras.ops.mean(inputs, (1, 2)))
+
+    encoder, images = Encoder(), floats(rng, 2, 8, 8, 3)
+    expected = encoder(images)
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    np.testing.assert_allclose(tf.saved_model.load(path)(images), expected, atol=1e-6)
+
+
+def classifier(exported, trainable):
+    encoder = keras_bt.load_encoder(exported, trainable=trainable)
+    model = keras.Sequential([keras.Input((8, 8, 3)), encoder, keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    return encoder, model
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_loaded_layer_learns_or_stays(exported, rng, trainable):
+    encoder, model = classifier(exported, trainable)
+    before = [weight.numpy().copy() for weight in encoder.weights]
+    assert len(encoder.trainable_weights) == (4 if trainable else 0)
+    model.fit(floats(rng, 8, 8, 8, 3), np.ones((8, 2)), epochs=2, verbose=0)
+    moved = [np.abs(w.numpy() - b).max() > 0 for w, b in zip(encoder.weights, before, strict=True)]
+    assert moved == [trainable] * 6
+    assert len(model.losses) == int(trainable)
+
+
+def test_loaded_layer_is_saved_with_its_model(exported, tmp_path, rng):
+    _, model = classifier(exported, trainable=True)
+    images = floats(rng, 8, 8, 8, 3)
+    model.fit(images, np.ones((8, 2)), verbose=0)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        keras.saving.load_model(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=False)
+    np.testing.assert_allclose(reloaded(images), model(images), atol=1e-6)
+
+
+def test_folders_that_hold_no_encoder_are_named(tmp_path):
+    with pytest.raises(ValueError, match="There is no SavedModel in .*nothing"):
+        keras_bt.load_encoder(tmp_path / "nothing")
+    module = tf.Module()
+    module.call = tf.function(lambda x: x, input_signature=[tf.TensorSpec([])])
+    tf.saved_model.save(module, str(tmp_path / "other"))
+    with pytest.raises(ValueError, match="other is not a reusable one"):
+        keras_bt.load_encoder(tmp_path / "other")

@@ -1,0 +1,28 @@
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt.run import budget, steps_in
+
+
+def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images, monkeypatch):
+    monkeypatch.setattr(budget, "MEASURED_SECONDS", 0.1)
+    model = tiny_model()
+    model.compile(keras.optimizers.SGD(0.1))
+    before = [weight.copy() for weight in model.get_weights()]
+
+    step = model.train_on_batch
+    monkeypatch.setattr(model, "train_on_batch", lambda batch: (time.sleep(0.05), step(batch)))
+    batches = tf.data.Dataset.from_tensors({"image": images[:8]}).repeat()
+    steps = steps_in(0.1, model, batches)
+    assert 30 <= steps <= 120  # six seconds of somewhat more than 50 ms each
+    for got, wanted in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_minutes_have_to_pass():
+    with pytest.raises(ValueError, match="minutes must be above 0, got -1"):
+        steps_in(-1, None, None)

@@ -1,0 +1,73 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_bt.run import MetricsLog, RunFolder
+from keras_bt.run.folder import write_json
+
+
+def test_run_json_tells_how_it_was_started(tmp_path):
+    RunFolder(tmp_path / "run", {"seed": 0, "projector_dims": (4, 2)})
+    start = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert start["settings"] == {"seed": 0, "projector_dims": [4, 2]}
+    assert start["versions"]["keras"] == keras.__version__
+    assert {"command", "started", "machine", "environment"} <= set(start)
+
+
+def test_same_settings_go_on_and_others_are_refused_by_name(tmp_path):
+    settings = {"seed": 0, "epochs": 3, "dims": (4, 2)}
+    RunFolder(tmp_path, settings)
+    RunFolder(tmp_path, settings)
+    with pytest.raises(ValueError, match="epochs: 3 there, 4 now") as error:
+        RunFolder(tmp_path, {**settings, "epochs": 4})
+    assert "seed" not in str(error.value) and "dims" not in str(error.value)
+    with pytest.raises(ValueError, match="minutes: None there, 2 now"):
+        RunFolder(tmp_path, {**settings, "minutes": 2})
+
+
+def test_result_marks_the_end(tmp_path):
+    folder = RunFolder(tmp_path, {})
+    assert folder.result() is None
+    folder.write_result({"loss": 2.5})
+    assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
+
+
+def test_metrics_of_an_interrupted_run_are_kept(tmp_path):
+    folder = RunFolder(tmp_path, {})
+    folder.metrics.write_text("{}\n")
+    RunFolder(tmp_path, {})
+    assert not folder.metrics.exists()
+    assert [p.read_text() for p in tmp_path.glob("metrics-interrupted-*.jsonl")] == ["{}\n"]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    write_json(tmp_path / "a.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", {"a": object()})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_metrics_log_has_a_line_an_epoch(tmp_path, tiny_model, images):
+    model = tiny_model()
+    model.compile(keras.optimizers.SGD(0.25))
+    log = MetricsLog(tmp_path / "metrics.jsonl", steps_per_epoch=2)
+    history = model.fit(images, batch_size=8, epochs=3, callbacks=[log], verbose=0).history
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    np.testing.assert_allclose([line["loss"] for line in lines], history["loss"])
+    assert lines[0]["learning_rate"] == 0.25
+    assert lines[0]["seconds"] < lines[2]["seconds"]
+
+
+def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
+    folder, model = RunFolder(tmp_path, {}), tiny_model()
+    model.compile("sgd")
+    folder.save_model(model)
+    reloaded = keras.saving.load_model(folder.model)
+    np.testing.assert_array_equal(
+        reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "run.json"]
