@@ -9,11 +9,6 @@ flags.DEFINE_string("tfrecords", None, "Path or glob of TFRecord files of encode
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data sets.")
 
 
-def own_images():
-    """Whether the flags name the user's own images."""
-    return bool(FLAGS.image_dir or FLAGS.tfrecords)
-
-
 def open_source(dataset):
     """The images the flags name, else the data set of that name."""
     from keras_bt import data

@@ -7,31 +7,23 @@ The first needs no network and takes about two minutes on two CPU cores. Every f
 recipe is a flag; the last line of stdout is the result as JSON.
 """
 
-import dataclasses
 import json
 import os
 import sys
 import time
-import typing
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import image_source
 import keras
+import recipe_flags
 from absl import app, flags, logging
 
 import keras_bt
 from keras_bt import evaluation, run
-from keras_bt.recipes import Recipe, find_recipe, recipes
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string(
-    "recipe",
-    None,
-    f"Settings to start from: {', '.join(recipes)}. Without it cifar10 for images of your own, "
-    "else digits.",
-)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
 flags.DEFINE_float("minutes", None, "Train for so long instead of for the recipe's epochs.")
@@ -39,30 +31,8 @@ flags.DEFINE_bool(
     "deterministic", False, "Repeat to the last bit: compiles the step with XLA, slower on CPU."
 )
 MONITORED = 40  # k-NN looks during a run, at the most
-FIELDS = [f for f in dataclasses.fields(Recipe) if f.name not in ("name", "sources")]
-KIND = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
-for field in FIELDS:
-    define = KIND.get(field.type, flags.DEFINE_list)
-    define(field.name, None, f"The recipe's {field.name}, see keras_bt.recipes.Recipe.")
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
-
-
-def recipe_of_flags():
-    """The recipe, with the fields that flags give in their place."""
-    default = "cifar10" if image_source.own_images() else "digits"
-    recipe = find_recipe(FLAGS.recipe or default)
-    fields = {}
-    for field in FIELDS:
-        value = FLAGS[field.name].value
-        if value is not None:
-            if isinstance(value, list):
-                kind = typing.get_args(field.type)[0]
-                value = tuple(kind(item) for item in value)
-            fields[field.name] = value
-    if "image_size" in fields and "load_size" not in fields:
-        fields["load_size"] = fields["image_size"]
-    return recipe.override(**fields)
 
 
 def settings_of_flags(recipe):
@@ -74,7 +44,8 @@ def settings_of_flags(recipe):
 def prepare():
     """Meets wrong flags, folders and images before anything is computed."""
     try:
-        recipe = recipe_of_flags()
+        own_images = FLAGS.image_dir or FLAGS.tfrecords
+        recipe = recipe_flags.recipe_of_flags(default="cifar10" if own_images else "digits")
         source = image_source.open_source(recipe.dataset)
         batches = source.train.shuffled_batches(recipe.batch_size, recipe.load_size, FLAGS.seed)
         workdir = FLAGS.workdir or f"runs/{recipe.name}"

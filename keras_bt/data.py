@@ -251,8 +251,7 @@ def from_tfds(name, data_dir=None):
     splits = tfds.load(name, data_dir=data_dir, decoders=skip)
     if "train" not in splits:
         raise ValueError(f"{name} has no split 'train', only {sorted(splits)}.")
-    label = info.features["label"] if "label" in info.features else None
-    labelled = isinstance(label, tfds.features.ClassLabel)
+    labelled = "label" in info.features and hasattr(info.features["label"], "num_classes")
 
     def decode(example):
         return _example(_decode_image(example["image"]), example["label"] if labelled else None)
@@ -272,7 +271,7 @@ def from_tfds(name, data_dir=None):
     test = next((split for split in ("validation", "test") if split in splits), None)
     if not (labelled and test):
         return Source(name, images("train"))
-    return Source(name, images("train"), images(test), label.num_classes)
+    return Source(name, images("train"), images(test), info.features["label"].num_classes)
 
 
 def from_folder(path):

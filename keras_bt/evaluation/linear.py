@@ -57,14 +57,14 @@ def linear_probe(train, train_labels, test, test_labels):
     with warnings.catch_warnings():
         # A fit stopped at its last iteration is still a linear classifier, honestly scored.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        best, best_accuracy = None, -1.0
+        best_accuracy = -1.0
         for inverse_penalty in INVERSE_PENALTIES:
-            classifier = _classifier(inverse_penalty, narrow=len(train) < train.shape[1])
-            accuracy = cross_val_score(classifier, train, train_labels, cv=splits).mean()
+            candidate = _classifier(inverse_penalty, narrow=len(train) < train.shape[1])
+            accuracy = cross_val_score(candidate, train, train_labels, cv=splits).mean()
             if accuracy < best_accuracy:
                 break
-            best, best_accuracy = classifier, accuracy
-        return float(best.fit(train, train_labels).score(test, test_labels))
+            classifier, best_accuracy = candidate, accuracy
+        return float(classifier.fit(train, train_labels).score(test, test_labels))
 
 
 def _classifier(inverse_penalty, narrow):

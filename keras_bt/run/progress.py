@@ -28,12 +28,15 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar = tqdm(total=self.total_steps, unit="step", mininterval=1.0, dynamic_ncols=True)
 
     def on_train_batch_end(self, batch, logs=None):
-        self._bar.update()
+        if self._bar.update():  # it was just redrawn: reading the loss each step would wait for it
+            self._show(logs)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = logs or {}
         if "knn_accuracy" in logs:
             self._knn = {"knn": f"{logs['knn_accuracy']:.3f}"}
+        self._show(logs)
+
+    def _show(self, logs):
         shown = {"loss": f"{logs['loss']:.4g}", "floor": f"{self.loss_floor:.4g}", **self._knn}
         self._bar.set_postfix(shown, refresh=False)
 

@@ -34,11 +34,11 @@ def test_test_images_choose_nothing(rng, count):
 
 def test_more_features_than_images_change_nothing_but_the_time(rng, monkeypatch):
     monkeypatch.setattr(module, "INVERSE_PENALTIES", (0.01,))
-    train, test = (blobs(rng, count, spread=5.0, features=100) for count in (40, 400))
+    train, test = (blobs(rng, count, spread=4.0, features=100) for count in (40, 400))
     scaler = StandardScaler().fit(train[0])
     peer = LogisticRegression(C=0.01, tol=1e-6).fit(scaler.transform(train[0]), train[1])
     expected = peer.score(scaler.transform(test[0]), test[1])
-    assert 0.5 < expected < 1
+    assert 0.4 < expected < 0.9
     assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
 
 

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -96,8 +97,7 @@ def test_weights_are_written_once(encoder, exported):
 
 
 def test_description_and_metadata(exported):
-    with open(exported + "/assets.extra/encoder.json", encoding="utf-8") as file:
-        description = json.load(file)
+    description = json.loads(Path(exported, "assets.extra", "encoder.json").read_text())
     assert description["features"] == 6
     assert description["input_shape"] == [None, None, None, 3]
     assert description["recipe"] == "none"

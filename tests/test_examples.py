@@ -1,0 +1,179 @@
+"""The scripts as a user starts them, each in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = Path(__file__).parents[1]
+TINY = ("--width=2", "--projector_dims=16,8", "--epochs=2", "--batch_size=256")
+RESULT = {
+    "recipe",
+    "dataset",
+    "images",
+    "steps",
+    "epochs",
+    "batch_size",
+    "seconds",
+    "images_per_second",
+    "loss",
+    "loss_floor",
+    "encoder_dir",
+    "seed",
+    "pixels",
+    "untrained",
+    "trained",
+}
+FIGURES = {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}
+
+
+def start(script, *flags, timeout=300):
+    return subprocess.run(
+        [sys.executable, ROOT / "examples" / f"{script}.py", *map(str, flags)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def last_line(run):
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def fails(script, *flags):
+    run = start(script, *flags)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    return run.stderr.splitlines()
+
+
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """A tiny digits run: its folder, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    return workdir, start("pretrain", f"--workdir={workdir}", "--seed=3", *TINY)
+
+
+@pytest.mark.slow
+def test_pretrain_leaves_what_the_readme_says(tiny_run):
+    workdir, run = tiny_run
+    result = last_line(run)
+    assert set(result) == RESULT
+    assert result == json.loads((workdir / "result.json").read_text())
+    assert (result["recipe"], result["dataset"], result["images"]) == ("digits", "digits", 1437)
+    assert (result["steps"], result["epochs"], result["batch_size"]) == (10, 2, 256)
+    assert result["seed"] == 3
+    for name in ("pixels", "untrained", "trained"):
+        assert set(result[name]) == FIGURES
+        assert all(0 <= value <= 1 for value in result[name].values())
+    settings = json.loads((workdir / "run.json").read_text())["settings"]
+    assert settings["width"] == 2 and settings["projector_dims"] == [16, 8]
+    metrics = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics] == [5, 10]
+    assert metrics[-1]["loss"] == result["loss"]
+    assert metrics[-1]["knn_accuracy"] == pytest.approx(result["trained"]["knn_accuracy"], abs=0.01)
+    encoder = tf.saved_model.load(result["encoder_dir"])
+    assert encoder(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 16)
+    assert "floor=" in run.stderr and "knn=" in run.stderr
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_told_again_and_other_settings_are_refused(tiny_run):
+    workdir, run = tiny_run
+    flags = (f"--workdir={workdir}", "--seed=3", *TINY)
+    assert last_line(start("pretrain", *flags)) == last_line(run)
+    message = " ".join(fails("pretrain", *flags, "--redundancy_weight=0.01"))
+    assert "redundancy_weight: 0.0051 there, 0.01 now" in message
+
+
+@pytest.mark.slow
+def test_linear_eval_and_export_of_a_run(tiny_run, tmp_path):
+    workdir, run = tiny_run
+    scores = last_line(start("linear_eval", f"--encoder={workdir}/encoder"))
+    trained = last_line(run)["trained"]
+    assert {name: scores[name] for name in FIGURES} == pytest.approx(trained, abs=0.01)
+    assert (scores["train_images"], scores["test_images"]) == (1437, 360)
+
+    out = tmp_path / "again"
+    exported = start("export_encoder", f"--model={workdir}/model.keras", f"--out={out}")
+    assert exported.stdout.strip() == str(out), exported.stderr
+    images = np.random.default_rng(0).uniform(size=(4, 8, 8, 3)).astype("float32")
+    first, second = (tf.saved_model.load(str(path))(images) for path in (workdir / "encoder", out))
+    np.testing.assert_allclose(first, second, rtol=1e-6)
+    message = " ".join(fails("export_encoder", f"--model={workdir}/model.keras", f"--out={out}"))
+    assert "again exists" in message
+
+
+@pytest.mark.slow
+def test_own_images_of_mixed_sizes_without_labels(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(40):
+        shape = (*random.integers(10, 40, 2), 3)
+        encoded = tf.io.encode_jpeg(random.integers(0, 256, shape).astype("uint8"))
+        tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), encoded)
+    workdir = tmp_path / "run"
+    flags = (
+        "--width=2",
+        "--projector_dims=8",
+        "--batch_size=8",
+        "--image_size=12",
+        "--minutes=0.02",
+    )
+    result = last_line(
+        start(
+            "pretrain",
+            f"--image_dir={tmp_path}/photos",
+            f"--workdir={workdir}",
+            "--minutes=0.02",
+            *flags,
+        )
+    )
+    assert (result["recipe"], result["dataset"], result["images"]) == ("cifar10", "photos", 40)
+    for name in ("pixels", "untrained", "trained"):
+        assert result[name] == dict.fromkeys(FIGURES)
+    encoder = tf.saved_model.load(result["encoder_dir"])
+    assert encoder(np.zeros((1, 12, 12, 3), "float32")).shape == (1, 16)
+
+
+@pytest.mark.slow
+def test_digits_learn(tmp_path):
+    """A fifth of the recipe's epochs is enough to leave the untrained encoder behind."""
+    result = last_line(start("pretrain", f"--workdir={tmp_path}", "--epochs=40", timeout=400))
+    for figure in FIGURES:
+        assert result["trained"][figure] > result["untrained"][figure] + 0.05, figure
+    assert result["trained"]["few_label_accuracy"] > result["pixels"]["few_label_accuracy"]
+    assert result["loss"] > result["loss_floor"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recipe=digit"], "no recipe 'digit'; did you mean 'digits'?"),
+        (["--bach_size=8"], "Unknown command line flag 'bach_size'. Did you mean: batch_size"),
+        (["--image_dir=nowhere"], "There is no folder nowhere"),
+        (["--image_dir=a", "--tfrecords=b"], "image_dir"),
+        (["--batch_size=2000"], "1437 images, fewer than the batch_size of 2000"),
+        (
+            ["--projector_dims=16,w"],
+            "--projector_dims takes ints with commas between, got 16,w",
+        ),
+        (["--dataset=cifar11"], "no data set 'cifar11'; did you mean 'cifar10"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_wrong_flags_are_met_at_once(tmp_path, flags, message):
+    assert message in " ".join(fails("pretrain", f"--workdir={tmp_path}/run", *flags))
+    assert not (tmp_path / "run").exists()
+
+
+def test_scripts_stay_wiring():
+    for script in (ROOT / "examples").glob("*.py"):
+        assert len(script.read_text().splitlines()) < 150, script
