@@ -1,5 +1,7 @@
 """The line that moves while a model trains."""
 
+import sys
+
 import keras
 from tqdm import tqdm
 
@@ -25,7 +27,10 @@ class ProgressBar(keras.callbacks.Callback):
         self._knn = {}
 
     def on_train_begin(self, logs=None):
-        self._bar = tqdm(total=self.total_steps, unit="step", mininterval=1.0, dynamic_ncols=True)
+        seconds = 1.0 if sys.stderr.isatty() else 30.0  # a log file is not rewound
+        self._bar = tqdm(
+            total=self.total_steps, unit="step", mininterval=seconds, dynamic_ncols=True
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         if self._bar.update():  # it was just redrawn: reading the loss each step would wait for it
