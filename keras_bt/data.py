@@ -8,6 +8,7 @@ import concurrent.futures
 import dataclasses
 import difflib
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -278,8 +279,9 @@ def from_folder(path):
     """A folder of images of any sizes.
 
     Subfolders `train` and `test` (or `val`, `validation`), if both there, are the two
-    sets. If all images lie in two or more subfolders, those are the classes; the labels
-    serve evaluation alone. With labels and no `test` folder every fifth image is held out.
+    sets. If all images lie in two or more subfolders of five images or more, those are the
+    classes; the labels serve evaluation alone. With labels and no `test` folder every fifth
+    image is held out.
 
     Args:
         path: The folder. Images end in .jpg, .jpeg, .png, .bmp or .gif.
@@ -439,10 +441,11 @@ def _image_paths(folder):
 
 def _class_folders(root, paths):
     parts = [path.relative_to(root).parts for path in paths]
-    names = sorted({part[0] for part in parts})
-    if len(names) < 2 or any(len(part) == 1 for part in parts):
+    images = Counter(part[0] for part in parts if len(part) > 1)
+    all_in_folders = images.total() == len(paths)
+    if len(images) < 2 or not all_in_folders or min(images.values()) < HOLD_OUT_EVERY:
         return None
-    return names
+    return sorted(images)
 
 
 def _labels(paths, root, classes):

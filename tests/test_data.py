@@ -129,6 +129,17 @@ def test_folder_with_classes_holds_every_fifth_image_out(tmp_path):
         assert sum(pixels == 50) == count
 
 
+def test_folders_of_few_images_are_no_classes(tmp_path):
+    for name, count in (("cat", 5), ("dog", 4)):
+        for number in range(count):
+            write_image(tmp_path / name / f"{number}.png")
+    assert data.from_folder(tmp_path).classes is None
+    write_image(tmp_path / "dog" / "4.png")
+    assert data.from_folder(tmp_path).classes == 2
+    write_image(tmp_path / "beside.png")
+    assert data.from_folder(tmp_path).classes is None
+
+
 def test_folder_with_train_and_test(tmp_path):
     for part, count in (("train", 6), ("val", 3)):
         for name in ("a", "b"):

@@ -68,3 +68,12 @@ def test_wrong_arguments_are_named(arguments, message):
 def test_a_batch_of_one_is_refused():
     with pytest.raises(ValueError, match="at least 2 images, got a batch of 1"):
         keras_bt.BarlowTwinsLoss()(tf.ones([1, 4]), tf.ones([1, 4]))
+
+
+def test_several_replicas_are_refused_rather_than_wrong(monkeypatch):
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    monkeypatch.setattr(tf.distribute, "get_strategy", TwoReplicas)
+    with pytest.raises(NotImplementedError, match="one replica so far, got a strategy of 2"):
+        keras_bt.BarlowTwinsLoss()(tf.ones([4, 2]), tf.ones([4, 2]))

@@ -291,9 +291,28 @@ def test_another_loss_is_refused(tiny_model):
         tiny_model().compile("sgd", loss="mse")
 
 
-def test_several_replicas_are_refused_rather_than_wrong(tiny_model, images):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    with strategy.scope():
+def test_one_mirrored_replica(tiny_model, images):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = tiny_model()
         model.compile("sgd")
     assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()
+
+
+def test_validation_during_fit(tiny_model, images):
+    model = tiny_model()
+    model.compile("sgd")
+    history = model.fit(images, batch_size=8, validation_data=images[:8], verbose=0).history
+    assert {"val_loss", "val_invariance", "val_redundancy"} <= set(history)
+
+
+def test_the_compiled_step_repeats_to_the_last_bit(tiny_model, images):
+    """What `--deterministic` relies on."""
+    runs = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        model = tiny_model(keras_bt.paper_views(8, seed=0))
+        model.compile(keras.optimizers.AdamW(0.01), jit_compile=True)
+        model.fit(images, batch_size=8, epochs=20, shuffle=False, verbose=0)
+        runs.append(model.get_weights())
+    for first, second in zip(*runs, strict=True):
+        np.testing.assert_array_equal(first, second)
