@@ -1,0 +1,163 @@
+"""Images in a fixed order, and how `tf.data` reads them: whole, in order or shuffled."""
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+SHUFFLE_BYTES = 2**30
+HOLD_OUT_EVERY = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images in a fixed order.
+
+    Args:
+        name: What to call them in messages.
+        count: How many there are.
+        elements: `tf.data.Dataset` of something small: an index, a path, encoded bytes.
+        decode: From an element to {"image": [height, width, 3]} and, if `labelled`,
+            "label": a class number.
+        labelled: Whether there are labels.
+        shuffle_buffer: Elements shuffled at a time; `count` shuffles them all.
+
+    Example:
+        >>> images = from_arrays(np.zeros([5, 8, 8, 3], "uint8"), labels=range(5))
+        >>> next(iter(images.batches(2, size=4)))["image"].shape
+        TensorShape([2, 4, 4, 3])
+    """
+
+    name: str
+    count: int
+    elements: tf.data.Dataset
+    decode: Callable
+    labelled: bool
+    shuffle_buffer: int
+
+    def at_most(self, count):
+        """These images, or evenly spaced ones of them if they are more than `count`."""
+        step = -(-self.count // count)
+        if step == 1:
+            return self
+        kept = -(-self.count // step)
+        return dataclasses.replace(
+            self, count=kept, elements=self.elements.shard(step, 0), shuffle_buffer=kept
+        )
+
+    def batches(self, batch_size, size):
+        """All images once and in order, as for evaluation.
+
+        Args:
+            batch_size: Int. The last batch may be smaller.
+            size: Int. Side of the square images, in pixels; see `fit_square`.
+
+        Returns:
+            `tf.data.Dataset` of dicts {"image", "label"}.
+        """
+        return self._decoded(self.elements, size).batch(batch_size).prefetch(2)
+
+    def shuffled_batches(self, batch_size, size, seed, first_epoch=0):
+        """Epoch after epoch without end, each in an order given by `seed` and its number.
+
+        Args:
+            batch_size: Int. Each epoch leaves out its last images that fill no batch.
+            size: Int. Side of the square images, in pixels; see `fit_square`.
+            seed: Int.
+            first_epoch: Int. With which epoch to begin.
+
+        Returns:
+            Endless `tf.data.Dataset` of dicts {"image", "label"}, one epoch being
+            `count // batch_size` batches.
+
+        Raises:
+            ValueError: If there are fewer images than `batch_size`.
+        """
+        if batch_size > self.count:
+            raise ValueError(
+                f"{self.name} holds {self.count} images, fewer than the batch_size of {batch_size}."
+            )
+        whole_batches = self.count // batch_size * batch_size
+
+        def epoch_order(epoch):
+            # This graph's own seed: the user's global one must not change the order. It is
+            # never 0, which TensorFlow would compare with the symbolic epoch.
+            tf.compat.v1.set_random_seed(seed + 1)
+            order = self.elements.shuffle(
+                self.shuffle_buffer, seed=epoch, reshuffle_each_iteration=False
+            )
+            return order.take(whole_batches)
+
+        elements = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_order)
+        return self._decoded(elements, size).batch(batch_size, drop_remainder=True).prefetch(2)
+
+    def _decoded(self, elements, size):
+        def load(element):
+            example = self.decode(element)
+            return {**example, "image": fit_square(example["image"], size)}
+
+        return elements.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The images of a run: those to train on, and held-out ones to evaluate with.
+
+    Args:
+        name: What it is called in the result.
+        train: `Images` to pretrain on; with labels also the evaluation's training set.
+        test: Held-out labelled `Images`, or None where there are no labels.
+        classes: Number of classes, or None without labels.
+    """
+
+    name: str
+    train: Images
+    test: Images | None = None
+    classes: int | None = None
+
+
+def fit_square(image, size):
+    """The central square of an image, resized (bicubic, antialiased) to `size` pixels.
+
+    Args:
+        image: uint8 or float tensor [height, width, 3].
+        size: Int.
+
+    Returns:
+        Tensor [size, size, 3] of the same dtype; an image of that size is left as it is.
+
+    Example:
+        >>> fit_square(tf.zeros([5, 9, 3], tf.uint8), 4).shape
+        TensorShape([4, 4, 3])
+    """
+
+    def resize():
+        height, width = tf.shape(image)[0], tf.shape(image)[1]
+        side = tf.minimum(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = tf.cast(image[top : top + side, left : left + side], tf.float32)
+        square = tf.image.resize(square, (size, size), "bicubic", antialias=True)
+        high = 255.0 if image.dtype == tf.uint8 else 1.0
+        square = tf.clip_by_value(square, 0.0, high)
+        return tf.cast(tf.round(square) if image.dtype == tf.uint8 else square, image.dtype)
+
+    if image.shape.is_fully_defined():
+        return image if image.shape[:2] == (size, size) else resize()
+    fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
+    return tf.ensure_shape(tf.cond(fits, lambda: image, resize), (size, size, 3))
+
+
+def image_and_label(image, label):
+    """What `Images.decode` returns; a label of None stands for none."""
+    return {"image": image} if label is None else {"image": image, "label": label}
+
+
+def decode_image(encoded):
+    """A JPEG, PNG, BMP or GIF (its first frame) as uint8 RGB [height, width, 3]."""
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def shuffle_buffer(count, size_bytes):
+    """How many of `count` elements of `size_bytes` in all to hold at a time."""
+    return max(1, min(count, count * SHUFFLE_BYTES // max(size_bytes, 1)))

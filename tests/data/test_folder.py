@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt import data
+
+
+def write_image(path, shape=(12, 9, 3), value=None, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    image = random.integers(0, 256, shape) if value is None else np.full(shape, value)
+    encode = {".png": tf.io.encode_png, ".jpg": tf.io.encode_jpeg}[path.suffix.lower()]
+    tf.io.write_file(str(path), encode(image.astype("uint8")))
+    return image.astype("uint8")
+
+
+def test_folder_without_classes(tmp_path):
+    for number, shape in enumerate([(12, 9, 3), (7, 20, 3), (30, 30, 1), (5, 5, 4)]):
+        write_image(tmp_path / f"{number}.png", shape)
+    write_image(tmp_path / "deep" / "er" / "Ä quote'd name.JPG")
+    (tmp_path / "notes.txt").write_text("no image")
+    source = data.from_folder(tmp_path)
+    assert (source.train.count, source.test, source.classes) == (5, None, None)
+    batch = next(iter(source.train.batches(8, 6)))
+    assert list(batch) == ["image"] and batch["image"].shape == (5, 6, 6, 3)
+
+
+def test_folder_with_classes_holds_every_fifth_image_out(tmp_path):
+    for name, value in (("cat", 50), ("dog", 200)):
+        for number in range(10):
+            write_image(tmp_path / name / f"{number}.png", value=value)
+    source = data.from_folder(tmp_path)
+    assert (source.train.count, source.test.count, source.classes) == (16, 4, 2)
+    for images, count in ((source.train, 8), (source.test, 2)):
+        batch = next(iter(images.batches(20, 6)))
+        pixels = batch["image"].numpy()[:, 0, 0, 0]
+        np.testing.assert_array_equal(batch["label"], (pixels == 200).astype(int))
+        assert sum(pixels == 50) == count
+
+
+def test_folders_of_few_images_are_no_classes(tmp_path):
+    for name, count in (("cat", 5), ("dog", 4)):
+        for number in range(count):
+            write_image(tmp_path / name / f"{number}.png")
+    assert data.from_folder(tmp_path).classes is None
+    write_image(tmp_path / "dog" / "4.png")
+    assert data.from_folder(tmp_path).classes == 2
+    write_image(tmp_path / "beside.png")
+    assert data.from_folder(tmp_path).classes is None
+
+
+def test_folder_with_train_and_test(tmp_path):
+    for part, count in (("train", 6), ("val", 3)):
+        for name in ("a", "b"):
+            for number in range(count):
+                write_image(tmp_path / part / name / f"{number}.jpg")
+    source = data.from_folder(tmp_path)
+    assert (source.train.count, source.test.count, source.classes) == (12, 6, 2)
+    write_image(tmp_path / "val" / "c" / "0.png")
+    with pytest.raises(ValueError, match=r"training images lack: \['c'\]"):
+        data.from_folder(tmp_path)
+
+
+def test_wrong_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="There is no folder .*nowhere"):
+        data.from_folder(tmp_path / "nowhere")
+    (tmp_path / "a.txt").write_text("no image")
+    with pytest.raises(ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png\)"):
+        data.from_folder(tmp_path)
+
+
+def test_corrupt_images_are_named_before_training(tmp_path):
+    write_image(tmp_path / "good.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.png").touch()
+    whole = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="3 of 4 images cannot be read") as error:
+        data.from_folder(tmp_path)
+    for name in ("text.jpg", "empty.png", "cut.jpg"):
+        assert name in str(error.value)
+    assert "good.jpg" not in str(error.value)

@@ -1,0 +1,57 @@
+"""Order as a function of (seed, epoch); squares of one size."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt import data
+
+
+def test_order_is_a_function_of_seed_and_epoch(numbered, order):
+    first = order(numbered, 4, seed=0)
+    assert first == order(numbered, 4, seed=0)
+    assert all(len(set(epoch)) == len(epoch) == 12 for epoch in first)
+    assert len({tuple(epoch) for epoch in first}) == 4
+    assert first[2:] == order(numbered, 2, seed=0, first_epoch=2)
+    assert first != order(numbered, 4, seed=1)
+    assert first[1:] != order(numbered, 3, seed=1), "seed + 1 must not be the next epoch"
+
+
+@pytest.mark.parametrize("global_seed", [0, 1])
+def test_global_seed_does_not_reorder(numbered, global_seed, order):
+    expected = order(numbered, 2, seed=0)
+    tf.random.set_seed(global_seed)
+    assert order(numbered, 2, seed=0) == expected
+
+
+def test_batches_are_in_order_and_whole(numbered):
+    batches = list(numbered.batches(4, 2))
+    assert [len(batch["label"]) for batch in batches] == [4, 4, 4, 2]
+    assert np.concatenate([batch["label"] for batch in batches]).tolist() == list(range(14))
+
+
+def test_at_most_takes_evenly_spaced_images(numbered):
+    assert numbered.at_most(14) is numbered
+    for limit, kept in ((7, range(0, 14, 2)), (5, range(0, 14, 3)), (1, [0])):
+        fewer = numbered.at_most(limit)
+        assert fewer.count == len(kept)
+        labels = [batch["label"].numpy() for batch in fewer.batches(4, 2)]
+        assert np.concatenate(labels).tolist() == list(kept)
+
+
+def test_too_few_images_for_a_batch(numbered):
+    with pytest.raises(ValueError, match="14 images, fewer than the batch_size of 15"):
+        numbered.shuffled_batches(15, 2, seed=0)
+
+
+def test_fit_square_takes_the_central_square(rng):
+    image = rng.integers(0, 256, (10, 30, 3)).astype("uint8")
+    np.testing.assert_array_equal(
+        data.fit_square(tf.constant(image[:, 10:20]), 10), image[:, 10:20]
+    )
+    np.testing.assert_array_equal(data.fit_square(tf.constant(image), 10), image[:, 10:20])
+    bands = np.zeros((40, 40, 3), "uint8")
+    bands[::2] = 255  # a stripe finer than the result: antialiased to gray
+    shrunk = data.fit_square(tf.constant(bands), 10).numpy()
+    assert 100 < shrunk.min() and shrunk.max() < 155
+    assert data.fit_square(tf.zeros([4, 4, 3]), 8).dtype == tf.float32

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt import data
+
+
+def test_digits():
+    source = data.digits()
+    assert (source.train.count, source.test.count, source.classes) == (1437, 360, 10)
+    batch = next(iter(source.train.batches(1437, 8)))
+    assert batch["image"].shape == (1437, 8, 8, 3) and batch["image"].dtype == tf.uint8
+    assert batch["image"].numpy().max() == 255
+    counts = np.bincount(next(iter(source.test.batches(360, 8)))["label"])
+    assert counts.min() >= 34 and counts.max() <= 38
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 6, 3), (3, 6, 6, 1), (3, 6, 6)])
+def test_arrays_of_color_and_gray(rng, shape):
+    array = rng.integers(0, 256, shape).astype("uint8")
+    batch = next(iter(data.from_arrays(array).batches(3, 6)))
+    assert list(batch) == ["image"]
+    expected = np.broadcast_to(array.reshape(3, 6, 6, -1), (3, 6, 6, 3))
+    np.testing.assert_array_equal(batch["image"], expected)
+    floats = next(iter(data.from_arrays(array / 255.0).batches(3, 6)))["image"]
+    np.testing.assert_allclose(floats, expected / 255.0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("array", "labels", "message"),
+    [
+        (np.zeros((2, 6, 6, 4), "uint8"), None, r"got shape \(2, 6, 6, 4\)"),
+        (np.zeros((0, 6, 6, 3), "uint8"), None, r"got shape \(0, 6, 6, 3\)"),
+        (np.full((2, 6, 6), 255.0), None, r"in \[0, 1\].*\[255, 255\]"),
+        (np.full((2, 6, 6), -1.0), None, r"in \[0, 1\].*\[-1, -1\]"),
+        (np.zeros((2, 6, 6), "int32"), None, "uint8 or floating point, got int32"),
+        (np.zeros((2, 6, 6), "uint8"), [1, 2, 3], r"2 images, but labels of shape \(3,\)"),
+    ],
+)
+def test_wrong_arrays_are_named(array, labels, message):
+    with pytest.raises(ValueError, match=message):
+        data.from_arrays(array, labels, name="mine")
