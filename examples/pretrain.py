@@ -73,8 +73,8 @@ def main(_):
     compile_for(epochs * steps_per_epoch)
     if FLAGS.minutes:
         steps = run.steps_in(FLAGS.minutes, model, batches)
-        steps_per_epoch = min(steps_per_epoch, steps)
-        epochs = round(steps / steps_per_epoch)
+        epochs = max(1, round(steps / steps_per_epoch))
+        steps_per_epoch = -(-steps // epochs)
         compile_for(epochs * steps_per_epoch)
 
     pixels = evaluation.score_pixels(source, recipe.image_size)

@@ -23,7 +23,8 @@ class Images:
         shuffle_buffer: Elements shuffled at a time; `count` shuffles them all.
 
     Example:
-        >>> images = from_arrays(np.zeros([5, 8, 8, 3], "uint8"), labels=range(5))
+        >>> from keras_bt.data import from_arrays
+        >>> images = from_arrays(tf.zeros([5, 8, 8, 3], tf.uint8), labels=range(5))
         >>> next(iter(images.batches(2, size=4)))["image"].shape
         TensorShape([2, 4, 4, 3])
     """
