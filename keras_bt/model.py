@@ -57,7 +57,7 @@ class BarlowTwins(keras.Model):
         self.views = _check_views(views)
         self.invariance_tracker = keras.metrics.Mean(name="invariance")
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
-        self.built = encoder.built and projector.built
+        self.built = bool(encoder.built and projector.built)
 
     def compile(self, optimizer, loss=None, **kwargs):
         """Configures training.
@@ -70,7 +70,12 @@ class BarlowTwins(keras.Model):
 
         Raises:
             TypeError: If `loss` is another loss.
+            ValueError: If there are metrics, which would compare predictions with labels.
         """
+        if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
+            raise ValueError(
+                "BarlowTwins trains without labels and takes no metrics; see KNNMonitor."
+            )
         loss = BarlowTwinsLoss() if loss is None else loss
         if not isinstance(loss, BarlowTwinsLoss):
             raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
@@ -79,7 +84,10 @@ class BarlowTwins(keras.Model):
         self._compile_loss = None
 
     def call(self, inputs, training=False):
-        return self.encoder(as_unit_range(_images(inputs)), training=training)
+        representations = self.encoder(as_unit_range(_images(inputs)), training=training)
+        if not self.projector.built:
+            self.projector(representations)  # Keras builds a model by calling it
+        return representations
 
     def fit(self, x=None, y=None, **kwargs):
         _check_first_batch(x, y, kwargs.get("batch_size"), ready_made=self.views is None)
@@ -112,6 +120,7 @@ class BarlowTwins(keras.Model):
     def _loss(self, view_a, view_b, training):
         z_a = self.projector(self.encoder(view_a, training=training), training=training)
         z_b = self.projector(self.encoder(view_b, training=training), training=training)
+        self.built = True  # by its parts, for Keras does not see the model itself called
         invariance, redundancy = self.loss.terms(z_a, z_b)
         loss = invariance + self.loss.redundancy_weight * redundancy
         if self.losses:

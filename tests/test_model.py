@@ -193,7 +193,7 @@ def test_an_encoder_of_keras_applications(rng):
     assert model.predict(photos, verbose=0).shape == (8, 1280)
 
 
-def test_a_subclassed_encoder_is_built_by_fit(images):
+def test_a_subclassed_encoder_is_built_by_fit(images, tmp_path):
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__()
@@ -205,8 +205,13 @@ def test_a_subclassed_encoder_is_built_by_fit(images):
     projector = keras.Sequential([keras.layers.Dense(4)])
     model = keras_bt.BarlowTwins(Encoder(), projector, keras_bt.small_image_views(8))
     model.compile("sgd")
+    assert not model.built
     model.fit(images, batch_size=8, verbose=0)
-    assert len(model.trainable_variables) == 4
+    assert model.built and len(model.trainable_variables) == 4
+    before = projector.get_weights()[0].copy()
+    model.fit(images, batch_size=8, verbose=0)
+    assert np.abs(projector.get_weights()[0] - before).max() > 0
+    model.save(tmp_path / "model.keras")
     assert model.predict(images, verbose=0).shape == (16, 5)
 
 
@@ -284,6 +289,11 @@ def test_wrong_parts_are_named(tiny_model):
     for arguments, error, message in cases:
         with pytest.raises(error, match=message):
             keras_bt.BarlowTwins(*arguments)
+
+
+def test_metrics_are_refused(tiny_model):
+    with pytest.raises(ValueError, match="takes no metrics; see KNNMonitor"):
+        tiny_model().compile("sgd", metrics=["accuracy"])
 
 
 def test_another_loss_is_refused(tiny_model):
