@@ -260,21 +260,25 @@ _CIFAR10 = _IMAGENET.override(
     load_size=32,
     encoder="resnet18",
     stem="small",
-    projector_dims=(2048, 2048, 2048),
+    projector_dims=(512, 512),
     optimizer="adamw",
-    learning_rate=2e-3,
+    learning_rate=4e-3,
     weight_decay=1e-4,
+    crop_area=(0.2, 1.0),
     blur_rates=(0.0, 0.0),
     sources=MappingProxyType(
         {
             **_PAPER_RUN,
             **dict.fromkeys(
                 ("dataset", "epochs", "batch_size", "image_size", "load_size", "encoder", "stem")
-                + ("projector_dims", "blur_rates", "weight_decay"),
+                + ("blur_rates", "weight_decay"),
                 _SOLO,
             ),
-            "optimizer": "ours: AdamW learns sooner than LARS in short runs",
-            "learning_rate": "ours, with the optimizer",
+            **dict.fromkeys(
+                ("optimizer", "learning_rate", "projector_dims", "crop_area"),
+                "ours, for short runs: of a few tried at width 16 on a split of the training "
+                "images; k-NN after one epoch 0.368, with projector 2048-2048-2048 0.344",
+            ),
         }
     ),
 )
@@ -284,7 +288,6 @@ _FASHION_MNIST = _CIFAR10.override(
     dataset="fashion_mnist",
     image_size=28,
     load_size=28,
-    crop_area=(0.2, 1.0),
     saturation=0.0,
     hue=0.0,
     grayscale_rate=0.0,
@@ -294,8 +297,8 @@ _FASHION_MNIST = _CIFAR10.override(
             **_CIFAR10.sources,
             **dict.fromkeys(("saturation", "hue", "grayscale_rate"), "the images are gray"),
             **dict.fromkeys(
-                ("dataset", "image_size", "load_size", "crop_area", "solarize_rates"),
-                "ours: clothes on black, cropped less, never inverted",
+                ("dataset", "image_size", "load_size", "solarize_rates"),
+                "ours: clothes on black, never inverted",
             ),
         }
     ),
