@@ -286,8 +286,12 @@ _CIFAR10 = _IMAGENET.override(
 _FASHION_MNIST = _CIFAR10.override(
     name="fashion_mnist",
     dataset="fashion_mnist",
+    batch_size=128,
     image_size=28,
     load_size=28,
+    learning_rate=2e-3,
+    crop_area=(0.5, 1.0),
+    flip_rate=0.0,
     saturation=0.0,
     hue=0.0,
     grayscale_rate=0.0,
@@ -300,6 +304,11 @@ _FASHION_MNIST = _CIFAR10.override(
                 ("dataset", "image_size", "load_size", "solarize_rates"),
                 "ours: clothes on black, never inverted",
             ),
+            **dict.fromkeys(
+                ("batch_size", "learning_rate", "crop_area", "flip_rate"),
+                "ours, for short runs: of three tried at width 16 on a split of the training "
+                "images; k-NN after one epoch 0.753, with cifar10's 0.723",
+            ),
         }
     ),
 )
@@ -309,14 +318,11 @@ _DIGITS = _FASHION_MNIST.override(
     name="digits",
     dataset="digits",
     epochs=200,
-    batch_size=128,
     image_size=8,
     load_size=8,
     width=16,
     projector_dims=(256, 256),
     learning_rate=4e-3,
-    crop_area=(0.5, 1.0),
-    flip_rate=0.0,
     blur_rates=(0.2, 0.2),
     sources=MappingProxyType(
         {
