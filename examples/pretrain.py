@@ -26,7 +26,9 @@ FLAGS = flags.FLAGS
 
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
-flags.DEFINE_float("minutes", None, "Train for so long instead of for the recipe's epochs.")
+flags.DEFINE_float(
+    "minutes", None, "Train for so long instead of for the recipe's epochs.", lower_bound=0.01
+)
 flags.DEFINE_bool(
     "deterministic", False, "Repeat to the last bit: compiles the step with XLA, slower on CPU."
 )
@@ -42,27 +44,31 @@ def settings_of_flags(recipe):
 
 
 def prepare():
-    """Meets wrong flags, folders and images before anything is computed."""
+    """Meets wrong flags, folders and images before anything is computed or written."""
     try:
         own_images = FLAGS.image_dir or FLAGS.tfrecords
         recipe = recipe_flags.recipe_of_flags(default="cifar10" if own_images else "digits")
+        keras.utils.set_random_seed(FLAGS.seed)
+        model = recipe.build_model(FLAGS.seed)
+        floor = keras_bt.loss_floor(
+            recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
+        )
         source = image_source.open_source(recipe.dataset)
         batches = source.train.shuffled_batches(recipe.batch_size, recipe.load_size, FLAGS.seed)
         workdir = FLAGS.workdir or f"runs/{recipe.name}"
-        return recipe, source, batches, run.RunFolder(workdir, settings_of_flags(recipe))
+        folder = run.RunFolder(workdir, settings_of_flags(recipe))
     except (ValueError, OSError) as error:
         sys.exit(f"pretrain: {error}")
+    return recipe, model, floor, source, batches, folder
 
 
 def main(_):
-    recipe, source, batches, folder = prepare()
+    recipe, model, floor, source, batches, folder = prepare()
     if folder.result():
         print(f"{folder.path} holds the finished run.", file=sys.stderr)
         print(json.dumps(folder.result()))
         return
 
-    keras.utils.set_random_seed(FLAGS.seed)
-    model = recipe.build_model(FLAGS.seed)
     steps_per_epoch = source.train.count // recipe.batch_size
     epochs = recipe.epochs
 
@@ -80,9 +86,6 @@ def main(_):
     pixels = evaluation.score_pixels(source, recipe.image_size)
     untrained = evaluation.score_untrained(model.encoder, source, recipe.image_size)
 
-    floor = keras_bt.loss_floor(
-        recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
-    )
     callbacks = [
         run.MetricsLog(folder.metrics, steps_per_epoch),
         run.ProgressBar(epochs * steps_per_epoch, floor),
