@@ -20,6 +20,7 @@ from keras_bt import evaluation
 
 FLAGS = flags.FLAGS
 
+flags.adopt_module_key_flags(image_source)
 flags.DEFINE_string("encoder", None, "Folder of the exported encoder.", required=True)
 flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name.")
 flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.")

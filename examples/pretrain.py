@@ -24,6 +24,8 @@ from keras_bt import evaluation, run
 
 FLAGS = flags.FLAGS
 
+flags.adopt_module_key_flags(image_source)
+flags.adopt_module_key_flags(recipe_flags)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
 flags.DEFINE_float(

@@ -1,15 +1,28 @@
 """The flags of a recipe: its name, and one for each of its fields."""
 
 import dataclasses
+import inspect
+import re
 import typing
 
 from absl import flags
 
+from keras_bt import BarlowTwinsView
 from keras_bt.recipes import Recipe, find_recipe, recipes
 
 FLAGS = flags.FLAGS
 FIELDS = [field for field in dataclasses.fields(Recipe) if field.name not in ("name", "sources")]
 DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def _described(cls):
+    """The arguments of a class and what its docstring says of them."""
+    arguments = inspect.getdoc(cls).split("Args:")[1].split("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", arguments, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+HELP = {**_described(BarlowTwinsView), **_described(Recipe)}
 
 flags.DEFINE_string(
     "recipe",
@@ -19,7 +32,7 @@ flags.DEFINE_string(
 )
 for _field in FIELDS:
     _define = DEFINE.get(_field.type, flags.DEFINE_list)
-    _define(_field.name, None, f"The recipe's {_field.name}, see keras_bt.recipes.Recipe.")
+    _define(_field.name, None, HELP[_field.name])
 
 
 def recipe_of_flags(default):

@@ -57,8 +57,8 @@ class Recipe:
         warmup_epochs: Over which the rate rises from 0, before its cosine to a thousandth.
         crop_area, aspect_ratio, flip_rate, jitter_rate, brightness, contrast, saturation,
             hue, grayscale_rate, blur_sigma: Of both views, see `BarlowTwinsView`.
-        blur_rates: Of view A and view B.
-        solarize_rates: Of view A and view B.
+        blur_rates: Probability of a blur, of view A and of view B.
+        solarize_rates: Probability of solarizing, of view A and of view B.
         sources: Where the values come from, by field.
 
     Example:

@@ -1,7 +1,9 @@
 """The scripts as a user starts them, each in a process of its own."""
 
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from keras_bt.recipes import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--width=2", "--projector_dims=16,8", "--epochs=2", "--batch_size=256")
@@ -176,6 +180,16 @@ def test_digits_learn(tmp_path):
 def test_wrong_flags_are_met_at_once(tmp_path, flags, message):
     assert message in " ".join(fails("pretrain", f"--workdir={tmp_path}/run", *flags))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_help_describes_every_field_of_a_recipe():
+    text = start("pretrain", "--help").stdout
+    for field in dataclasses.fields(Recipe):
+        if field.name not in ("name", "sources"):
+            assert re.search(rf"--{field.name}: \S", text), field.name
+    assert "--blur_rates: Probability of a blur, of view A and of view B." in text
+    assert "--image_dir: Folder of images" in text
 
 
 def test_scripts_stay_wiring():

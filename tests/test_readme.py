@@ -40,7 +40,7 @@ def test_flags_and_files_it_names_exist():
     for page in re.findall(r"\]\((\w+\.md)\)", README):
         assert (ROOT / page).exists(), page
     run = subprocess.run(
-        [sys.executable, ROOT / "examples" / "pretrain.py", "--helpfull"],
+        [sys.executable, ROOT / "examples" / "pretrain.py", "--help"],
         capture_output=True,
         text=True,
     )
