@@ -27,7 +27,7 @@ FLAGS = flags.FLAGS
 flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(recipe_flags)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
-flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", lower_bound=0)
+flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
 flags.DEFINE_float(
     "minutes", None, "Train for so long instead of for the recipe's epochs.", lower_bound=0.01
 )
@@ -105,6 +105,7 @@ def main(_):
         batches, epochs=epochs, steps_per_epoch=steps_per_epoch, callbacks=callbacks, verbose=0
     ).history
     seconds = time.perf_counter() - began
+    folder.save_model(model)  # before scoring: whatever fails there, the training stays
 
     steps = epochs * steps_per_epoch
     result = {
@@ -124,7 +125,6 @@ def main(_):
         "untrained": untrained,
         "trained": evaluation.score(model.encoder, source, recipe.image_size),
     }
-    folder.save_model(model)
     keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
     folder.write_result(result)
     print(json.dumps(result))

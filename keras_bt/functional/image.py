@@ -328,9 +328,9 @@ def solarize(images, threshold=0.5):
 
 def _central_box(height, width, aspect_range):
     if width / height < aspect_range[0]:
-        return float(round(width / aspect_range[0])), float(width)
+        return max(1.0, float(round(width / aspect_range[0]))), float(width)
     if width / height > aspect_range[1]:
-        return float(height), float(round(height * aspect_range[1]))
+        return float(height), max(1.0, float(round(height * aspect_range[1])))
     return float(height), float(width)
 
 

@@ -35,7 +35,9 @@ def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chun
     def predict(chunk):
         cosine, nearest = tf.math.top_k(tf.matmul(chunk, train, transpose_b=True), k)
         votes = tf.one_hot(tf.gather(train_labels, nearest), classes)
-        scores = tf.einsum("bk,bkc->bc", tf.exp(cosine / temperature), votes)
+        # Relative to the nearest, which scales all scores alike and cannot overflow.
+        weights = tf.exp((cosine - cosine[:, :1]) / temperature)
+        scores = tf.einsum("bk,bkc->bc", weights, votes)
         return tf.argmax(scores, axis=1)
 
     starts = range(0, test.shape[0], chunk_size)

@@ -29,7 +29,8 @@ class RunFolder:
         settings: Dict that JSON can hold: everything that decides the run.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, naming those.
+        ValueError: If the folder holds a run with other settings, naming those, or files
+            of a run's names but no run.
 
     Example:
         >>> import tempfile
@@ -52,6 +53,7 @@ class RunFolder:
                 start, json.loads(start.read_text("utf-8"))["settings"], settings
             )
         else:
+            _refuse_foreign_files(self.path)
             write_json(start, {**_circumstances(), "settings": settings})
         if self.result() is None and self.metrics.exists():
             self.metrics.rename(self.path / f"metrics-interrupted-{int(time.time())}.jsonl")
@@ -125,6 +127,15 @@ def write_json(path, content):
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _refuse_foreign_files(folder):
+    names = ("encoder", "metrics.jsonl", "model.keras", "result.json")
+    if there := [name for name in names if (folder / name).exists()]:
+        raise ValueError(
+            f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "
+            "would be overwritten; take another workdir."
+        )
 
 
 def _refuse_other_settings(file, before, now):

@@ -153,6 +153,13 @@ def test_crop_falls_back_to_the_largest_central_box():
     assert [float(edge[0]) for edge in boxes] == [0.0, 43.0, 10.0, 13.0]
 
 
+@pytest.mark.parametrize("aspect_range", [(3.0, 4.0), (0.1, 0.2)])
+def test_the_fallback_box_of_a_tiny_image_keeps_a_pixel(aspect_range):
+    uniform = tf.fill([1, ops.CROP_UNIFORMS], 0.5)
+    box = ops.random_crop_boxes(uniform, 1, 1, (0.08, 1.0), aspect_range)
+    assert [float(edge[0]) for edge in box] == [0.0, 0.0, 1.0, 1.0]
+
+
 def test_enlarging_and_shrinking_keep_a_constant_image():
     images = tf.fill([1, 3, 9, 9], 0.3)
     for size in (1, 4, 9, 30):

@@ -71,3 +71,12 @@ def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
         reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["encoder", "metrics.jsonl", "model.keras", "result.json"])
+def test_files_that_are_not_of_a_run_stay(tmp_path, name):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ValueError, match=f"holds {name} but no run.json"):
+        RunFolder(tmp_path, {})
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
