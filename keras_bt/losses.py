@@ -20,7 +20,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         form: "matrix", "gram" or "auto": how the redundancy is computed, not what.
             See `functional.correlation.invariance_and_redundancy`.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`. Never computed below float32.
+        dtype: "float32" or "float64"; None for Keras's floatx.
 
     Call arguments:
         z_a: Float tensor [batch, dim]. Embeddings of view A (in `y_true`'s place).
@@ -48,9 +48,11 @@ class BarlowTwinsLoss(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(name=name, dtype=dtype)
-        if redundancy_weight < 0:
+        if self.dtype not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}.")
+        if not redundancy_weight >= 0:
             raise ValueError(f"redundancy_weight must be at least 0, got {redundancy_weight}.")
-        if epsilon <= 0:
+        if not epsilon > 0:
             raise ValueError(f"epsilon must be above 0, got {epsilon}.")
         if form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}, got {form!r}.")

@@ -1,6 +1,7 @@
 """The Keras model that trains an encoder by Barlow Twins."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_bt.functional.image import as_unit_range
@@ -70,12 +71,11 @@ class BarlowTwins(keras.Model):
 
         Raises:
             TypeError: If `loss` is another loss.
-            ValueError: If there are metrics, which would compare predictions with labels.
+            ValueError: If there are metrics or loss weights.
         """
-        if kwargs.get("metrics") or kwargs.get("weighted_metrics"):
-            raise ValueError(
-                "BarlowTwins trains without labels and takes no metrics; see KNNMonitor."
-            )
+        for name in ("metrics", "weighted_metrics", "loss_weights"):
+            if kwargs.get(name):
+                raise ValueError(f"BarlowTwins has one loss and no labels, and takes no {name}.")
         loss = BarlowTwinsLoss() if loss is None else loss
         if not isinstance(loss, BarlowTwinsLoss):
             raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
@@ -89,11 +89,15 @@ class BarlowTwins(keras.Model):
             self.projector(representations)  # Keras builds a model by calling it
         return representations
 
-    def fit(self, x=None, y=None, **kwargs):
-        _check_first_batch(x, y, kwargs.get("batch_size"), ready_made=self.views is None)
+    def fit(self, x=None, y=None, batch_size=None, **kwargs):
+        self._check_data(x, y, batch_size, kwargs)
         if isinstance(x, tf.data.Dataset):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
-        return super().fit(x, y, **kwargs)
+        return super().fit(x, y, batch_size, **kwargs)
+
+    def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
+        self._check_data(x, y, batch_size, kwargs)
+        return super().evaluate(x, y, batch_size, **kwargs)
 
     def train_step(self, data):
         view_a, view_b = self._two_views(data)
@@ -108,6 +112,23 @@ class BarlowTwins(keras.Model):
         view_a, view_b = self._two_views(data)
         self._loss(view_a, view_b, training=False)
         return self.get_metrics_result()
+
+    def _check_data(self, x, y, batch_size, arguments):
+        """Meets wrong images before anything is compiled; XLA could not tell of them later."""
+        if arguments.get("sample_weight") is not None or arguments.get("class_weight") is not None:
+            raise ValueError("The loss is of a whole batch; its images cannot be weighted.")
+        if isinstance(x, tf.data.Dataset):
+            data, batch_size = next(iter(x.take(1)), None), None
+            if data is None:
+                raise ValueError("The dataset is empty.")
+        elif isinstance(x, keras.utils.PyDataset):
+            data, batch_size = x[0], None
+        elif isinstance(x, (dict, tuple, list)) or hasattr(x, "shape"):
+            data, batch_size = x if y is None else (x, y), batch_size or 32
+        else:
+            return  # a generator: to look would take its first batch
+        for images in _pair(data) if self.views is None else (_images(data),):
+            _check_images(images, batch_size)
 
     def _two_views(self, data):
         if self.views is None:
@@ -205,25 +226,18 @@ def _check_views(views):
     return tuple(views)
 
 
-def _check_first_batch(x, y, batch_size, ready_made):
-    """Meets wrong images before anything is compiled; XLA could not tell of them later."""
-    if isinstance(x, tf.data.Dataset):
-        first = next(iter(x.take(1)), None)
-        if first is None:
-            raise ValueError("The dataset is empty.")
-    elif isinstance(x, (dict, tuple, list)) or hasattr(x, "shape"):
-        count = batch_size or 32
-        first = tf.nest.map_structure(lambda a: a[:count], (x, y) if y is not None else x)
-    else:
-        return  # a generator or PyDataset: looking would consume or compute a batch
-    for images in _pair(first) if ready_made else (_images(first),):
-        images = as_unit_range(images)
-        if images.shape.rank != 4:
-            raise ValueError(
-                f"Images must come in batches [batch, height, width, 3], got {images.shape}."
-            )
-        if images.shape[0] < 2:
-            raise ValueError(
-                "The loss correlates dimensions over a batch and needs at least 2 images, "
-                f"got a batch of {images.shape[0]}."
-            )
+def _check_images(images, batch_size):
+    """Refuses wrong images: all of them in an array, or one batch (`batch_size` None)."""
+    images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(
+            f"Images must come in batches [batch, height, width, 3], got {images.shape}."
+        )
+    last_batch = len(images) if batch_size is None else len(images) % batch_size
+    if last_batch == 1:
+        raise ValueError(
+            "The loss correlates dimensions over a batch and needs at least 2 images, got a "
+            f"batch of 1 (of {len(images)} images, batch_size {batch_size})."
+        )
+    # The extremes stand for all, without a second copy of them in floating point.
+    as_unit_range(np.stack([images.min(), images.max()]) if images.size else images)

@@ -81,7 +81,8 @@ class LARS(keras.optimizers.Optimizer):
             learning_rate *= self.bias_learning_rate_ratio
         else:
             weight = tf.convert_to_tensor(variable)
-            direction += self.weight_decay * weight
+            if self._use_weight_decay(variable):  # unless `exclude_from_weight_decay` names it
+                direction += self.weight_decay * weight
             direction *= trust_ratio(weight, direction, self.trust_coefficient)
 
         momentum = self.momentums[self._get_variable_index(variable)]

@@ -57,6 +57,9 @@ def test_as_the_loss_of_an_ordinary_keras_model(rng):
     [
         ({"redundancy_weight": -1}, "redundancy_weight must be at least 0, got -1"),
         ({"epsilon": 0}, "epsilon must be above 0, got 0"),
+        ({"redundancy_weight": float("nan")}, "redundancy_weight must be at least 0, got nan"),
+        ({"epsilon": float("nan")}, "epsilon must be above 0, got nan"),
+        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
         ({"form": "fast"}, "form must be one of .*'fast'"),
     ],
 )

@@ -292,8 +292,63 @@ def test_wrong_parts_are_named(tiny_model):
 
 
 def test_metrics_are_refused(tiny_model):
-    with pytest.raises(ValueError, match="takes no metrics; see KNNMonitor"):
+    with pytest.raises(ValueError, match="takes no metrics"):
         tiny_model().compile("sgd", metrics=["accuracy"])
+    with pytest.raises(ValueError, match="takes no loss_weights"):
+        tiny_model().compile("sgd", loss_weights=[5.0])
+
+
+def test_weights_of_images_are_refused(tiny_model, images):
+    model = tiny_model()
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="cannot be weighted"):
+        model.fit(images, sample_weight=np.ones(16), verbose=0)
+
+
+def test_batch_size_is_kerass_third_argument(tiny_model, images):
+    model = tiny_model()
+    model.compile("sgd")
+    model.fit(images, None, 4, verbose=0)
+    assert model.optimizer.iterations.numpy() == 4
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_last_batch_of_one_is_met_before_training(tiny_model, images, jit_compile):
+    model = tiny_model()
+    model.compile("sgd", jit_compile=jit_compile)
+    for run in (
+        lambda: model.fit(images, batch_size=5, verbose=0),
+        lambda: model.evaluate(images, batch_size=5, verbose=0),
+        lambda: model.evaluate(images[:1], verbose=0),
+        lambda: model.fit(images, batch_size=8, validation_data=images[:1], verbose=0),
+    ):
+        with pytest.raises(ValueError, match="needs at least 2 images, got a batch of 1"):
+            run()
+    assert np.isfinite(model.fit(images, batch_size=7, verbose=0).history["loss"]).all()
+    dataset = tf.data.Dataset.from_tensors(np.repeat(images, 3, axis=0)[:33])
+    assert np.isfinite(model.evaluate(dataset, verbose=0)).all()
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_pixels_out_of_range_are_met_wherever_they_are(tiny_model, images, jit_compile):
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return (images.astype("float32"),)
+
+    late = images.astype("float32") / 255
+    late[-1] = 200.0
+    model = tiny_model()
+    model.compile("sgd", jit_compile=jit_compile)
+    for run in (
+        lambda: model.fit(late, batch_size=8, verbose=0),
+        lambda: model.evaluate(late, batch_size=8, verbose=0),
+        lambda: model.fit(Batches(), verbose=0),
+    ):
+        with pytest.raises(ValueError, match=r"in \[0, 1\].*got values in"):
+            run()
 
 
 def test_another_loss_is_refused(tiny_model):

@@ -63,6 +63,15 @@ def test_weight_decay_acts_inside_the_adapted_direction():
     np.testing.assert_allclose(weight.numpy()[0], expected, rtol=1e-6)
 
 
+def test_excluded_weights_are_not_decayed():
+    weights = [keras.Variable([[3.0, 4.0]]) for _ in range(2)]
+    optimizer = keras_bt.LARS(1.0, momentum=0.0, weight_decay=0.5, trust_coefficient=0.1)
+    optimizer.exclude_from_weight_decay(var_list=weights[:1])
+    optimizer.apply([tf.constant([[1.0, 0.0]])] * 2, weights)
+    np.testing.assert_allclose(weights[0].numpy(), [[3.0 - 0.1 * 5.0, 4.0]], rtol=1e-6)
+    assert weights[1].numpy()[0, 1] < 4.0
+
+
 def test_in_fit_under_a_strategy_of_one():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(keras_bt.LARS(0.5, trust_coefficient=0.05), loss="mse")

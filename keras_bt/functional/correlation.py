@@ -125,6 +125,9 @@ def invariance_and_redundancy(z_a, z_b, *, epsilon=1e-5, centered=True, form="au
             "The embeddings of the two views must have one shape [batch, dim], "
             f"got {z_a.shape} and {z_b.shape}."
         )
+    if None in z_a.shape[:1] + z_b.shape[:1]:
+        # Statically unknown, so met at run time; a smaller batch would broadcast in silence.
+        tf.debugging.assert_equal(tf.shape(z_a), tf.shape(z_b), "The views have other shapes.")
     z_a = standardize(z_a, epsilon=epsilon, centered=centered)
     z_b = standardize(z_b, epsilon=epsilon, centered=centered)
 
@@ -209,8 +212,8 @@ def _at_least_float32(z):
 def _check_embedding(z):
     if z.shape.rank != 2:
         raise ValueError(f"Embeddings must have shape [batch, dim], got {z.shape}.")
-    if z.shape[0] is not None and z.shape[0] < 2:
-        raise ValueError(
-            "The loss correlates dimensions over a batch and needs at least 2 images, "
-            f"got a batch of {z.shape[0]}."
-        )
+    message = "The loss correlates dimensions over a batch and needs at least 2 images"
+    if z.shape[0] is None:
+        tf.debugging.assert_greater(tf.shape(z)[0], 1, f"{message}, got a batch of fewer.")
+    elif z.shape[0] < 2:
+        raise ValueError(f"{message}, got a batch of {z.shape[0]}.")

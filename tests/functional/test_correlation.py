@@ -224,6 +224,16 @@ def test_wrong_embeddings_are_named(z_a, z_b, message):
         invariance_and_redundancy(z_a, z_b)
 
 
+def test_wrong_batches_of_unknown_size_are_named():
+    signature = [tf.TensorSpec([None, 3])] * 2
+    terms = tf.function(invariance_and_redundancy, input_signature=signature)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="at least 2 images"):
+        terms(tf.zeros([1, 3]), tf.zeros([1, 3]))
+    for sizes in ((1, 16), (16, 8)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="The views have other shapes"):
+            terms(*(tf.zeros([size, 3]) for size in sizes))
+
+
 def test_unknown_form_is_named():
     with pytest.raises(ValueError, match="form must be one of .*'fast'"):
         invariance_and_redundancy(np.eye(3), np.eye(3), form="fast")
