@@ -1,5 +1,6 @@
 """The random views of an image as keras-cv layers, and the published pairs of them."""
 
+import numbers
 import random
 
 import keras
@@ -17,6 +18,7 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
     is drawn for each image by itself, and the whole batch is computed at once. The draws
     follow from `seed` and the number of calls so far alone: they are the same eagerly, in
     `tf.data`, in `tf.function` and under XLA, and go on where they were after a reload.
+    Calls in parallel (`dataset.map` with `num_parallel_calls`) are counted as they come.
 
     Args:
         image_size: Int or (height, width) of the view, in pixels.
@@ -78,9 +80,9 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         **kwargs,
     ):
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.image_size = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-        self.crop_area = tuple(crop_area)
-        self.aspect_ratio = tuple(aspect_ratio)
+        self.image_size = _height_and_width(image_size)
+        self.crop_area = _as_tuple(crop_area)
+        self.aspect_ratio = _as_tuple(aspect_ratio)
         self.interpolation = interpolation
         self.flip_rate = flip_rate
         self.jitter_rate = jitter_rate
@@ -90,7 +92,7 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         self.hue = hue
         self.grayscale_rate = grayscale_rate
         self.blur_rate = blur_rate
-        self.blur_sigma = tuple(blur_sigma)
+        self.blur_sigma = _as_tuple(blur_sigma)
         self.solarize_rate = solarize_rate
         self.solarize_threshold = solarize_threshold
         self.seed = seed
@@ -107,10 +109,8 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
 
     def call(self, inputs):
         if isinstance(inputs, dict):
-            inputs = {**inputs, "images": ops.as_unit_range(inputs["images"])}
-        else:
-            inputs = ops.as_unit_range(inputs)
-        return super().call(inputs)
+            return super().call({**inputs, "images": _checked(inputs["images"])})
+        return super().call(_checked(inputs))
 
     def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
         uniform = uniform_draws(self.seed_and_calls, [batch_size, ops.CROP_UNIFORMS + 14])
@@ -135,12 +135,7 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         }
 
     def augment_images(self, images, transformations, **kwargs):
-        height, width, channels = images.shape[1:]
-        if channels != 3:
-            raise ValueError(
-                f"Images must be RGB, [batch, height, width, 3], got {images.shape}; "
-                "tf.image.grayscale_to_rgb makes three channels of one."
-            )
+        height, width = images.shape[1:3]
         t = transformations
         out_height, out_width = self.image_size
         top, left, box_height, box_width = t["box"]
@@ -195,6 +190,8 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
             ("aspect_ratio", 0, float("inf")),
             ("blur_sigma", 0, float("inf")),
         ):
+            if len(getattr(self, name)) != 2:
+                raise ValueError(f"{name} must be (low, high), got {getattr(self, name)}.")
             low, high = getattr(self, name)
             if not least < low <= high <= most:
                 raise ValueError(
@@ -317,6 +314,36 @@ def uniform_draws(seed_and_calls, shape):
         shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
     )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def _as_tuple(value):
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _height_and_width(image_size):
+    sides = _as_tuple(image_size)
+    sides = sides * 2 if len(sides) == 1 and not isinstance(image_size, (tuple, list)) else sides
+    if len(sides) != 2 or not all(isinstance(side, numbers.Integral) for side in sides):
+        raise ValueError(
+            f"image_size must be an int or two, (height, width) in pixels, got {image_size!r}."
+        )
+    return tuple(int(side) for side in sides)
+
+
+def _checked(images):
+    images = ops.as_unit_range(images)
+    rank = images.shape.rank
+    if rank not in (3, 4) or images.shape[-1] != 3:
+        raise ValueError(
+            f"Images must be RGB, [batch, height, width, 3] or [height, width, 3], got "
+            f"{images.shape}; tf.image.grayscale_to_rgb makes three channels of one."
+        )
+    if None in images.shape[-3:]:
+        raise ValueError(
+            f"A view needs images of a fixed height and width, got {images.shape}; resize them "
+            "first."
+        )
+    return images
 
 
 def _around(center, amount, uniform):

@@ -239,6 +239,32 @@ def test_wrong_arguments_are_named(arguments, message):
         view(**arguments)
 
 
+@pytest.mark.parametrize("image_size", [4.0, None, (4,), (4, 4, 4), (4.5, 4), "4"])
+def test_image_size_is_an_int_or_two(image_size):
+    with pytest.raises(ValueError, match="image_size must be an int or two"):
+        keras_bt.BarlowTwinsView(image_size)
+    assert keras_bt.BarlowTwinsView(np.int64(4)).image_size == (4, 4)
+
+
+@pytest.mark.parametrize("area", [0.5, (0.5,), (0.1, 0.5, 1.0)])
+def test_ranges_are_pairs(area):
+    with pytest.raises(ValueError, match=r"crop_area must be \(low, high\)"):
+        view(crop_area=area)
+
+
+def test_images_of_unknown_size_are_named():
+    spec = tf.TensorSpec((None, None, 3))
+    unknown = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=spec)
+    with pytest.raises(ValueError, match=r"fixed height and width, got \(None, None, 3\)"):
+        unknown.map(view())
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 1), (1, 9)])
+def test_tiny_images_give_numbers(shape):
+    out = view(aspect_ratio=(3.0, 4.0))(tf.zeros([4, *shape, 3], tf.uint8))
+    assert np.isfinite(out).all()
+
+
 def test_image_size_must_be_positive():
     with pytest.raises(ValueError, match="image_size must be at least 1 pixel"):
         keras_bt.BarlowTwinsView(0)

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, decode_image, image_and_label
+from keras_bt.data.images import (
+    HOLD_OUT_EVERY,
+    Images,
+    Source,
+    decode_image,
+    image_and_label,
+    problems_message,
+)
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 TRAIN_FOLDERS, TEST_FOLDERS = ("train", "training"), ("test", "val", "valid", "validation")
@@ -31,14 +38,20 @@ def from_folder(path):
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images that
             cannot be read; the first ten are named.
+        OSError: If a folder in it cannot be listed.
     """
-    root = Path(path).expanduser()
+    root = Path(path).expanduser().absolute()
     if not root.is_dir():
         raise ValueError(f"There is no folder {root}.")
     folders = {entry.name.lower(): entry for entry in root.iterdir() if entry.is_dir()}
     train = next((folders[name] for name in TRAIN_FOLDERS if name in folders), None)
     test = next((folders[name] for name in TEST_FOLDERS if name in folders), None)
-    if not (train and test):
+    if not train:
+        if test and len(folders) > 1:
+            raise ValueError(
+                f"{root} has a folder {test.name} but no folder train; put the other images "
+                "into one, or rename it."
+            )
         train, test = root, None
 
     paths = _image_paths(train)
@@ -61,13 +74,30 @@ def from_folder(path):
 def _image_paths(folder):
     paths = sorted(
         Path(parent, name)
-        for parent, _, names in os.walk(folder)
+        for parent, names in _walk(folder)
         for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES)
+        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
     )
     if not paths:
         raise ValueError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)}).")
     return paths
+
+
+def _walk(folder):
+    """Folders below, links followed, and their files; nothing hidden and no folder twice."""
+
+    def unreadable(error):
+        raise error
+
+    seen = set()
+    for parent, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield parent, names
 
 
 def _class_folders(root, paths):
@@ -81,7 +111,10 @@ def _class_folders(root, paths):
 
 def _labels(paths, root, classes):
     number = {name: index for index, name in enumerate(classes)}
-    names = [path.relative_to(root).parts[0] for path in paths]
+    names = [path.relative_to(root).parent.parts[:1] for path in paths]
+    if () in names:
+        raise ValueError(f"{root} has images outside its class folders {classes}.")
+    names = [name for (name,) in names]
     if unknown := sorted(set(names) - set(number)):
         raise ValueError(f"{root} has class folders that the training images lack: {unknown}.")
     return [number[name] for name in names]
@@ -112,5 +145,4 @@ def _check_readable(paths):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         problems = [found for found in pool.map(problem, paths) if found]
     if problems:
-        listed = "\n  ".join(problems[:10])
-        raise ValueError(f"{len(problems)} of {len(paths)} images cannot be read:\n  {listed}")
+        raise ValueError(problems_message("images", len(paths), problems))

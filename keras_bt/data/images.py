@@ -72,8 +72,12 @@ class Images:
             `count // batch_size` batches.
 
         Raises:
-            ValueError: If there are fewer images than `batch_size`.
+            ValueError: If there are fewer images than `batch_size`, or `seed` is negative.
         """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}.")
         if batch_size > self.count:
             raise ValueError(
                 f"{self.name} holds {self.count} images, fewer than the batch_size of {batch_size}."
@@ -157,6 +161,12 @@ def decode_image(encoded):
     """A JPEG, PNG, BMP or GIF (its first frame) as uint8 RGB [height, width, 3]."""
     image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def problems_message(name, count, problems):
+    """What to say of images that cannot be read: how many, and the first ten."""
+    listed = "\n  ".join(problems[:10])
+    return f"{len(problems)} of {count} {name} cannot be read:\n  {listed}"
 
 
 def shuffle_buffer(count, size_bytes):

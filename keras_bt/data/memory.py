@@ -61,7 +61,7 @@ def from_arrays(images, labels=None, name="array"):
         )
     if np.issubdtype(images.dtype, np.floating):
         images = images.astype("float32", copy=False)
-        if images.min() < 0 or images.max() > 1:
+        if not (images.min() >= 0 and images.max() <= 1):  # NaN included
             raise ValueError(
                 f"{name}: floating point images must lie in [0, 1] (uint8 means 0...255), "
                 f"got values in [{images.min():g}, {images.max():g}]."
@@ -69,7 +69,10 @@ def from_arrays(images, labels=None, name="array"):
     elif images.dtype != np.uint8:
         raise ValueError(f"{name}: images must be uint8 or floating point, got {images.dtype}.")
     if labels is not None:
-        labels = np.asarray(labels, "int64")
+        labels = np.asarray(labels)
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"{name}: labels must be integers, got {labels.dtype}.")
+        labels = labels.astype("int64")
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{name}: {len(images)} images, but labels of shape {labels.shape}.")
     height, width = images.shape[1:3]

@@ -1,7 +1,10 @@
 """Images in TFRecord files."""
 
-import numpy as np
+import contextlib
+from pathlib import Path
+
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from keras_bt.data.images import (
     HOLD_OUT_EVERY,
@@ -9,6 +12,7 @@ from keras_bt.data.images import (
     Source,
     decode_image,
     image_and_label,
+    problems_message,
     shuffle_buffer,
 )
 
@@ -18,7 +22,7 @@ def from_tfrecords(pattern):
 
     Keys: "image" or "image/encoded" (JPEG, PNG, BMP or GIF bytes) and, if there are
     labels, "label" or "image/class/label" (int64, counted from 0). With labels every
-    fifth image is held out.
+    fifth image is held out. Labels of a single class, or negative ones, are left out.
 
     Args:
         pattern: Path or glob of the files.
@@ -27,51 +31,81 @@ def from_tfrecords(pattern):
         `Source`.
 
     Raises:
-        ValueError: If no file matches or the records have other keys.
+        ValueError: If no file matches, or records cannot be read; the first ten are named.
     """
-    files = sorted(tf.io.gfile.glob(str(pattern)))
+    pattern = str(Path(pattern).expanduser())
+    files = sorted(tf.io.gfile.glob(pattern))
     if not files:
         raise ValueError(f"No file matches {pattern}.")
-    records = tf.data.TFRecordDataset(files)
-    first = next(iter(records), None)
-    if first is None:
-        raise ValueError(f"{files[0]} holds no records.")
-    keys = set(tf.train.Example.FromString(first.numpy()).features.feature)
-    image_key = next((key for key in ("image", "image/encoded") if key in keys), None)
-    label_key = next((key for key in ("label", "image/class/label") if key in keys), None)
-    if image_key is None:
-        raise ValueError(
-            f"{files[0]} has records with keys {sorted(keys)}; keras_bt needs 'image' or "
-            "'image/encoded'."
-        )
+    image_key, label_key = _keys(files)
     spec = {image_key: tf.io.FixedLenFeature([], tf.string)}
     if label_key:
         spec[label_key] = tf.io.FixedLenFeature([], tf.int64)
 
     def decode(record):
-        example = tf.io.parse_single_example(record, spec)
-        return image_and_label(
-            decode_image(example[image_key]), example[label_key] if label_key else None
-        )
+        record = tf.io.parse_single_example(record, spec)
+        label = record[label_key] if label_key else None
+        return image_and_label(decode_image(record[image_key]), label)
 
+    labels = _check_readable(files, decode)
+    records = tf.data.TFRecordDataset(files)
     size_bytes = sum(tf.io.gfile.stat(file).length for file in files)
+    buffer = shuffle_buffer(len(labels), size_bytes)
+    if label_key is None or min(labels) < 0 or len(set(labels)) < 2 or len(labels) < HOLD_OUT_EVERY:
 
-    def images(name, elements):
-        count = int(elements.reduce(np.int64(0), lambda n, _: n + 1))
-        labelled = label_key is not None
-        buffer = shuffle_buffer(count, size_bytes)
-        return Images(f"{pattern} ({name})", count, elements, decode, labelled, buffer)
+        def image_only(record):
+            return image_and_label(decode(record)["image"], None)
 
-    if label_key is None:
-        return Source(str(pattern), images("train", records))
-    labels = records.map(lambda record: tf.io.parse_single_example(record, spec)[label_key])
-    classes = 1 + int(labels.reduce(np.int64(-1), tf.maximum))
-    numbered = records.enumerate()
+        return Source(pattern, Images(pattern, len(labels), records, image_only, False, buffer))
 
-    def part(held_out):
-        chosen = numbered.filter(lambda i, _: tf.equal(i % HOLD_OUT_EVERY == 0, held_out))
-        return chosen.map(lambda _, record: record)
+    def part(name, held_out):
+        chosen = records.enumerate().filter(
+            lambda i, _: tf.equal(i % HOLD_OUT_EVERY == 0, held_out)
+        )
+        count = -(-len(labels) // HOLD_OUT_EVERY)
+        count = count if held_out else len(labels) - count
+        elements = chosen.map(lambda _, record: record)
+        return Images(f"{pattern} ({name})", count, elements, decode, True, buffer)
 
-    return Source(
-        str(pattern), images("train", part(False)), images("held out", part(True)), classes
-    )
+    return Source(pattern, part("train", False), part("held out", True), max(labels) + 1)
+
+
+def _keys(files):
+    first = None
+    for file in files:
+        with contextlib.suppress(tf.errors.OpError):  # named by the check of every record
+            first = next(iter(tf.data.TFRecordDataset(file)), None)
+        if first is not None:
+            break
+    if first is None:
+        raise ValueError(f"{', '.join(files[:10])}: no TFRecord can be read.")
+    try:
+        keys = set(tf.train.Example.FromString(first.numpy()).features.feature)
+    except DecodeError as error:
+        raise ValueError(f"{file}: its records are no tf.train.Examples.") from error
+    image_key = next((key for key in ("image", "image/encoded") if key in keys), None)
+    label_key = next((key for key in ("label", "image/class/label") if key in keys), None)
+    if image_key is None:
+        raise ValueError(
+            f"{file} has records with keys {sorted(keys)}; keras_bt needs 'image' or "
+            "'image/encoded'."
+        )
+    return image_key, label_key
+
+
+def _check_readable(files, decode):
+    """Reads every record once, and returns their labels (0 without)."""
+    labels, problems = [], []
+    for file in files:
+        number = 0
+        try:
+            for number, record in enumerate(tf.data.TFRecordDataset(file), start=1):
+                try:
+                    labels.append(int(decode(record).get("label", 0)))
+                except (tf.errors.OpError, ValueError) as error:
+                    problems.append(f"{file}, record {number}: {str(error).splitlines()[0]}")
+        except tf.errors.OpError as error:
+            problems.append(f"{file}, after record {number}: {str(error).splitlines()[0]}")
+    if problems:
+        raise ValueError(problems_message("records", len(labels) + len(problems), problems))
+    return labels

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -80,3 +82,62 @@ def test_corrupt_images_are_named_before_training(tmp_path):
     for name in ("text.jpg", "empty.png", "cut.jpg"):
         assert name in str(error.value)
     assert "good.jpg" not in str(error.value)
+
+
+def test_images_beside_the_class_folders_of_test_are_named(tmp_path):
+    for name in ("a", "b"):
+        for number in range(5):
+            write_image(tmp_path / "train" / name / f"{number}.png")
+    write_image(tmp_path / "test" / "0.png")
+    with pytest.raises(ValueError, match=r"test has images outside its class folders"):
+        data.from_folder(tmp_path)
+
+
+def test_a_test_folder_without_train_is_no_class(tmp_path):
+    for name in ("a", "b", "test"):
+        for number in range(5):
+            write_image(tmp_path / name / f"{number}.png")
+    with pytest.raises(ValueError, match="has a folder test but no folder train"):
+        data.from_folder(tmp_path)
+
+
+def test_hidden_files_and_folders_are_left_out(tmp_path):
+    for name in ("a", "b", ".thumbs"):
+        for number in range(5):
+            write_image(tmp_path / name / f"{number}.png")
+    (tmp_path / "a" / "._0.png").write_text("a Mac's notes")
+    source = data.from_folder(tmp_path)
+    assert (source.classes, source.train.count + source.test.count) == (2, 10)
+
+
+def test_links_are_followed_once(tmp_path):
+    for name in ("a", "b"):
+        for number in range(5):
+            write_image(tmp_path / "elsewhere" / name / f"{number}.png")
+    (tmp_path / "images").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).symlink_to(tmp_path / "elsewhere" / name)
+    (tmp_path / "elsewhere" / "a" / "loop").symlink_to(tmp_path / "images")
+    source = data.from_folder(tmp_path / "images")
+    assert (source.classes, source.train.count + source.test.count) == (2, 10)
+
+
+def test_an_unlistable_folder_is_not_passed_over(tmp_path, monkeypatch):
+    write_image(tmp_path / "0.png")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="closed"):
+        data.from_folder(tmp_path)
+
+
+def test_the_current_folder_has_its_name(tmp_path, monkeypatch):
+    write_image(tmp_path / "mine" / "0.png")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert data.from_folder(".").name == "mine"

@@ -44,6 +44,15 @@ def test_too_few_images_for_a_batch(numbered):
         numbered.shuffled_batches(15, 2, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"batch_size": 0}, "batch_size must be at least 1"), ({"seed": -1}, "seed must be at least")],
+)
+def test_wrong_batches_are_named(numbered, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        numbered.shuffled_batches(**{"batch_size": 4, "size": 2, "seed": 0, **arguments})
+
+
 def test_fit_square_takes_the_central_square(rng):
     image = rng.integers(0, 256, (10, 30, 3)).astype("uint8")
     np.testing.assert_array_equal(

@@ -33,6 +33,8 @@ def test_arrays_of_color_and_gray(rng, shape):
         (np.zeros((0, 6, 6, 3), "uint8"), None, r"got shape \(0, 6, 6, 3\)"),
         (np.full((2, 6, 6), 255.0), None, r"in \[0, 1\].*\[255, 255\]"),
         (np.full((2, 6, 6), -1.0), None, r"in \[0, 1\].*\[-1, -1\]"),
+        (np.full((2, 6, 6), np.nan), None, r"in \[0, 1\].*\[nan, nan\]"),
+        (np.zeros((2, 6, 6), "uint8"), [0.9, 1.2], "labels must be integers, got float64"),
         (np.zeros((2, 6, 6), "int32"), None, "uint8 or floating point, got int32"),
         (np.zeros((2, 6, 6), "uint8"), [1, 2, 3], r"2 images, but labels of shape \(3,\)"),
     ],

@@ -43,5 +43,41 @@ def test_wrong_tfrecords_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"keys \['picture'\]; keras_bt needs 'image'"):
         data.from_tfrecords(tmp_path / "a.tfrecord")
     (tmp_path / "b.tfrecord").touch()
-    with pytest.raises(ValueError, match=r"b.tfrecord holds no records"):
-        data.from_tfrecords(tmp_path / "b.tfrecord")
+    (tmp_path / "c.tfrecord").write_text("a text, not records")
+    for name in ("b", "c"):
+        with pytest.raises(ValueError, match=rf"{name}.tfrecord: no TFRecord can be read"):
+            data.from_tfrecords(tmp_path / f"{name}.tfrecord")
+    with tf.io.TFRecordWriter(str(tmp_path / "d.tfrecord")) as writer:
+        writer.write(b"\xff no example")
+    with pytest.raises(ValueError, match="d.tfrecord: its records are no tf.train.Examples"):
+        data.from_tfrecords(tmp_path / "d.tfrecord")
+
+
+def test_corrupt_records_are_named_before_training(tmp_path):
+    write_records(tmp_path / "good.tfrecord", 3)
+    feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no image"]))}
+    example = tf.train.Example(features=tf.train.Features(feature=feature))
+    with tf.io.TFRecordWriter(str(tmp_path / "text.tfrecord")) as writer:
+        writer.write(example.SerializeToString())
+    whole = (tmp_path / "good.tfrecord").read_bytes()
+    (tmp_path / "cut.tfrecord").write_bytes(whole[:-5])
+    with pytest.raises(ValueError, match="2 of 7 records cannot be read") as error:
+        data.from_tfrecords(tmp_path / "*.tfrecord")
+    assert "text.tfrecord, record 1" in str(error.value)
+    assert "cut.tfrecord, after record 2" in str(error.value)
+
+
+@pytest.mark.parametrize("labels", [[0] * 10, [-1] * 10, [0, -1] * 5])
+def test_labels_that_tell_nothing_are_left_out(tmp_path, labels):
+    image = tf.io.encode_png(tf.zeros([6, 6, 3], tf.uint8)).numpy()
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        for label in labels:
+            feature = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            features = tf.train.Features(feature=feature)
+            writer.write(tf.train.Example(features=features).SerializeToString())
+    source = data.from_tfrecords(tmp_path / "a.tfrecord")
+    assert (source.train.count, source.test, source.classes) == (10, None, None)
+    assert list(next(iter(source.train.batches(4, 6)))) == ["image"]
