@@ -35,6 +35,8 @@ def knn_accuracy(train, train_labels, test, test_labels, *, k=200, temperature=0
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     check_labelled(train, train_labels, "train")
     check_labelled(test, test_labels, "test")
+    if train.shape[1] != test.shape[1]:
+        raise ValueError(f"train has {train.shape[1]} features, test has {test.shape[1]}.")
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}.")
     if temperature <= 0:
@@ -89,10 +91,12 @@ class KNNMonitor(keras.callbacks.Callback):
 
 
 def check_labelled(representations, labels, name):
-    """Refuses representations that are not [count, features] with one label each."""
+    """Refuses representations that are not finite [count, features] with one label each."""
     if representations.ndim != 2 or not len(representations):
         raise ValueError(f"{name} must be [count, features], got shape {representations.shape}.")
     if labels.shape != representations.shape[:1]:
         raise ValueError(
             f"{name}: {len(representations)} representations, labels of shape {labels.shape}."
         )
+    if not np.isfinite(representations).all():
+        raise ValueError(f"{name} holds NaN or infinite representations.")

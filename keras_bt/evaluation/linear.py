@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -35,7 +35,7 @@ def linear_probe(train, train_labels, test, test_labels):
         Python float in [0, 1].
 
     Raises:
-        ValueError: If sizes do not match, or a class has a single training image.
+        ValueError: If sizes do not match, a value is not finite, or there is a single class.
 
     Example:
         >>> train, labels = np.float32([[0, 0], [1, 9], [9, 1], [8, 8]]), [0, 0, 1, 1]
@@ -46,17 +46,20 @@ def linear_probe(train, train_labels, test, test_labels):
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     check_labelled(train, train_labels, "train")
     check_labelled(test, test_labels, "test")
-    fewest = int(np.unique(train_labels, return_counts=True)[1].min())
-    if fewest < 2:
-        raise ValueError("Each class needs at least 2 training images, one has a single image.")
-    if len(train) < SINGLE_SPLIT_FROM:
-        splits = StratifiedKFold(min(FOLDS, fewest), shuffle=True, random_state=0)
-    else:
-        splits = StratifiedShuffleSplit(1, test_size=1 / FOLDS, random_state=0)
-
+    images_per_class = np.unique(train_labels, return_counts=True)[1]
+    if len(images_per_class) < 2 or images_per_class.max() < 2:
+        raise ValueError(
+            "A linear probe needs at least 2 classes and, of one of them, 2 training images, got "
+            f"{len(images_per_class)} classes of at most {images_per_class.max()} images."
+        )
+    folds = StratifiedKFold(min(FOLDS, images_per_class.max()), shuffle=True, random_state=0)
     with warnings.catch_warnings():
-        # A fit stopped at its last iteration is still a linear classifier, honestly scored.
+        # A fit stopped at its last iteration is still a linear classifier, honestly scored,
+        # and a class of fewer images than folds is merely absent from some.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        splits = list(folds.split(train, train_labels))
+        splits = splits if len(train) < SINGLE_SPLIT_FROM else splits[:1]
         best_accuracy = -1.0
         for inverse_penalty in INVERSE_PENALTIES:
             candidate = _classifier(inverse_penalty, narrow=len(train) < train.shape[1])
@@ -94,14 +97,20 @@ def few_label_accuracy(
         Python float in [0, 1].
 
     Raises:
-        ValueError: As `linear_probe`.
+        ValueError: As `linear_probe`, or if `labels_per_class` or `draws` is too small.
 
     Example:
         >>> train, labels = np.float32([[0, 1], [1, 0], [9, 8], [8, 9]]), [0, 0, 1, 1]
         >>> few_label_accuracy(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1], draws=2)
         1.0
     """
+    if labels_per_class < 2 or draws < 1:
+        raise ValueError(
+            "labels_per_class must be at least 2 and draws at least 1, got "
+            f"{labels_per_class} and {draws}."
+        )
     train, train_labels = np.asarray(train), np.asarray(train_labels)
+    check_labelled(train, train_labels, "train")
     random = np.random.default_rng(seed)
 
     def draw():

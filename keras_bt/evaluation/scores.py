@@ -1,6 +1,7 @@
 """The three figures by which a run's encoder, an untrained one and raw pixels compare."""
 
 import keras
+import numpy as np
 
 from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import knn_accuracy
@@ -36,12 +37,20 @@ def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
         return dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
     train, train_labels = embed(encoder, source.train.batches(BATCH_SIZE, image_size))
     test = embed(encoder, source.test.batches(BATCH_SIZE, image_size))
-    step = 1 if probe_images is None else -(-len(train) // probe_images)
+    kept = _evenly_spaced(train_labels, probe_images or len(train))
     return {
         "knn_accuracy": knn_accuracy(train, train_labels, *test),
-        "linear_accuracy": linear_probe(train[::step], train_labels[::step], *test),
+        "linear_accuracy": linear_probe(train[kept], train_labels[kept], *test),
         "few_label_accuracy": few_label_accuracy(train, train_labels, *test),
     }
+
+
+def _evenly_spaced(labels, count):
+    """Indices of about `count` images, evenly spaced in each class, two at least of each."""
+    step = -(-len(labels) // count)
+    of_classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
+    kept = [of[:: min(step, max(1, len(of) // 2))] for of in of_classes]
+    return np.sort(np.concatenate(kept))
 
 
 def score_pixels(source, image_size):

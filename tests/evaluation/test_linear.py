@@ -87,7 +87,39 @@ def test_few_labels_tell_good_features_from_poor(rng):
     assert accuracy[0] > 0.95 > accuracy[1] + 0.2
 
 
-def test_a_class_of_one_image_is_refused(rng):
-    train, labels = blobs(rng, 9)
-    with pytest.raises(ValueError, match="at least 2 training images"):
-        keras_bt.linear_probe(train[:5], labels[:5], train, labels)
+@pytest.mark.parametrize("count", [60, 2400])
+def test_a_class_of_one_image_does_no_harm(rng, count):
+    train, labels = blobs(rng, count)
+    test, test_labels = blobs(rng, 200)
+    labels[0] = 9
+    with_rare = keras_bt.linear_probe(train, labels, test, test_labels)
+    assert with_rare == pytest.approx(
+        keras_bt.linear_probe(*blobs(rng, count), test, test_labels), abs=0.1
+    )
+
+
+def test_many_small_classes(rng):
+    labels = np.arange(2000) % 500
+    train = np.eye(500)[labels] + 0.01 * rng.normal(size=(2000, 500))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "INVERSE_PENALTIES", (1.0,))
+        assert keras_bt.linear_probe(train, labels, train[:50], labels[:50]) > 0.9
+
+
+@pytest.mark.parametrize("labels", [[0] * 8, range(8)])
+def test_labels_that_cannot_be_probed_are_refused(rng, labels):
+    train = rng.normal(size=(8, 3))
+    with pytest.raises(ValueError, match="needs at least 2 classes and"):
+        keras_bt.linear_probe(train, labels, train, labels)
+
+
+def test_wrong_few_labels_are_named(rng):
+    train, labels = blobs(rng, 60)
+    with pytest.raises(ValueError, match=r"train: 60 representations, labels of shape \(30,\)"):
+        keras_bt.few_label_accuracy(train, labels[:30], train, labels)
+    with pytest.raises(ValueError, match="draws at least 1, got 10 and 0"):
+        keras_bt.few_label_accuracy(train, labels, train, labels, draws=0)
+    train[3] = np.nan
+    for figure in (keras_bt.linear_probe, keras_bt.few_label_accuracy, keras_bt.knn_accuracy):
+        with pytest.raises(ValueError, match="train holds NaN"):
+            figure(train, labels, train, labels)
