@@ -22,7 +22,9 @@ flags.DEFINE_string("out", None, "Folder to write.", required=True)
 flags.DEFINE_bool("overwrite", False, "Whether the folder may be replaced.")
 
 
-def main(_):
+def main(arguments):
+    if len(arguments) > 1:
+        sys.exit(f"export_encoder: unexpected arguments {arguments[1:]}; flags are --name=value.")
     try:
         model = keras.saving.load_model(FLAGS.model, compile=False)
         encoder = model.encoder if isinstance(model, keras_bt.BarlowTwins) else model

@@ -13,6 +13,9 @@ def open_source(dataset):
     """The images the flags name, else the data set of that name."""
     from keras_bt import data
 
+    for name in ("image_dir", "tfrecords"):
+        if FLAGS[name].value == "":
+            raise ValueError(f"--{name} is empty.")
     if FLAGS.image_dir:
         return data.from_folder(FLAGS.image_dir)
     if FLAGS.tfrecords:

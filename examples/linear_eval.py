@@ -26,13 +26,20 @@ flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name."
 flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.")
 
 
-def main(_):
+def main(arguments):
+    if len(arguments) > 1:
+        sys.exit(f"linear_eval: unexpected arguments {arguments[1:]}; flags are --name=value.")
     try:
         encoder = keras_bt.load_encoder(FLAGS.encoder)
         source = image_source.open_source(FLAGS.dataset)
         image_size = FLAGS.image_size or encoder.input_spec.shape[1]
         if image_size is None:
             raise ValueError("The encoder takes images of any size; give --image_size.")
+        if encoder.input_spec.shape[1] not in (None, image_size):
+            raise ValueError(
+                f"The encoder takes images of {encoder.input_spec.shape[1]} pixels, "
+                f"--image_size is {image_size}."
+            )
         if source.test is None:
             raise ValueError(f"{source.name} has no labels to evaluate with.")
     except (ValueError, OSError) as error:

@@ -64,7 +64,9 @@ def prepare():
     return recipe, model, floor, source, batches, folder
 
 
-def main(_):
+def main(arguments):
+    if len(arguments) > 1:
+        sys.exit(f"pretrain: unexpected arguments {arguments[1:]}; flags are --name=value.")
     recipe, model, floor, source, batches, folder = prepare()
     if folder.result():
         print(f"{folder.path} holds the finished run.", file=sys.stderr)
@@ -89,6 +91,7 @@ def main(_):
     untrained = evaluation.score_untrained(model.encoder, source, recipe.image_size)
 
     callbacks = [
+        run.StopAtNonFinite(),
         run.MetricsLog(folder.metrics, steps_per_epoch),
         run.ProgressBar(epochs * steps_per_epoch, floor),
     ]
@@ -98,12 +101,15 @@ def main(_):
             for images, limit in ((source.train, 10_000), (source.test, 2_000))
         )
         every_epochs = -(-epochs // MONITORED)
-        callbacks.insert(0, keras_bt.KNNMonitor(held_in, held_out, every_epochs))
+        callbacks.insert(1, keras_bt.KNNMonitor(held_in, held_out, every_epochs))
 
     began = time.perf_counter()
-    history = model.fit(
-        batches, epochs=epochs, steps_per_epoch=steps_per_epoch, callbacks=callbacks, verbose=0
-    ).history
+    try:
+        history = model.fit(
+            batches, epochs=epochs, steps_per_epoch=steps_per_epoch, callbacks=callbacks, verbose=0
+        ).history
+    except FloatingPointError as error:
+        sys.exit(f"pretrain: {error}")
     seconds = time.perf_counter() - began
     folder.save_model(model)  # before scoring: whatever fails there, the training stays
 

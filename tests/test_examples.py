@@ -147,6 +147,12 @@ def test_own_images_of_mixed_sizes_without_labels(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_diverging_run_says_so(tmp_path):
+    message = fails("pretrain", f"--workdir={tmp_path}", "--learning_rate=1e20", *TINY)[-1]
+    assert re.match(r"pretrain: The loss is (nan|inf) in epoch \d; a lower", message)
+
+
+@pytest.mark.slow
 def test_digits_learn(tmp_path):
     """A fifth of the recipe's epochs is enough to leave the untrained encoder behind."""
     result = last_line(start("pretrain", f"--workdir={tmp_path}", "--epochs=40", timeout=400))
@@ -172,6 +178,8 @@ def test_digits_learn(tmp_path):
         (["--redundancy_weight=2"], "redundancy_weight must lie in [0, 1), got 2.0"),
         (["--width=0"], "width must be at least 1, got 0"),
         (["--minutes=-1"], "--minutes=-1"),
+        (["--image_dir="], "--image_dir is empty"),
+        (["recipe=imagenet"], "unexpected arguments ['recipe=imagenet']"),
         (["--dataset=cifar11"], "no data set 'cifar11'; did you mean 'cifar10"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

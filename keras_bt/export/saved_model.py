@@ -6,13 +6,14 @@ no regularization losses, and stores every weight twice.
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+
+from keras_bt.functional.image import as_unit_range
 
 DESCRIPTION = "assets.extra/encoder.json"
 
@@ -55,7 +56,9 @@ def export_encoder(encoder, path, *, metadata=None, overwrite=False):
         docs/common_saved_model_apis/images.md.
     """
     target = Path(path).expanduser().absolute()
-    if target.exists() and not overwrite:
+    if target.exists() and not (overwrite and target.is_dir()):
+        if overwrite:
+            raise FileExistsError(f"{target} is a file, not a folder that could be replaced.")
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it.")
     if tf.distribute.has_strategy():
         raise RuntimeError("export_encoder has to be called outside strategy.scope().")
@@ -109,7 +112,8 @@ class ExportedEncoder(keras.layers.Layer):
         **kwargs: `keras.layers.Layer`'s `name` and `dtype`.
 
     Call arguments:
-        inputs: Float tensor [batch, height, width, channels] in [0, 1].
+        inputs: uint8 in 0...255 or floating point in [0, 1], [batch, height, width,
+            channels].
         training: Bool. With `trainable`, whether batch statistics are used and updated.
 
     Raises:
@@ -117,14 +121,19 @@ class ExportedEncoder(keras.layers.Layer):
     """
 
     def __init__(self, folder, trainable=False, **kwargs):
-        super().__init__(trainable=trainable, **kwargs)
-        self.folder = os.fspath(folder)
+        super().__init__(trainable=trainable, autocast=False, **kwargs)
+        self.folder = str(Path(folder).expanduser())
         if not tf.saved_model.contains_saved_model(self.folder):
             raise ValueError(f"There is no SavedModel in {self.folder}.")
         self._module = tf.saved_model.load(self.folder)
-        if not callable(self._module) or not hasattr(self._module, "trainable_variables"):
-            raise ValueError(f"The SavedModel in {self.folder} is not a reusable one: no __call__.")
-        signature = self._module.signatures["serving_default"]
+        signatures = getattr(self._module, "signatures", {})
+        signature = signatures.get("serving_default")
+        outputs = getattr(signature, "structured_outputs", {})
+        if signature is None or not callable(self._module) or "features" not in outputs:
+            raise ValueError(
+                f"The SavedModel in {self.folder} is not a reusable one: it lacks __call__ or the "
+                "signature serving_default from 'inputs' to 'features'."
+            )
         self.input_spec = keras.layers.InputSpec(
             shape=signature.structured_input_signature[1]["inputs"].shape
         )
@@ -142,7 +151,8 @@ class ExportedEncoder(keras.layers.Layer):
 
     def call(self, inputs, training=False):
         # The SavedModel holds traces for Python's True and False only.
-        features = self._module(inputs, training=bool(self.trainable and training))
+        images = as_unit_range(inputs)
+        features = self._module(images, training=bool(self.trainable and training))
         if self.trainable:
             for regularization in self._module.regularization_losses:
                 self.add_loss(regularization())

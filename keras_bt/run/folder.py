@@ -1,11 +1,13 @@
 """What a run writes into its folder: how it was started, how it went, how it ended."""
 
+import fcntl
 import json
 import os
 import platform
 import shlex
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import keras
@@ -30,7 +32,7 @@ class RunFolder:
 
     Raises:
         ValueError: If the folder holds a run with other settings, naming those, or files
-            of a run's names but no run.
+            of a run's names but no run, or if another process is running in it.
 
     Example:
         >>> import tempfile
@@ -49,14 +51,17 @@ class RunFolder:
         start = self.path / "run.json"
         settings = json.loads(json.dumps(settings))  # tuples are lists in the file
         if start.exists():
-            _refuse_other_settings(
-                start, json.loads(start.read_text("utf-8"))["settings"], settings
-            )
+            _refuse_other_settings(start, _settings_in(start), settings)
         else:
             _refuse_foreign_files(self.path)
             write_json(start, {**_circumstances(), "settings": settings})
+        self._unlock = weakref.finalize(self, os.close, _locked(start))
         if self.result() is None and self.metrics.exists():
             self.metrics.rename(self.path / f"metrics-interrupted-{int(time.time())}.jsonl")
+
+    def close(self):
+        """Lets another run into the folder; the end of the process does the same."""
+        self._unlock()
 
     def result(self):
         """The figures of the finished run, or None."""
@@ -106,7 +111,7 @@ class MetricsLog(keras.callbacks.Callback):
             **{name: float(value) for name, value in (logs or {}).items()},
         }
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def write_json(path, content):
@@ -123,10 +128,28 @@ def write_json(path, content):
     path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _settings_in(file):
+    try:
+        return json.loads(file.read_text("utf-8"))["settings"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not the start of a run of keras_bt.") from error
+
+
+def _locked(file):
+    """An open descriptor of the file, locked until it is closed, at the latest with us."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(f"Another process is running in {file.parent}.") from error
+    return descriptor
 
 
 def _refuse_foreign_files(folder):

@@ -240,3 +240,28 @@ def test_folders_that_hold_no_encoder_are_named(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "other"))
     with pytest.raises(ValueError, match="other is not a reusable one"):
         keras_bt.load_encoder(tmp_path / "other")
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_loaded_layer_under_mixed_precision(encoder, exported, rng, policy):
+    images = floats(rng, 2, 8, 8, 3)
+    keras.config.set_dtype_policy(policy)
+    try:
+        features = keras_bt.load_encoder(exported)(images)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert features.dtype == tf.float32
+    np.testing.assert_allclose(features, encoder(images), atol=1e-6)
+
+
+def test_loaded_layer_takes_uint8_and_the_home_folder(encoder, exported, images, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path(exported).parent))
+    features = keras_bt.load_encoder("~/encoder")(images)
+    np.testing.assert_allclose(features, encoder(images / np.float32(255)), atol=1e-5)
+
+
+def test_a_file_is_not_replaced_by_a_folder(encoder, tmp_path):
+    (tmp_path / "encoder").write_text("mine")
+    with pytest.raises(FileExistsError, match="encoder is a file"):
+        keras_bt.export_encoder(encoder, tmp_path / "encoder", overwrite=True)
+    assert (tmp_path / "encoder").read_text() == "mine"

@@ -19,7 +19,7 @@ def test_run_json_tells_how_it_was_started(tmp_path):
 def test_same_settings_go_on_and_others_are_refused_by_name(tmp_path):
     settings = {"seed": 0, "epochs": 3, "dims": (4, 2)}
     RunFolder(tmp_path, settings)
-    RunFolder(tmp_path, settings)
+    RunFolder(tmp_path, settings)  # the first is gone, and its lock with it
     with pytest.raises(ValueError, match="epochs: 3 there, 4 now") as error:
         RunFolder(tmp_path, {**settings, "epochs": 4})
     assert "seed" not in str(error.value) and "dims" not in str(error.value)
@@ -31,12 +31,14 @@ def test_result_marks_the_end(tmp_path):
     folder = RunFolder(tmp_path, {})
     assert folder.result() is None
     folder.write_result({"loss": 2.5})
+    folder.close()
     assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
 
 
 def test_metrics_of_an_interrupted_run_are_kept(tmp_path):
     folder = RunFolder(tmp_path, {})
     folder.metrics.write_text("{}\n")
+    folder.close()
     RunFolder(tmp_path, {})
     assert not folder.metrics.exists()
     assert [p.read_text() for p in tmp_path.glob("metrics-interrupted-*.jsonl")] == ["{}\n"]
@@ -80,3 +82,25 @@ def test_files_that_are_not_of_a_run_stay(tmp_path, name):
         RunFolder(tmp_path, {})
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "precious"
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    """Two open files lock each other out as two processes do."""
+    first = RunFolder(tmp_path, {})
+    first.metrics.write_text("{}\n")
+    with pytest.raises(ValueError, match="Another process is running in"):
+        RunFolder(tmp_path, {})
+    assert first.metrics.read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("content", ["", '{"a": 1}', "[]"])
+def test_a_foreign_run_json_is_named(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"run.json is not the start of a run"):
+        RunFolder(tmp_path, {})
+
+
+def test_no_json_holds_nan(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
