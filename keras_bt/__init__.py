@@ -6,6 +6,9 @@ import os
 # at half their speed. Read once, when TensorFlow is imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+from keras_bt.batch_norm import SyncBatchNormalization, sync_batch_norm
+from keras_bt.checkpoint import ResumableTraining
+from keras_bt.distribute import strategy
 from keras_bt.evaluation import KNNMonitor, embed, few_label_accuracy, knn_accuracy, linear_probe
 from keras_bt.export import export_encoder, load_encoder
 from keras_bt.functional.correlation import loss_floor
@@ -22,6 +25,8 @@ __all__ = [
     "BarlowTwinsLoss",
     "BarlowTwinsView",
     "KNNMonitor",
+    "ResumableTraining",
+    "SyncBatchNormalization",
     "embed",
     "export_encoder",
     "few_label_accuracy",
@@ -37,4 +42,6 @@ __all__ = [
     "resnet50",
     "resnet101",
     "small_image_views",
+    "strategy",
+    "sync_batch_norm",
 ]

@@ -1,9 +1,13 @@
 """The Barlow Twins loss as a Keras loss: configuration around `functional.correlation`."""
 
+import functools
+import logging
+
 import keras
 import tensorflow as tf
 
-from keras_bt.functional.correlation import FORMS, invariance_and_redundancy
+from keras_bt.collectives import current_replicas
+from keras_bt.functional.correlation import FORMS, cheaper_form, invariance_and_redundancy
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -11,6 +15,9 @@ class BarlowTwinsLoss(keras.losses.Loss):
     """Pulls the cross-correlation of two views' embeddings to the identity.
 
         loss = sum_i (1 - c_ii)^2 + redundancy_weight * sum_{i != j} c_ij^2
+
+    On several replicas it is the loss of the global batch, the same on each: compiled into
+    a `BarlowTwins` or into any other Keras model.
 
     Args:
         redundancy_weight: Float, at least 0. The paper's lambda.
@@ -65,24 +72,22 @@ class BarlowTwinsLoss(keras.losses.Loss):
         """The two terms by themselves, unweighted.
 
         Args:
-            z_a: Float tensor [batch, dim]. Embeddings of view A.
+            z_a: Float tensor [batch, dim]. Embeddings of view A, of this replica's images.
             z_b: Float tensor [batch, dim]. Embeddings of view B.
 
         Returns:
-            Two scalar tensors: invariance and redundancy.
-
-        Raises:
-            NotImplementedError: On more than one replica, where statistics of a single
-                replica's batch would be silently wrong.
+            Two scalar tensors, the same on every replica: invariance and redundancy.
         """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        if replicas > 1:
-            raise NotImplementedError(
-                "The loss needs statistics over the global batch and runs on one replica "
-                f"so far, got a strategy of {replicas}."
-            )
+        replicas = current_replicas()
+        if self.form == "auto":
+            _log_form(z_a.shape[0], z_a.shape[-1], replicas.count)
         return invariance_and_redundancy(
-            z_a, z_b, epsilon=self.epsilon, centered=self.centered, form=self.form
+            z_a,
+            z_b,
+            epsilon=self.epsilon,
+            centered=self.centered,
+            form=self.form,
+            replicas=replicas,
         )
 
     def call(self, z_a, z_b):
@@ -100,3 +105,15 @@ class BarlowTwinsLoss(keras.losses.Loss):
             "name": self.name,
             "dtype": self.dtype,
         }
+
+
+@functools.lru_cache
+def _log_form(rows, dim, replicas):
+    form = cheaper_form(rows, dim, replicas)
+    logging.getLogger(__name__).info(
+        "The loss takes the %s form, for %s images a replica (of %d) and %s dimensions.",
+        "cheaper" if form == "unknown" else form,
+        "any number of" if rows is None else rows,
+        replicas,
+        dim,
+    )

@@ -4,12 +4,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bt.collectives import current_replicas
+from keras_bt.distributed_model import DistributedModel
 from keras_bt.functional.image import as_unit_range
 from keras_bt.losses import BarlowTwinsLoss
+from keras_bt.optimizers import gradients_to_apply
+
+NO_IMAGES = "A replica is without images: leave out short last batches, by drop_remainder=True."
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
-class BarlowTwins(keras.Model):
+class BarlowTwins(DistributedModel):
     """Trains an encoder on two views of each image.
 
         images -> view A -> encoder -> projector -> z_a
@@ -31,6 +36,11 @@ class BarlowTwins(keras.Model):
     `fit` and `evaluate` take batches of images (uint8, or floating point in [0, 1]),
     tuples (images, ...), or dicts with the key "image"; labels are ignored. They log
     `loss`, `invariance` and `redundancy` (unweighted).
+
+    Made and compiled in the scope of a `tf.distribute` strategy (see `keras_bt.strategy`) it
+    trains on all of its replicas as on one device: batches are global ones, the loss and its
+    gradient are those of the global batch, and `BarlowTwinsView` draws by the place in it.
+    Batch norms are to be synchronised, by `keras_bt.sync_batch_norm`.
 
     Raises:
         TypeError: If a part is not a Keras model or layer.
@@ -71,7 +81,8 @@ class BarlowTwins(keras.Model):
 
         Raises:
             TypeError: If `loss` is another loss.
-            ValueError: If there are metrics or loss weights.
+            ValueError: If there are metrics or loss weights, or the model is under a strategy
+                that cannot train it exactly.
         """
         for name in ("metrics", "weighted_metrics", "loss_weights"):
             if kwargs.get(name):
@@ -80,6 +91,7 @@ class BarlowTwins(keras.Model):
         if not isinstance(loss, BarlowTwinsLoss):
             raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
+        self.check_strategy()
         # The step calls the loss itself, on embeddings that Keras never sees.
         self._compile_loss = None
 
@@ -103,8 +115,10 @@ class BarlowTwins(keras.Model):
         view_a, view_b = self._two_views(data)
         with tf.GradientTape() as tape:
             loss = self._loss(view_a, view_b, training=True)
-            scaled_loss = self.optimizer.scale_loss(loss)
+            # Every replica has the global loss, and their gradients are going to be summed.
+            scaled_loss = self.optimizer.scale_loss(loss / current_replicas().count)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        gradients = gradients_to_apply(gradients, self.optimizer)
         self.optimizer.apply(gradients, self.trainable_variables)
         return self.get_metrics_result()
 
@@ -117,6 +131,8 @@ class BarlowTwins(keras.Model):
         """Meets wrong images before anything is compiled; XLA could not tell of them later."""
         if arguments.get("sample_weight") is not None or arguments.get("class_weight") is not None:
             raise ValueError("The loss is of a whole batch; its images cannot be weighted.")
+        if isinstance(x, tf.distribute.DistributedDataset):
+            return  # in parts already
         if isinstance(x, tf.data.Dataset):
             data, batch_size = next(iter(x.take(1)), None), None
             if data is None:
@@ -127,14 +143,18 @@ class BarlowTwins(keras.Model):
             data, batch_size = x if y is None else (x, y), batch_size or 32
         else:
             return  # a generator: to look would take its first batch
+        replicas = self.distribute_strategy.num_replicas_in_sync
         for images in _pair(data) if self.views is None else (_images(data),):
             _check_images(images, batch_size)
+            _check_parts(len(images), batch_size, replicas)
 
     def _two_views(self, data):
         if self.views is None:
             view_a, view_b = _pair(data)
+            _assert_images(view_a)
             return as_unit_range(view_a), as_unit_range(view_b)
         images = as_unit_range(_images(data))
+        _assert_images(images)
         view_a, view_b = self.views
         return _augment(view_a, images), _augment(view_b, images)
 
@@ -193,6 +213,12 @@ def _pair(data):
     return view_a, view_b
 
 
+def _assert_images(images):
+    # TensorFlow's oneDNN convolutions give no images a wrong shape, and other replicas wait.
+    if current_replicas().count > 1 and images.shape[0] is None:
+        tf.debugging.assert_greater(tf.shape(images)[0], 0, NO_IMAGES)
+
+
 def _augment(view, images):
     # keras-cv's layers augment at every call and know no `training`.
     return view(images, training=True) if view._call_has_training_arg else view(images)
@@ -224,6 +250,22 @@ def _check_views(views):
         if not isinstance(view, keras.layers.Layer):
             raise TypeError(f"A view must be a Keras layer, got {view!r}.")
     return tuple(views)
+
+
+def _check_parts(count, batch_size, replicas):
+    """Refuses batches that cannot be shared out: of an array, or one batch (`batch_size` None)."""
+    batch_size = min(count, batch_size or count)
+    if batch_size % replicas:
+        raise ValueError(
+            f"The global batch must be divisible by the replicas, got {batch_size} images for "
+            f"{replicas} replicas."
+        )
+    last_batch = count % batch_size
+    if -(-last_batch // replicas) * (replicas - 1) >= last_batch > 0:
+        raise ValueError(
+            f"{NO_IMAGES} Of {count} images, batch_size {batch_size}, the last batch has "
+            f"{last_batch} for {replicas} replicas."
+        )
 
 
 def _check_images(images, batch_size):

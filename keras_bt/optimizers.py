@@ -1,7 +1,9 @@
-"""LARS and its learning-rate schedule, as the official Barlow Twins code has them."""
+"""LARS and its schedule, as the official code has them; gradients of several replicas."""
 
 import keras
 import tensorflow as tf
+
+from keras_bt.collectives import current_replicas
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -160,3 +162,44 @@ def warmup_cosine(peak_rate, warmup_steps, total_steps):
     return schedule(
         0.0, decay_steps, alpha=1e-3, warmup_target=peak_rate, warmup_steps=warmup_steps
     )
+
+
+def gradients_to_apply(gradients, optimizer):
+    """What a replica hands to a Keras optimizer, so that all step by the global gradient.
+
+        global gradient = sum of `gradients` over replicas
+
+    Keras sums what its optimizers are handed, but only after it has clipped it and looked for
+    infinities, by replica. Where either happens it gets an equal share of the global
+    gradient instead, clipped: replicas then clip and skip as one device would.
+
+    Args:
+        gradients: List of tensors or None, scaled by `optimizer.scale_loss`. On each
+            replica those of its own images.
+        optimizer: Built `keras.optimizers.Optimizer`.
+
+    Returns:
+        List like `gradients`.
+
+    Example:
+        >>> gradients_to_apply([1.0, None], LARS(0.1))
+        [1.0, None]
+
+    Source: keras 3.15, optimizers/loss_scale_optimizer.py: its comment assumes gradients
+        that were summed before.
+    """
+    replicas = current_replicas()
+    scaling = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    clipping = optimizer.inner_optimizer if scaling else optimizer
+    clips = bool(clipping.clipnorm or clipping.global_clipnorm or clipping.clipvalue)
+    if replicas.count == 1 or not (scaling or clips):
+        return gradients
+    there = [gradient for gradient in gradients if gradient is not None]
+    there = replicas.sum(there)
+    if clips:
+        scale = tf.convert_to_tensor(optimizer.dynamic_scale) if scaling else 1.0
+        # Keras clips the shares once more: smaller than what is clipped here, they pass.
+        there = clipping._clip_gradients([gradient / scale for gradient in there])
+        there = [gradient * scale for gradient in there]
+    shares = iter([gradient / replicas.count for gradient in there])
+    return [None if gradient is None else next(shares) for gradient in gradients]

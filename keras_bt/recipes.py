@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import keras
+import tensorflow as tf
 
 from keras_bt import networks
+from keras_bt.batch_norm import sync_batch_norm
 from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.model import BarlowTwins
 from keras_bt.optimizers import LARS, warmup_cosine
@@ -141,10 +143,13 @@ class Recipe:
         )
 
     def build_model(self, seed):
-        """`BarlowTwins` of this recipe, not yet compiled."""
+        """`BarlowTwins` of this recipe, not yet compiled, for the strategy in whose scope it is."""
         encoder = self.build_encoder()
         head = networks.projector(encoder.output_shape[-1], self.projector_dims)
-        return BarlowTwins(encoder, head, self.build_views(seed))
+        model = BarlowTwins(encoder, head, self.build_views(seed))
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            sync_batch_norm(model)
+        return model
 
     def build_loss(self):
         """`BarlowTwinsLoss` of this recipe."""

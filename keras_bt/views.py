@@ -7,7 +7,10 @@ import keras
 import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
+from keras_bt.collectives import first_row
 from keras_bt.functional import image as ops
+
+PHILOX_WORDS = 4  # 32-bit words for each count of the generator
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -16,8 +19,9 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
 
     Crop-resize, mirror, color jitter, gray, blur, solarize, in this order; every decision
     is drawn for each image by itself, and the whole batch is computed at once. The draws
-    follow from `seed` and the number of calls so far alone: they are the same eagerly, in
-    `tf.data`, in `tf.function` and under XLA, and go on where they were after a reload.
+    follow from `seed`, the number of calls so far and the image's place in the global batch
+    alone: they are the same eagerly, in `tf.data`, in `tf.function` and under XLA, on one
+    replica and on many, and go on where they were after a reload.
     Calls in parallel (`dataset.map` with `num_parallel_calls`) are counted as they come.
 
     Args:
@@ -113,7 +117,10 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         return super().call(_checked(inputs))
 
     def get_random_transformation_batch(self, batch_size, images=None, **kwargs):
-        uniform = uniform_draws(self.seed_and_calls, [batch_size, ops.CROP_UNIFORMS + 14])
+        rows = batch_size if images.shape[0] is None else images.shape[0]
+        uniform = uniform_draws(
+            self.seed_and_calls, rows, ops.CROP_UNIFORMS + 14, first_row=first_row(rows)
+        )
         box, mirror, jitter, order, rates = tf.split(
             uniform, [ops.CROP_UNIFORMS, 1, 5, 4, 4], axis=1
         )
@@ -291,27 +298,39 @@ def two_views(image_size, only_a, only_b, seed=None, **both):
     )
 
 
-def uniform_draws(seed_and_calls, shape):
-    """Draws from [0, 1), and counts the call.
+def uniform_draws(seed_and_calls, rows, columns, first_row=0):
+    """Rows of draws from [0, 1) out of an endless table, and counts the call.
 
     Args:
-        seed_and_calls: Keras variable, int64 [2].
-        shape: Shape of the draws.
+        seed_and_calls: Keras variable, int64 [2]: one table for each of its values.
+        rows: Int or scalar tensor.
+        columns: Int, a multiple of 4.
+        first_row: Int or scalar int64 tensor. The table's row to begin with.
 
     Returns:
-        Float32 tensor of `shape`, multiples of 2^-24.
+        Float32 tensor [rows, columns], multiples of 2^-24.
 
     Example:
-        >>> state = keras.Variable([7, 0], dtype="int64")
-        >>> draws = uniform_draws(state, [3])
-        >>> state.numpy()
+        >>> two, one = (keras.Variable([7, 0], dtype="int64") for _ in range(2))
+        >>> draws = uniform_draws(two, 2, 4)
+        >>> bool(tf.reduce_all(uniform_draws(one, 1, 4, first_row=1) == draws[1:]))
+        True
+        >>> one.numpy()
         array([7, 1])
     """
+    if columns % PHILOX_WORDS:
+        raise ValueError(f"columns must be a multiple of {PHILOX_WORDS}, got {columns}.")
     seed = tf.identity(seed_and_calls.value)
     seed_and_calls.assign(seed + tf.constant([0, 1], seed.dtype))
+    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    skipped = tf.cast(first_row, tf.uint64) * (columns // PHILOX_WORDS)
     # Integer bits of Philox agree between TensorFlow's kernels and XLA; its floats do not.
-    bits = tf.random.stateless_uniform(
-        shape, seed, minval=None, maxval=None, dtype=tf.uint32, alg="philox"
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=[rows, columns],
+        key=key,
+        counter=counter + tf.stack([skipped, tf.zeros_like(skipped)]),
+        alg=tf.random.Algorithm.PHILOX.value,
+        dtype=tf.uint32,
     )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 

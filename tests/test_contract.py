@@ -32,6 +32,9 @@ CASES = {
         seed=0,
         name="mine",
     ),
+    "SyncBatchNormalization": lambda: keras_bt.SyncBatchNormalization(
+        axis=1, momentum=0.5, epsilon=0.1, center=False, scale=False, name="mine"
+    ),
     "BarlowTwins": lambda: keras_bt.BarlowTwins(
         keras_bt.resnet18((8, 8, 3), width=1, stem="small"),
         keras_bt.projector(8, (4,)),

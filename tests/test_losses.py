@@ -73,10 +73,10 @@ def test_a_batch_of_one_is_refused():
         keras_bt.BarlowTwinsLoss()(tf.ones([1, 4]), tf.ones([1, 4]))
 
 
-def test_several_replicas_are_refused_rather_than_wrong(monkeypatch):
-    class TwoReplicas:
-        num_replicas_in_sync = 2
-
-    monkeypatch.setattr(tf.distribute, "get_strategy", TwoReplicas)
-    with pytest.raises(NotImplementedError, match="one replica so far, got a strategy of 2"):
-        keras_bt.BarlowTwinsLoss()(tf.ones([4, 2]), tf.ones([4, 2]))
+def test_the_form_that_auto_takes_is_logged_once(caplog):
+    caplog.set_level("INFO", logger="keras_bt")
+    for _ in range(2):
+        keras_bt.BarlowTwinsLoss()(tf.ones([6, 31]), tf.ones([6, 31]))
+        keras_bt.BarlowTwinsLoss(form="matrix")(tf.ones([6, 32]), tf.ones([6, 32]))
+    (record,) = caplog.records
+    assert "gram form, for 6 images a replica (of 1) and 31 dimensions" in record.getMessage()

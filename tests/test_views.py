@@ -216,7 +216,7 @@ def test_is_a_layer_of_keras_cv():
 
 def test_draws_are_uniform():
     state = keras.Variable([0, 0], dtype="int64")
-    draws = uniform_draws(state, [100, 1000]).numpy()
+    draws = uniform_draws(state, 100, 1000).numpy()
     assert draws.min() >= 0 and draws.max() < 1
     np.testing.assert_allclose(np.histogram(draws, 10, (0, 1))[0], 10000, rtol=0.05)
 

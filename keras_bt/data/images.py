@@ -58,21 +58,26 @@ class Images:
         """
         return self._decoded(self.elements, size).batch(batch_size).prefetch(2)
 
-    def shuffled_batches(self, batch_size, size, seed, first_epoch=0):
+    def shuffled_batches(self, batch_size, size, seed, first_step=0, context=None):
         """Epoch after epoch without end, each in an order given by `seed` and its number.
 
         Args:
-            batch_size: Int. Each epoch leaves out its last images that fill no batch.
+            batch_size: Int, over all replicas. Each epoch leaves out its last images that
+                fill no batch.
             size: Int. Side of the square images, in pixels; see `fit_square`.
             seed: Int.
-            first_epoch: Int. With which epoch to begin.
+            first_step: Int. With which batch to begin, counted over all epochs.
+            context: `tf.distribute.InputContext` or None. With it, what the replicas of one
+                worker get: parts of the batches, dealt out to the workers in turn. Images
+                of other workers are not read.
 
         Returns:
             Endless `tf.data.Dataset` of dicts {"image", "label"}, one epoch being
             `count // batch_size` batches.
 
         Raises:
-            ValueError: If there are fewer images than `batch_size`, or `seed` is negative.
+            ValueError: If there are fewer images than `batch_size`, the replicas do not
+                divide it, or `seed` is negative.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -82,7 +87,10 @@ class Images:
             raise ValueError(
                 f"{self.name} holds {self.count} images, fewer than the batch_size of {batch_size}."
             )
-        whole_batches = self.count // batch_size * batch_size
+        context = context or tf.distribute.InputContext()
+        part = context.get_per_replica_batch_size(batch_size)
+        steps_per_epoch = self.count // batch_size
+        first_epoch, done = divmod(first_step, steps_per_epoch)
 
         def epoch_order(epoch):
             # This graph's own seed: the user's global one must not change the order. It is
@@ -91,10 +99,16 @@ class Images:
             order = self.elements.shuffle(
                 self.shuffle_buffer, seed=epoch, reshuffle_each_iteration=False
             )
-            return order.take(whole_batches)
+            return order.take(steps_per_epoch * batch_size)
 
         elements = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_order)
-        return self._decoded(elements, size).batch(batch_size, drop_remainder=True).prefetch(2)
+        elements = elements.skip(done * batch_size)
+        if context.num_input_pipelines > 1:
+            parts = elements.batch(part)
+            elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+        batches = self._decoded(elements, size).batch(part, drop_remainder=True).prefetch(2)
+        # Known to have no end, batches keep their static shape when they are distributed.
+        return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
     def _decoded(self, elements, size):
         def load(element):

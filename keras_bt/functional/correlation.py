@@ -1,15 +1,44 @@
 """The Barlow Twins loss as pure functions of two embedding tensors.
 
-Everything here is float32 or wider, knows nothing of Keras and keeps no state.
+Everything here is float32 or wider, knows nothing of Keras and keeps no state. A batch may lie
+on several replicas; how to sum and gather across them is handed in as `Replicas`.
 """
+
+import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
 FORMS = ("auto", "matrix", "gram")
+MULTIPLICATIONS_PER_BYTE = 50  # what sending a byte costs; see `gram_is_cheaper`
 
 
-def standardize(z, *, epsilon=1e-5, centered=True):
-    """Gives every embedding dimension mean 0 and variance 1 over the batch.
+@dataclasses.dataclass(frozen=True)
+class Replicas:
+    """The replicas that hold a batch, each its own rows.
+
+    Args:
+        count: Int.
+        sum: From a tensor, or a list of them, to its sum over all replicas.
+        gather: From a tensor [rows, ...] to the rows of all replicas.
+        custom_gradient: As `tf.custom_gradient`, for functions that use the above.
+
+    Example:
+        >>> Replicas(count=2, sum=lambda tensor: 2 * tensor).sum(3.0)
+        6.0
+    """
+
+    count: int = 1
+    sum: Callable = lambda tensors: tensors
+    gather: Callable = lambda tensor: tensor
+    custom_gradient: Callable = tf.custom_gradient
+
+
+ONE_REPLICA = Replicas()
+
+
+def standardize(z, *, epsilon=1e-5, centered=True, replicas=ONE_REPLICA):
+    """Gives every embedding dimension mean 0 and variance 1 over the global batch.
 
         z_hat = (z - mean(z)) / sqrt(var(z) + epsilon)        over the batch axis
 
@@ -17,6 +46,7 @@ def standardize(z, *, epsilon=1e-5, centered=True):
         z: Float tensor [batch, dim]. Embeddings.
         epsilon: Added to the (biased) variance; keeps a constant dimension finite.
         centered: If false the mean is left in: z / sqrt(mean(z^2) + epsilon).
+        replicas: `Replicas` that hold the batch.
 
     Returns:
         Tensor [batch, dim], float64 for float64 input and float32 otherwise.
@@ -32,13 +62,11 @@ def standardize(z, *, epsilon=1e-5, centered=True):
     Source: facebookresearch/barlowtwins main.py@8e8d284, BatchNorm1d(affine=False).
     """
     z = _at_least_float32(z)
-    _check_embedding(z)
-    if centered:
-        z -= tf.reduce_mean(z, axis=0)
-    return z * tf.math.rsqrt(tf.reduce_mean(tf.square(z), axis=0) + epsilon)
+    _check_rank(z)
+    return _standardized([z], *_shifts_and_scales([z], epsilon, centered, replicas)[:2])[0]
 
 
-def cross_correlation(z_a, z_b):
+def cross_correlation(z_a, z_b, *, replicas=ONE_REPLICA):
     """Correlation of every dimension of view A with every dimension of view B.
 
         c[i, j] = mean over the batch of  z_a[b, i] * z_b[b, j]
@@ -46,6 +74,7 @@ def cross_correlation(z_a, z_b):
     Args:
         z_a: Float tensor [batch, dim]. Standardized embeddings of view A.
         z_b: Float tensor [batch, dim]. The same images in the same order, view B.
+        replicas: `Replicas` that hold the batch.
 
     Returns:
         Tensor [dim, dim], entries in [-1, 1] up to rounding.
@@ -58,54 +87,42 @@ def cross_correlation(z_a, z_b):
 
     Source: arXiv 2103.03230, equation 2.
     """
-    return tf.matmul(z_a, z_b, transpose_a=True) / _batch_size(z_a)
+    # Two sums, for one of both would copy all of c to send them together.
+    return replicas.sum(tf.matmul(z_a, z_b, transpose_a=True)) / replicas.sum(_rows(z_a))
 
 
-@tf.custom_gradient
-def squared_norm_of_product(z_a, z_b):
-    """Squared Frobenius norm of a product of embeddings, nothing [dim, dim] built.
-
-        ||z_a^T z_b||_F^2 = <z_a z_a^T, z_b z_b^T>_F
-        d/dz_a = 2 (z_b z_b^T) z_a            d/dz_b = 2 (z_a z_a^T) z_b
-
-    Args:
-        z_a: Float tensor [batch, dim].
-        z_b: Float tensor [batch, dim].
-
-    Returns:
-        Scalar tensor.
-
-    Example:
-        >>> float(squared_norm_of_product(tf.ones([2, 3]), tf.ones([2, 3])))
-        36.0
-    """
-    gram_a = tf.matmul(z_a, z_a, transpose_b=True)
-    gram_b = tf.matmul(z_b, z_b, transpose_b=True)
-
-    def gradient(upstream):
-        # Written out because automatic differentiation, blind to the symmetry of the
-        # Gram matrices, multiplies twice as often.
-        return 2.0 * upstream * (gram_b @ z_a), 2.0 * upstream * (gram_a @ z_b)
-
-    return tf.reduce_sum(gram_a * gram_b), gradient
-
-
-def invariance_and_redundancy(z_a, z_b, *, epsilon=1e-5, centered=True, form="auto"):
-    """The two terms of the Barlow Twins loss.
+def invariance_and_redundancy(
+    z_a, z_b, *, epsilon=1e-5, centered=True, form="auto", replicas=ONE_REPLICA
+):
+    """The two terms of the Barlow Twins loss, over the batch of all replicas.
 
         invariance = sum_i (1 - c_ii)^2        redundancy = sum_{i != j} c_ij^2
+
+    The gradient is written out and sends nothing between replicas. With c, and z_hat the
+    standardized embeddings, it is for view A (for view B transpose c and swap the views)
+
+        d c_ij^2 summed over j:   pull = z_hat_b c^T / batch
+        d loss / d z_hat_a:       g = 2 (redundancy' (pull - c_ii z_hat_b / batch)
+                                         - invariance' (1 - c_ii) z_hat_b / batch)
+        d loss / d z_a:           scale (g - z_hat_a sum_b(g z_hat_a) / batch)
+
+    where sum_b(pull z_hat_a) = sum_j c_ij^2 and sum_b(z_hat_a z_hat_b) / batch = c_ii are
+    known from the forward pass.
 
     Args:
         z_a: Float tensor [batch, dim]. Embeddings of view A.
         z_b: Float tensor [batch, dim]. Embeddings of view B, same images, same order.
         epsilon: See `standardize`.
         centered: See `standardize`.
-        form: "matrix" builds c [dim, dim]; "gram" uses the [batch, batch] Gram matrices
-            and builds nothing [dim, dim]; "auto" takes the one with fewer
-            multiplications. Value and gradient are the same.
+        form: "matrix" builds c [dim, dim], summed across replicas; "gram" gathers the
+            embeddings and uses blocks of rows of the [batch, batch] Gram matrices, with
+            nothing [dim, dim]; "auto" takes the cheaper. Value and gradient are the same.
+        replicas: `Replicas` that hold the batch.
 
     Returns:
-        Two scalar tensors: invariance and (unweighted) redundancy.
+        Two scalar tensors, the same on every replica: invariance and (unweighted)
+        redundancy. Their gradient is the one `tf.distribute` gives for a sum over
+        replicas: that of all replicas' copies together, `replicas.count` times theirs.
 
     Raises:
         ValueError: If the shapes differ, are not of rank 2, or hold one embedding only.
@@ -116,25 +133,185 @@ def invariance_and_redundancy(z_a, z_b, *, epsilon=1e-5, centered=True, form="au
         [0.0, 2.0]
 
     Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284.
-    Differs from source: float32 under any precision; divides by the batch at hand, the
-        source by the nominal batch even when the last one is short.
+    Differs from source: float32 under any precision; the true gradient, the source's is
+        1 / replicas of it; divides by the batch at hand, the source by the nominal batch
+        even when the last one is short.
     """
     z_a, z_b = _at_least_float32(z_a), _at_least_float32(z_b)
-    if not z_a.shape.is_compatible_with(z_b.shape):
-        raise ValueError(
-            "The embeddings of the two views must have one shape [batch, dim], "
-            f"got {z_a.shape} and {z_b.shape}."
-        )
-    if None in z_a.shape[:1] + z_b.shape[:1]:
-        # Statically unknown, so met at run time; a smaller batch would broadcast in silence.
-        tf.debugging.assert_equal(tf.shape(z_a), tf.shape(z_b), "The views have other shapes.")
-    z_a = standardize(z_a, epsilon=epsilon, centered=centered)
-    z_b = standardize(z_b, epsilon=epsilon, centered=centered)
+    _check_pair(z_a, z_b)
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
+    rows, dim = z_a.shape
+    if form == "auto":
+        form = cheaper_form(rows, dim, replicas.count)
 
-    diagonal = tf.reduce_mean(z_a * z_b, axis=0)
-    invariance = tf.reduce_sum(tf.square(1.0 - diagonal))
-    redundancy = _squared_norm_of_c(z_a, z_b, form) - tf.reduce_sum(tf.square(diagonal))
-    return invariance, redundancy
+    def terms(correlate):
+        return _terms_from(
+            lambda pair: correlate(pair, epsilon, centered, replicas), replicas.custom_gradient
+        )(z_a, z_b)
+
+    if form == "unknown":
+        return tf.cond(
+            gram_is_cheaper(tf.shape(z_a, tf.int64)[0], dim, replicas=1),
+            lambda: terms(_correlate_by_gram),
+            lambda: terms(_correlate_by_matrix),
+        )
+    return terms(_correlate_by_matrix if form == "matrix" else _correlate_by_gram)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Correlation:
+    """What value and gradient need of c. Pairs are of view A and view B."""
+
+    standardized: tuple  # [rows, dim] each: this replica's z_hat
+    scales: tuple  # [dim] each: 1 / sqrt(variance + epsilon)
+    images: tf.Tensor  # in the global batch
+    diagonal: tf.Tensor  # [dim]: c_ii
+    norms: tuple  # [dim] each: sums of c_ij^2 over j, over i
+    pulls: Callable  # to a pair [rows, dim]: z_hat_b c^T / batch, z_hat_a c / batch
+    replicas: float  # how many
+
+
+def _terms_from(correlate, custom_gradient):
+    """Both terms as a function of the embeddings, with the gradient of the docstring above."""
+
+    @custom_gradient
+    def terms(z_a, z_b):
+        c = correlate((z_a, z_b))
+        invariance = tf.reduce_sum(tf.square(1.0 - c.diagonal))
+        redundancy = tf.reduce_sum(c.norms[0]) - tf.reduce_sum(tf.square(c.diagonal))
+
+        def gradient(of_invariance, of_redundancy):
+            towards_one = of_invariance * (1.0 - c.diagonal) + of_redundancy * c.diagonal
+
+            def of_view(z_hat, other_z_hat, scale, norms, pull):
+                g = of_redundancy * pull - towards_one / c.images * other_z_hat
+                along = of_redundancy * norms - towards_one * c.diagonal
+                return 2.0 * c.replicas * scale * (g - along / c.images * z_hat)
+
+            a, b = c.standardized
+            return tuple(map(of_view, (a, b), (b, a), c.scales, c.norms, c.pulls()))
+
+        return (invariance, redundancy), gradient
+
+    return terms
+
+
+def _correlate_by_matrix(pair, epsilon, centered, replicas):
+    shifts, scales, images = _shifts_and_scales(pair, epsilon, centered, replicas)
+    a, b = _standardized(pair, shifts, scales)
+    c = cross_correlation(a, b, replicas=replicas)
+    squares = tf.square(c)
+
+    def pulls():
+        return tf.matmul(b, c / images, transpose_b=True), tf.matmul(a, c / images)
+
+    return _Correlation(
+        standardized=(a, b),
+        scales=scales,
+        images=images,
+        diagonal=tf.linalg.diag_part(c),
+        norms=(tf.reduce_sum(squares, axis=1), tf.reduce_sum(squares, axis=0)),
+        pulls=pulls,
+        replicas=float(replicas.count),
+    )
+
+
+def _correlate_by_gram(pair, epsilon, centered, replicas):
+    """Without c: z_hat_b c^T = (z_hat_b z_hat_b^T) z_hat_a / batch.
+
+    Each replica has all rows of z_hat, and its own rows of the [batch, batch] products.
+    """
+    batch = pair
+    if replicas.count > 1:
+        batch = tf.split(replicas.gather(tf.concat(pair, axis=1)), 2, axis=1)
+    shifts, scales, images = _shifts_and_scales(batch, epsilon, centered, ONE_REPLICA)
+    batch_a, batch_b = _standardized(batch, shifts, scales)
+    a, b = (batch_a, batch_b) if batch is pair else _standardized(pair, shifts, scales)
+    gram_a = tf.matmul(a, batch_a, transpose_b=True) / tf.square(images)
+    gram_b = tf.matmul(b, batch_b, transpose_b=True) / tf.square(images)
+    pulls = gram_b @ batch_a, gram_a @ batch_b
+    return _Correlation(
+        standardized=(a, b),
+        scales=scales,
+        images=images,
+        diagonal=tf.reduce_sum(batch_a * batch_b, axis=0) / images,
+        norms=replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)]),
+        pulls=lambda: pulls,
+        replicas=float(replicas.count),
+    )
+
+
+def _standardized(pair, shifts, scales):
+    return tuple((z - shift) * scale for z, shift, scale in zip(pair, shifts, scales, strict=True))
+
+
+def _shifts_and_scales(pair, epsilon, centered, replicas):
+    """Each view's mean and 1 / sqrt(variance + epsilon), and the size of the global batch."""
+    images, *totals = replicas.sum([_rows(pair[0]), *(tf.reduce_sum(z, axis=0) for z in pair)])
+    rows = pair[0].shape[0]
+    message = "The loss correlates dimensions over a batch and needs at least 2 images"
+    if replicas.count == 1 and rows is not None:
+        if rows < 2:
+            raise ValueError(f"{message}, got a batch of {rows}.")
+    else:
+        tf.debugging.assert_greater(images, tf.ones_like(images), f"{message}, got fewer.")
+    shifts = [total / images if centered else tf.zeros_like(total) for total in totals]
+    # In a second pass: the mean of squares less the square of the mean would cancel.
+    squares = replicas.sum(
+        [tf.reduce_sum(tf.square(z - shift), axis=0) for z, shift in zip(pair, shifts, strict=True)]
+    )
+    return shifts, [tf.math.rsqrt(square / images + epsilon) for square in squares], images
+
+
+def cheaper_form(rows, dim, replicas):
+    """Which form of the loss costs less.
+
+    Args:
+        rows: Int or None. Images a replica.
+        dim: Int. Width of the embedding.
+        replicas: Int.
+
+    Returns:
+        "matrix" or "gram"; "unknown" where that depends on an unknown number of rows. On
+        several replicas collectives must not depend on it, and 1,024 images are assumed.
+
+    Example:
+        >>> cheaper_form(256, 8192, replicas=1), cheaper_form(2048, 2048, replicas=1)
+        ('gram', 'matrix')
+    """
+    if rows is None and replicas == 1:
+        return "unknown"
+    batch = 1024 if rows is None else rows * replicas
+    return "gram" if gram_is_cheaper(batch, dim, replicas) else "matrix"
+
+
+def gram_is_cheaper(batch, dim, replicas):
+    """Whether the Gram form costs less than the matrix form, forward and backward.
+
+        on each replica         matrix                         gram
+        multiplications         3 batch dim^2 / replicas       4 batch^2 dim / replicas
+        bytes sent              8 share dim^2                  8 share batch dim
+
+    with share = (replicas - 1) / replicas, sums and gathers going round in rings of
+    float32. Either form's costs are in proportion to dim, and since the arithmetic alone
+    would draw the line at 4 batch = 3 dim and the bytes alone at batch = dim, the price of
+    a byte matters little.
+
+    Args:
+        batch: Int or scalar tensor. Images in the global batch.
+        dim: Int. Width of the embedding.
+        replicas: Int.
+
+    Returns:
+        Bool, or a scalar tensor of it.
+
+    Example:
+        >>> gram_is_cheaper(1600, 2048, 1), gram_is_cheaper(1600, 2048, 64)
+        (False, True)
+    """
+    bytes_sent = 8 * (replicas - 1) * MULTIPLICATIONS_PER_BYTE
+    return batch * (4 * batch + bytes_sent) < dim * (3 * batch + bytes_sent)
 
 
 def loss_floor(batch_size, dim, redundancy_weight, *, centered=True):
@@ -176,31 +353,7 @@ def loss_floor(batch_size, dim, redundancy_weight, *, centered=True):
     return dim * k / (1.0 + k)
 
 
-def _squared_norm_of_c(z_a, z_b, form):
-    def matrix():
-        return tf.reduce_sum(tf.square(cross_correlation(z_a, z_b)))
-
-    def gram():
-        return squared_norm_of_product(z_a, z_b) / tf.square(_batch_size(z_a))
-
-    if form == "matrix":
-        return matrix()
-    if form == "gram":
-        return gram()
-    if form != "auto":
-        raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
-    batch, dim = z_a.shape
-    if batch is None:
-        return tf.cond(_gram_is_cheaper(tf.shape(z_a)[0], dim), gram, matrix)
-    return gram() if _gram_is_cheaper(batch, dim) else matrix()
-
-
-def _gram_is_cheaper(batch, dim):
-    # Multiplications forward and backward: gram 4 batch^2 dim, matrix 3 batch dim^2.
-    return 4 * batch < 3 * dim
-
-
-def _batch_size(z):
+def _rows(z):
     return tf.cast(tf.shape(z)[0], z.dtype)
 
 
@@ -209,11 +362,18 @@ def _at_least_float32(z):
     return z if z.dtype == tf.float64 else tf.cast(z, tf.float32)
 
 
-def _check_embedding(z):
-    if z.shape.rank != 2:
+def _check_rank(z):
+    if z.shape.rank != 2 or z.shape[1] is None:
         raise ValueError(f"Embeddings must have shape [batch, dim], got {z.shape}.")
-    message = "The loss correlates dimensions over a batch and needs at least 2 images"
-    if z.shape[0] is None:
-        tf.debugging.assert_greater(tf.shape(z)[0], 1, f"{message}, got a batch of fewer.")
-    elif z.shape[0] < 2:
-        raise ValueError(f"{message}, got a batch of {z.shape[0]}.")
+
+
+def _check_pair(z_a, z_b):
+    if not z_a.shape.is_compatible_with(z_b.shape):
+        raise ValueError(
+            "The embeddings of the two views must have one shape [batch, dim], "
+            f"got {z_a.shape} and {z_b.shape}."
+        )
+    _check_rank(z_a)
+    if None in z_a.shape[:1] + z_b.shape[:1]:
+        # Statically unknown, so met at run time; a smaller batch would broadcast in silence.
+        tf.debugging.assert_equal(tf.shape(z_a), tf.shape(z_b), "The views have other shapes.")

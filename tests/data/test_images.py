@@ -12,9 +12,24 @@ def test_order_is_a_function_of_seed_and_epoch(numbered, order):
     assert first == order(numbered, 4, seed=0)
     assert all(len(set(epoch)) == len(epoch) == 12 for epoch in first)
     assert len({tuple(epoch) for epoch in first}) == 4
-    assert first[2:] == order(numbered, 2, seed=0, first_epoch=2)
+    assert first[2:] == order(numbered, 2, seed=0, first_step=6)
+    assert first[2][4:] == order(numbered, 1, seed=0, first_step=7)[0][:8]
     assert first != order(numbered, 4, seed=1)
     assert first[1:] != order(numbered, 3, seed=1), "seed + 1 must not be the next epoch"
+
+
+@pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4)])
+def test_workers_get_the_parts_of_the_batches_in_turn(numbered, workers, replicas):
+    whole = [b["label"].numpy() for b in numbered.shuffled_batches(4, 2, seed=0).take(5)]
+    whole = np.concatenate(whole).reshape(5, replicas, -1)
+    for worker in range(workers):
+        context = tf.distribute.InputContext(workers, worker, replicas)
+        batches = numbered.shuffled_batches(4, 2, seed=0, context=context)
+        assert batches.element_spec["image"].shape == (4 // replicas, 2, 2, 3)
+        assert batches.cardinality() == tf.data.INFINITE_CARDINALITY
+        steps = replicas // workers
+        own = [b["label"].numpy() for b in batches.take(5 * steps)]
+        np.testing.assert_array_equal(np.reshape(own, (5, steps, -1)), whole[:, worker::workers])
 
 
 @pytest.mark.parametrize("global_seed", [0, 1])

@@ -265,3 +265,14 @@ def test_a_file_is_not_replaced_by_a_folder(encoder, tmp_path):
     with pytest.raises(FileExistsError, match="encoder is a file"):
         keras_bt.export_encoder(encoder, tmp_path / "encoder", overwrite=True)
     assert (tmp_path / "encoder").read_text() == "mine"
+
+
+def test_an_encoder_with_synchronised_batch_norm_can_be_fine_tuned(encoder, tmp_path, rng):
+    encoder.layers[2].synchronized = True
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    assert encoder.layers[2].synchronized
+    layer = keras_bt.load_encoder(path, trainable=True)
+    x = floats(rng, 8, 9, 9, 3)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(x, training=True) ** 2)
+    assert all(g is not None for g in tape.gradient(loss, layer.trainable_variables))

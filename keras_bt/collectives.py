@@ -1,0 +1,108 @@
+"""What replicas of one strategy tell each other, and what it means on a single one."""
+
+import tensorflow as tf
+from tensorflow.python.eager import record
+
+from keras_bt.functional.correlation import ONE_REPLICA, Replicas
+
+SUM = tf.distribute.ReduceOp.SUM
+
+
+def current_replicas():
+    """The replicas among which the code that asks is running.
+
+    Returns:
+        `functional.correlation.Replicas`. Inside `strategy.run`, and so in the train step
+        of a Keras model, those of the strategy. Elsewhere there is one, which holds the
+        whole batch.
+
+    Example:
+        >>> current_replicas().count
+        1
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return ONE_REPLICA
+    return Replicas(
+        count=context.num_replicas_in_sync,
+        sum=lambda tensors: _sum(context, tensors),
+        gather=lambda tensor: context.all_gather(tensor, axis=0),
+        custom_gradient=_custom_gradient,
+    )
+
+
+def _sum(context, tensors):
+    if tf.__internal__.distribute.strategy_supports_no_merge_call():
+        return context.all_reduce(SUM, tensors)
+
+    # What `all_reduce` does less its gradient, which costs as `_custom_gradient` tells.
+    def sum_of_all(strategy, *of_replicas):
+        destinations = [
+            value if isinstance(value, tf.distribute.DistributedValues) else value.device
+            for value in of_replicas
+        ]
+        pairs = list(zip(of_replicas, destinations, strict=True))
+        return strategy.extended.batch_reduce_to(SUM, pairs)
+
+    summed = context.merge_call(sum_of_all, args=tf.nest.flatten(tensors))
+    return tf.nest.pack_sequence_as(tensors, summed)
+
+
+def _custom_gradient(function):
+    """`tf.custom_gradient` without its search for variables.
+
+    That search walks from the outputs back to the inputs. From what replicas have summed it
+    strays into the graphs of all of them, anew at every call, and tracing a step takes
+    minutes where it could take seconds.
+    """
+
+    def with_gradient(*inputs):
+        with record.stop_recording():
+            outputs, gradient = function(*inputs)
+            outputs = tf.nest.map_structure(tf.identity, outputs)
+
+        def gradients(*upstream):
+            return tf.nest.flatten(gradient(*upstream))
+
+        record.record_operation("keras_bt", tf.nest.flatten(outputs), list(inputs), gradients)
+        return outputs
+
+    return with_gradient
+
+
+def first_row(rows):
+    """Where in the global batch the rows of this replica begin.
+
+    Args:
+        rows: Int or scalar int tensor. How many this replica has; an int stands for as many
+            on every other.
+
+    Returns:
+        0 on a single replica, else a scalar int64 tensor.
+
+    Example:
+        >>> first_row(128)
+        0
+    """
+    replicas = current_replicas()
+    if replicas.count == 1:
+        return 0
+    place = tf.cast(_place_in_batch(tf.distribute.get_replica_context()), tf.int64)
+    if isinstance(rows, int):
+        return place * rows
+    # float32, for not every device sums integers; exact below 2^24 rows
+    rows_by_place = tf.one_hot(place, replicas.count) * tf.cast(rows, tf.float32)
+    earlier = tf.range(replicas.count, dtype=tf.int64) < place
+    return tf.cast(tf.reduce_sum(tf.where(earlier, replicas.sum(rows_by_place), 0.0)), tf.int64)
+
+
+def _place_in_batch(context):
+    """Which part of the global batch a replica gets.
+
+    Replicas are numbered worker by worker, while `tf.data` deals the parts out to the
+    workers in turn (AutoShardPolicy.DATA).
+    """
+    replica = context.replica_id_in_sync_group
+    replicas_per_worker = len(context.strategy.extended.worker_devices)
+    workers = max(1, context.num_replicas_in_sync // replicas_per_worker)
+    return replica % replicas_per_worker * workers + replica // replicas_per_worker

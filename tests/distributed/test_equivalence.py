@@ -1,0 +1,60 @@
+"""The number of devices changes only the speed: one against several, mirrored and in workers."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+FORMS_AND_OPTIMIZERS = {
+    f"{form}-{name}": {"form": form, "optimizer": {"name": name}}
+    for form in ("matrix", "gram")
+    for name in ("sgd", "lars")
+}
+# Four steps an epoch, of which the last has 7 images; in float64, where the small batch
+# does not amplify rounding. Five epochs of 24-image batches make 20 steps either way.
+UNEVEN = {
+    f"uneven-{form}": {
+        "form": form,
+        "optimizer": {"name": "sgd"},
+        "images": 79,
+        "floatx": "float64",
+        "evaluate": True,
+    }
+    for form in ("matrix", "gram")
+}
+# Our loss compiled into another Keras model. Under workers Keras 3.15 cannot `fit` one.
+FOREIGN = {
+    f"foreign-{form}": {"form": form, "optimizer": {"name": "sgd"}, "foreign": True}
+    for form in ("matrix", "gram")
+}
+STRATEGIES = {
+    "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
+    "4 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:4"},
+    "2 workers": {"strategy": "multi_worker", "workers": 2},
+    "3 workers": {"strategy": "multi_worker", "workers": 3},
+    "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def one_device(train):
+    return train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **FOREIGN})[0]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_twenty_steps_with_other_data_on_each_replica(name, train, one_device, assert_same):
+    foreign = FOREIGN if STRATEGIES[name]["strategy"] == "mirrored" else {}
+    for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):
+        for case in (*FORMS_AND_OPTIMIZERS, *foreign):
+            assert_same(result[case], one_device[case], tolerance=1e-4)
+        for case in UNEVEN:
+            assert_same(result[case], one_device[case], tolerance=1e-10)
+
+
+def test_the_twenty_steps_move_every_weight(train, one_device):
+    before = train({case: {**FORMS_AND_OPTIMIZERS[case], "epochs": 1} for case in ("gram-sgd",)})[0]
+    for name, weight in one_device["gram-sgd"].items():
+        if name.startswith("weights/"):
+            assert np.abs(weight - before["gram-sgd"][name]).max() > 1e-3 * np.abs(weight).max(), (
+                name
+            )

@@ -1,0 +1,58 @@
+"""Clipping and loss scaling act on the global gradient, not on each replica's own."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+CLIPPED = {
+    f"{clip} {'scaled' if scaled else ''}": {
+        "optimizer": {"name": "sgd", clip: value, "loss_scale": scaled},
+        "epochs": 2,
+    }
+    for clip, value in (("global_clipnorm", 0.5), ("clipnorm", 0.1), ("clipvalue", 0.01))
+    for scaled in (False, True)
+}
+OVERFLOW = {
+    "overflow": {"optimizer": {"name": "sgd", "loss_scale": True}, "overflow": True, "epochs": 1},
+    "overflow in float16": {
+        "optimizer": {"name": "sgd"},
+        "policy": "mixed_float16",
+        "overflow": True,
+        "epochs": 1,
+    },
+}
+STRATEGIES = {
+    "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
+    "2 workers": {"strategy": "multi_worker", "workers": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def one_device(train):
+    free = {"free": {"optimizer": {"name": "sgd"}, "epochs": 2}}
+    return train({**CLIPPED, **OVERFLOW, **free})[0]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_as_on_one_device(name, train, one_device, assert_same):
+    results = train({**CLIPPED, **OVERFLOW}, **STRATEGIES[name])
+    for result in results:
+        for case in (*CLIPPED, "overflow"):
+            assert_same(result[case], one_device[case], tolerance=1e-4)
+        np.testing.assert_array_equal(result["overflow"]["scale"], 2**15 / 2)
+        for case in OVERFLOW:  # float16 overflows by itself as well, before its scale is found
+            assert (result[case]["scale"] == results[0][case]["scale"][0]).all()
+            assert (result[case]["scale"] <= 2**15 / 2).all()
+            for weight, copies in result[case].items():
+                assert np.isfinite(copies).all(), weight
+                if weight.startswith("weights/"):
+                    first = results[0][case][weight][:1]
+                    np.testing.assert_array_equal(copies, np.broadcast_to(first, copies.shape))
+
+
+def test_clipping_and_the_overflow_change_something(one_device):
+    for case in CLIPPED:
+        ratio = one_device[case]["weights/00"] / one_device["free"]["weights/00"]
+        assert np.abs(ratio - 1).max() > 1e-2, case
+    assert one_device["overflow"]["scale"] == 2**14

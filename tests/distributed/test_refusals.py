@@ -1,0 +1,33 @@
+"""Wrong input under several replicas is met before training, by name."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+MESSAGES = {
+    "jit": "jit_compile=True needs a single replica, got 4",
+    "outside the scope": "was made outside the strategy's scope; make encoder, projector",
+    "clipped and accumulated": "gradients are clipped or accumulated, not both",
+    "central storage": "CentralStorageStrategy.* does not keep its replicas in step",
+    "not synchronised": "2 batch norms, .* first, take their statistics by replica",
+    "indivisible": "must be divisible by the replicas, got 6 images for 4 replicas",
+    "fewer images than replicas": "at least 2 images, got a batch of 1",
+    "a replica without images": "A replica is without images: .* Of 13 images, batch_size 8",
+    "a replica without images, of a dataset": "A replica is without images: leave out",
+}
+
+
+@pytest.fixture(scope="module")
+def messages(start):
+    done = start(Path(__file__).parent / "refusals.py")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("situation", MESSAGES)
+def test_named(messages, situation):
+    assert re.search(MESSAGES[situation], messages[situation]), messages[situation]
