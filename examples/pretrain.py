@@ -2,28 +2,33 @@
 
     python examples/pretrain.py --recipe=digits --workdir=runs/digits
     python examples/pretrain.py --image_dir=photos --workdir=runs/photos
+    python -m keras_bt.launch --workers=2 -- examples/pretrain.py --recipe=digits
 
 The first needs no network and takes about two minutes on two CPU cores. Every field of a
-recipe is a flag; the last line of stdout is the result as JSON.
+recipe is a flag; the last line of stdout is the result as JSON. Started again on the same
+folder it goes on from its last checkpoint.
 """
 
 import json
+import logging
 import os
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import device_flags
 import image_source
 import keras
 import recipe_flags
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 import keras_bt
-from keras_bt import evaluation, run
+from keras_bt import distribute, evaluation, run
 
 FLAGS = flags.FLAGS
 
+flags.adopt_module_key_flags(device_flags)
 flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(recipe_flags)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
@@ -34,108 +39,138 @@ flags.DEFINE_float(
 flags.DEFINE_bool(
     "deterministic", False, "Repeat to the last bit: compiles the step with XLA, slower on CPU."
 )
+flags.DEFINE_float("checkpoint_minutes", 5.0, "Between checkpoints, at ends of epochs.", 0.0)
 MONITORED = 40  # k-NN looks during a run, at the most
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
 
 
 def settings_of_flags(recipe):
-    """Everything that decides the run, for run.json."""
+    """Everything that decides the run, for run.json; the number of devices does not."""
     names = ("image_dir", "tfrecords", "seed", "minutes", "deterministic")
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 
 def prepare():
     """Meets wrong flags, folders and images before anything is computed or written."""
-    try:
-        own_images = FLAGS.image_dir or FLAGS.tfrecords
-        recipe = recipe_flags.recipe_of_flags(default="cifar10" if own_images else "digits")
-        keras.utils.set_random_seed(FLAGS.seed)
+    strategy = device_flags.strategy_of_flags()
+    own_images = FLAGS.image_dir or FLAGS.tfrecords
+    recipe = recipe_flags.recipe_of_flags(default="cifar10" if own_images else "digits")
+    settings = settings_of_flags(recipe)
+    distribute.check_agreement(strategy, settings)
+    keras.utils.set_random_seed(FLAGS.seed)
+    with strategy.scope():
         model = recipe.build_model(FLAGS.seed)
-        floor = keras_bt.loss_floor(
-            recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
+    source = image_source.open_source(recipe.dataset)
+    batches(strategy, recipe, source)
+    compile_for(strategy, recipe, model, recipe.epochs, source.train.count // recipe.batch_size)
+    workdir = FLAGS.workdir or f"runs/{recipe.name}"
+    folder = run.RunFolder(workdir, settings, writes=distribute.is_chief(strategy))
+    return strategy, recipe, model, source, folder
+
+
+def batches(strategy, recipe, source, first_step=0):
+    def of_worker(context):
+        return source.train.shuffled_batches(
+            recipe.batch_size, recipe.load_size, FLAGS.seed, first_step, context
         )
-        source = image_source.open_source(recipe.dataset)
-        batches = source.train.shuffled_batches(recipe.batch_size, recipe.load_size, FLAGS.seed)
-        workdir = FLAGS.workdir or f"runs/{recipe.name}"
-        folder = run.RunFolder(workdir, settings_of_flags(recipe))
-    except (ValueError, OSError) as error:
-        sys.exit(f"pretrain: {error}")
-    return recipe, model, floor, source, batches, folder
+
+    return distribute.batches(strategy, of_worker)
+
+
+def compile_for(strategy, recipe, model, epochs, steps_per_epoch):
+    with strategy.scope():
+        optimizer = recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch)
+        model.compile(optimizer, recipe.build_loss(), jit_compile=FLAGS.deterministic)
+
+
+def train(strategy, recipe, model, source, folder):
+    """Trains, from the last checkpoint on; returns what the result says of it."""
+    epochs, steps_per_epoch = recipe.epochs, source.train.count // recipe.batch_size
+    if FLAGS.minutes:
+        measured = batches(strategy, recipe, source)
+        epochs, steps_per_epoch = run.epochs_in(
+            FLAGS.minutes, model, measured, steps_per_epoch, folder
+        )
+        compile_for(strategy, recipe, model, epochs, steps_per_epoch)
+    floor = keras_bt.loss_floor(
+        recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
+    )
+    resumable = keras_bt.ResumableTraining(
+        folder.checkpoints, FLAGS.checkpoint_minutes, writes=folder.writes
+    )
+    first_epoch = resumable.restore(model)
+    first_step = first_epoch * steps_per_epoch
+    callbacks = [run.StopAtNonFinite(), resumable]
+    if folder.writes:
+        folder.keep_metrics(first_epoch)
+        callbacks[1:1] = [
+            *evaluation.monitors(source, recipe.image_size, -(-epochs // MONITORED)),
+            run.MetricsLog(folder.metrics, steps_per_epoch, resumable.seconds),
+            run.ProgressBar(epochs * steps_per_epoch, floor, first_step),
+        ]
+    model.fit(
+        batches(strategy, recipe, source, first_step),
+        epochs=epochs,
+        initial_epoch=first_epoch,
+        steps_per_epoch=steps_per_epoch,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    images = epochs * steps_per_epoch * recipe.batch_size
+    return {
+        "steps": epochs * steps_per_epoch,
+        "epochs": epochs,
+        "batch_size": recipe.batch_size,
+        "replicas": strategy.num_replicas_in_sync,
+        "seconds": round(resumable.seconds, 1),
+        "images_per_second": round(images / resumable.seconds, 1),
+        "loss_floor": floor,
+    }
 
 
 def main(arguments):
-    if len(arguments) > 1:
-        sys.exit(f"pretrain: unexpected arguments {arguments[1:]}; flags are --name=value.")
-    recipe, model, floor, source, batches, folder = prepare()
-    if folder.result():
-        print(f"{folder.path} holds the finished run.", file=sys.stderr)
-        print(json.dumps(folder.result()))
+    try:
+        if len(arguments) > 1:
+            raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
+        strategy, recipe, model, source, folder = prepare()
+    except (ValueError, OSError) as error:
+        print(f"pretrain: {error}", file=sys.stderr)
+        sys.exit(2)  # which tells keras_bt.launch not to try again
+    if distribute.collect(strategy, folder.result())[0]:
+        if folder.writes:
+            print(f"{folder.path} holds the finished run.", file=sys.stderr)
+            print(json.dumps(folder.result()))
         return
 
-    steps_per_epoch = source.train.count // recipe.batch_size
-    epochs = recipe.epochs
-
-    def compile_for(total_steps):
-        optimizer = recipe.build_optimizer(steps_per_epoch, total_steps)
-        model.compile(optimizer, recipe.build_loss(), jit_compile=FLAGS.deterministic)
-
-    compile_for(epochs * steps_per_epoch)
-    if FLAGS.minutes:
-        steps = run.steps_in(FLAGS.minutes, model, batches)
-        epochs = max(1, round(steps / steps_per_epoch))
-        steps_per_epoch = -(-steps // epochs)
-        compile_for(epochs * steps_per_epoch)
-
-    pixels = evaluation.score_pixels(source, recipe.image_size)
-    untrained = evaluation.score_untrained(model.encoder, source, recipe.image_size)
-
-    callbacks = [
-        run.StopAtNonFinite(),
-        run.MetricsLog(folder.metrics, steps_per_epoch),
-        run.ProgressBar(epochs * steps_per_epoch, floor),
-    ]
-    if source.test:
-        held_in, held_out = (
-            images.at_most(limit).batches(evaluation.BATCH_SIZE, recipe.image_size)
-            for images, limit in ((source.train, 10_000), (source.test, 2_000))
-        )
-        every_epochs = -(-epochs // MONITORED)
-        callbacks.insert(1, keras_bt.KNNMonitor(held_in, held_out, every_epochs))
-
-    began = time.perf_counter()
+    scores = {}
+    if folder.writes:
+        scores["pixels"] = evaluation.score_pixels(source, recipe.image_size)
+        scores["untrained"] = evaluation.score_untrained(model.encoder, source, recipe.image_size)
     try:
-        history = model.fit(
-            batches, epochs=epochs, steps_per_epoch=steps_per_epoch, callbacks=callbacks, verbose=0
-        ).history
+        training = train(strategy, recipe, model, source, folder)
     except FloatingPointError as error:
         sys.exit(f"pretrain: {error}")
-    seconds = time.perf_counter() - began
-    folder.save_model(model)  # before scoring: whatever fails there, the training stays
-
-    steps = epochs * steps_per_epoch
-    result = {
-        "recipe": recipe.name,
-        "dataset": source.name,
-        "images": source.train.count,
-        "steps": steps,
-        "epochs": epochs,
-        "batch_size": recipe.batch_size,
-        "seconds": round(seconds, 1),
-        "images_per_second": round(steps * recipe.batch_size / seconds, 1),
-        "loss": history["loss"][-1],
-        "loss_floor": floor,
-        "encoder_dir": str(folder.encoder),
-        "seed": FLAGS.seed,
-        "pixels": pixels,
-        "untrained": untrained,
-        "trained": evaluation.score(model.encoder, source, recipe.image_size),
-    }
-    keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
-    folder.write_result(result)
-    print(json.dumps(result))
+    if folder.writes:
+        folder.save_model(model)  # before scoring: whatever fails there, the training stays
+        scores["trained"] = evaluation.score(model.encoder, source, recipe.image_size)
+        result = {
+            "recipe": recipe.name,
+            "dataset": source.name,
+            "images": source.train.count,
+            **training,
+            "loss": folder.last_metrics()["loss"],
+            "encoder_dir": str(folder.encoder),
+            "seed": FLAGS.seed,
+            **scores,
+        }
+        keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
+        folder.write_result(result)
+        print(json.dumps(result))
+    distribute.collect(strategy, "done")  # a worker that leaves early takes the chief with it
 
 
 if __name__ == "__main__":
-    logging.set_verbosity(logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logging.getLogger("keras_bt").setLevel(logging.INFO)
     app.run(main)

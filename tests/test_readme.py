@@ -12,26 +12,38 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.slow
-def test_python_example(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 1
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def run_block(block, folder):
     run = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", "-c", blocks[0]],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error::UserWarning", "-c", block],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert run.returncode == 0, run.stderr
-    accuracy = float(re.search(r"k-NN accuracy: ([\d.]+)", run.stdout)[1])
-    assert accuracy > 0.85
+    return run.stdout
+
+
+@pytest.mark.slow
+def test_python_example(tmp_path):
+    output = run_block(BLOCKS[0], tmp_path)
+    assert float(re.search(r"k-NN accuracy: ([\d.]+)", output)[1]) > 0.85
     assert tf.saved_model.contains_saved_model(str(tmp_path / "my_encoder"))
 
 
-def test_example_stays_short():
-    block = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
-    assert len([line for line in block.splitlines() if line.strip()]) <= 20
+@pytest.mark.slow
+def test_example_of_several_devices(tmp_path):
+    first, *_, last = re.findall(r"loss: ([\d.]+)", run_block(BLOCKS[1], tmp_path))
+    assert float(last) < float(first)
+
+
+def test_examples_stay_short():
+    assert len(BLOCKS) == 2
+    for block in BLOCKS:
+        assert len([line for line in block.splitlines() if line.strip()]) <= 20
 
 
 def test_flags_and_files_it_names_exist():
@@ -44,5 +56,5 @@ def test_flags_and_files_it_names_exist():
         capture_output=True,
         text=True,
     )
-    for flag in set(re.findall(r"--(\w+)=", README)) - {"encoder"}:
+    for flag in set(re.findall(r"--(\w+)=", README)) - {"encoder", "workers", "ntasks"}:
         assert re.search(rf"--(\[no\])?{flag}:", run.stdout), flag

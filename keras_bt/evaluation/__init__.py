@@ -3,15 +3,15 @@
 from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import KNNMonitor, knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
-from keras_bt.evaluation.scores import BATCH_SIZE, score, score_pixels, score_untrained
+from keras_bt.evaluation.scores import monitors, score, score_pixels, score_untrained
 
 __all__ = [
-    "BATCH_SIZE",
     "KNNMonitor",
     "embed",
     "few_label_accuracy",
     "knn_accuracy",
     "linear_probe",
+    "monitors",
     "score",
     "score_pixels",
     "score_untrained",

@@ -40,8 +40,8 @@ def compile_encoder(encoder):
         encoder: See `embed`.
 
     Returns:
-        `tf.function` from a batch of images, uint8 or floating point in [0, 1], to
-        float32 representations.
+        Function from a batch of images, uint8 or floating point in [0, 1], to float32
+        representations.
 
     Example:
         >>> import keras
@@ -49,11 +49,16 @@ def compile_encoder(encoder):
         array([[1., 1., 1.]], dtype=float32)
     """
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def encode(images):
         return tf.cast(encoder(as_unit_range(images), training=False), tf.float32)
 
-    return encode
+    def encode_batch_of_any_size(images):
+        images = tf.convert_to_tensor(images)
+        signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        return encode.get_concrete_function(signature)(images)
+
+    return encode_batch_of_any_size
 
 
 def embed_compiled(encode, dataset):

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 
 from keras_bt.evaluation.embedding import embed
-from keras_bt.evaluation.knn import knn_accuracy
+from keras_bt.evaluation.knn import KNNMonitor, knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
+MONITORED_IMAGES = 10_000, 2_000  # training and held-out, at the most
 PROBE_IMAGES = 10_000
 
 
@@ -51,6 +52,34 @@ def _evenly_spaced(labels, count):
     of_classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
     kept = [of[:: min(step, max(1, len(of) // 2))] for of in of_classes]
     return np.sort(np.concatenate(kept))
+
+
+def monitors(source, image_size, every_epochs):
+    """The callbacks that look at the encoder of a run while it trains.
+
+    Args:
+        source: `data.Source`.
+        image_size: Int. Side of the images the encoder gets, in pixels.
+        every_epochs: Int.
+
+    Returns:
+        List of Keras callbacks, empty where the source has no labels. They look at evenly
+        spaced images, 10,000 and 2,000 at the most.
+
+    Example:
+        >>> from keras_bt.data import Source, from_arrays
+        >>> import numpy as np
+        >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
+        >>> monitors(unlabelled, image_size=8, every_epochs=1)
+        []
+    """
+    if source.test is None:
+        return []
+    train, test = (
+        images.at_most(limit).batches(BATCH_SIZE, image_size)
+        for images, limit in zip((source.train, source.test), MONITORED_IMAGES, strict=True)
+    )
+    return [KNNMonitor(train, test, every_epochs)]
 
 
 def score_pixels(source, image_size):

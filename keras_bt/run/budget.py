@@ -1,11 +1,16 @@
 """How many steps fit into a span of time on this machine."""
 
+import functools
 import statistics
 import time
 
+import keras
+
+from keras_bt import distribute
+
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
-MEASURED_SECONDS = 5.0
 LEAST_STEPS = 5
+MEASURED_SECONDS = 5.0
 
 
 def steps_in(minutes, model, batches):
@@ -17,10 +22,10 @@ def steps_in(minutes, model, batches):
     Args:
         minutes: Float, above 0. Wall-clock budget.
         model: A compiled `BarlowTwins`.
-        batches: `tf.data.Dataset` of training batches, endless.
+        batches: What its `fit` takes, endless.
 
     Returns:
-        Int, at least 1.
+        Int, at least 1. Of several workers the chief's.
 
     Raises:
         ValueError: If the budget is not above 0.
@@ -34,13 +39,57 @@ def steps_in(minutes, model, batches):
     if minutes <= 0:
         raise ValueError(f"minutes must be above 0, got {minutes}.")
     weights = model.get_weights()
-    seconds = []
-    for batch in batches:
-        began = time.perf_counter()
-        model.train_on_batch(batch)
-        seconds.append(time.perf_counter() - began)
-        measured = seconds[WARM_UP_STEPS:]
-        if len(measured) >= LEAST_STEPS and sum(measured) >= MEASURED_SECONDS:
-            break
+    chiefs = functools.partial(_of_chief, model.distribute_strategy)
+    seconds = _seconds_a_step(model, batches, LEAST_STEPS)
+    steps = chiefs(int(MEASURED_SECONDS / seconds))
+    if steps > LEAST_STEPS:
+        seconds = _seconds_a_step(model, batches, steps)
     model.set_weights(weights)
-    return max(1, int(minutes * 60 / statistics.median(measured)))
+    return chiefs(max(1, int(minutes * 60 / seconds)))
+
+
+def epochs_in(minutes, model, batches, steps_per_epoch, folder):
+    """Epochs that fill a budget, measured once and remembered for a restart.
+
+    Args:
+        minutes: See `steps_in`.
+        model: See `steps_in`.
+        batches: See `steps_in`.
+        steps_per_epoch: Int. Batches in the images.
+        folder: `RunFolder`.
+
+    Returns:
+        epochs, and steps in each: about `steps_per_epoch`.
+    """
+    planned = _of_chief(model.distribute_strategy, folder.plan())
+    if planned is None:
+        steps = steps_in(minutes, model, batches)
+        epochs = max(1, round(steps / steps_per_epoch))
+        planned = epochs, -(-steps // epochs)
+        folder.write_plan(planned)
+    return planned
+
+
+def _of_chief(strategy, value):
+    return distribute.collect(strategy, value)[0]
+
+
+def _seconds_a_step(model, batches, steps):
+    """Median time of a step, as `fit` trains: `train_on_batch` knows nothing of replicas."""
+    clock = _Clock()
+    model.fit(batches, steps_per_epoch=WARM_UP_STEPS + steps, callbacks=[clock], verbose=0)
+    return statistics.median(clock.seconds[WARM_UP_STEPS:])
+
+
+class _Clock(keras.callbacks.Callback):
+    """The time of each step, from its call to its loss."""
+
+    def on_train_begin(self, logs=None):
+        self.seconds = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])
+        self.seconds.append(time.perf_counter() - self._began)

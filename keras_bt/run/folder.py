@@ -21,7 +21,9 @@ class RunFolder:
     """The folder of one run.
 
         run.json        command, settings, versions and environment; written first
+        plan.json       epochs and steps an epoch, where a span of time decided them
         metrics.jsonl   one line an epoch
+        checkpoints/    to go on from
         encoder/        the SavedModel
         model.keras     the whole model, to go on with in Python
         result.json     the figures; written last, so it tells a finished run
@@ -29,6 +31,7 @@ class RunFolder:
     Args:
         workdir: The folder; made if it is not there.
         settings: Dict that JSON can hold: everything that decides the run.
+        writes: Bool. False for all workers but the chief, who only read here.
 
     Raises:
         ValueError: If the folder holds a run with other settings, naming those, or files
@@ -42,11 +45,17 @@ class RunFolder:
         {'loss': 1.5}
     """
 
-    def __init__(self, workdir, settings):
+    def __init__(self, workdir, settings, writes=True):
         self.path = Path(workdir).expanduser()
         self.encoder = self.path / "encoder"
         self.metrics = self.path / "metrics.jsonl"
         self.model = self.path / "model.keras"
+        self.checkpoints = self.path / "checkpoints"
+        self.writes = writes
+        if writes:
+            self._begin(settings)
+
+    def _begin(self, settings):
         self.path.mkdir(parents=True, exist_ok=True)
         start = self.path / "run.json"
         settings = json.loads(json.dumps(settings))  # tuples are lists in the file
@@ -56,8 +65,6 @@ class RunFolder:
             _refuse_foreign_files(self.path)
             write_json(start, {**_circumstances(), "settings": settings})
         self._unlock = weakref.finalize(self, os.close, _locked(start))
-        if self.result() is None and self.metrics.exists():
-            self.metrics.rename(self.path / f"metrics-interrupted-{int(time.time())}.jsonl")
 
     def close(self):
         """Lets another run into the folder; the end of the process does the same."""
@@ -65,8 +72,30 @@ class RunFolder:
 
     def result(self):
         """The figures of the finished run, or None."""
-        file = self.path / "result.json"
+        return self._read("result.json")
+
+    def plan(self):
+        """What `write_plan` wrote, or None."""
+        return self._read("plan.json")
+
+    def _read(self, name):
+        file = self.path / name
         return json.loads(file.read_text("utf-8")) if file.exists() else None
+
+    def write_plan(self, plan):
+        """Writes plan.json: what was measured once, and must not be after a restart."""
+        if self.writes:
+            write_json(self.path / "plan.json", plan)
+
+    def keep_metrics(self, epochs):
+        """Drops the lines of epochs that are going to be trained again."""
+        if self.metrics.exists():
+            kept = self.metrics.read_text("utf-8").splitlines(keepends=True)[:epochs]
+            _write_whole(self.metrics, "".join(kept))
+
+    def last_metrics(self):
+        """The last line of metrics.jsonl."""
+        return json.loads(self.metrics.read_text("utf-8").splitlines()[-1])
 
     def write_result(self, figures):
         """Writes result.json, which marks the run as finished."""
@@ -88,19 +117,21 @@ class MetricsLog(keras.callbacks.Callback):
     Args:
         path: The file.
         steps_per_epoch: Int, for the line's `step`.
+        seconds: Float. Trained before, in an earlier process.
 
     Example:
         >>> MetricsLog("metrics.jsonl", steps_per_epoch=11).steps_per_epoch
         11
     """
 
-    def __init__(self, path, steps_per_epoch):
+    def __init__(self, path, steps_per_epoch, seconds=0.0):
         super().__init__()
         self.path = Path(path)
         self.steps_per_epoch = steps_per_epoch
+        self.seconds = seconds
 
     def on_train_begin(self, logs=None):
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() - self.seconds
 
     def on_epoch_end(self, epoch, logs=None):
         line = {
@@ -125,10 +156,13 @@ def write_json(path, content):
         >>> import tempfile
         >>> write_json(tempfile.mkdtemp() + "/a.json", [1])
     """
-    path = Path(path)
+    _write_whole(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _write_whole(path, text):
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        aside.write_text(text, encoding="utf-8")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
@@ -153,7 +187,7 @@ def _locked(file):
 
 
 def _refuse_foreign_files(folder):
-    names = ("encoder", "metrics.jsonl", "model.keras", "result.json")
+    names = ("encoder", "checkpoints", "metrics.jsonl", "model.keras", "plan.json", "result.json")
     if there := [name for name in names if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "

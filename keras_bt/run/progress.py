@@ -14,14 +14,16 @@ class ProgressBar(keras.callbacks.Callback):
     Args:
         total_steps: Int.
         loss_floor: Float. See `keras_bt.loss_floor`.
+        first_step: Int. Where it goes on.
 
     Example:
         >>> ProgressBar(total_steps=2200, loss_floor=0.0).total_steps
         2200
     """
 
-    def __init__(self, total_steps, loss_floor):
+    def __init__(self, total_steps, loss_floor, first_step=0):
         super().__init__()
+        self.first_step = first_step
         self.total_steps = total_steps
         self.loss_floor = loss_floor
         self._knn = {}
@@ -29,7 +31,11 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         seconds = 1.0 if sys.stderr.isatty() else 30.0  # a log file is not rewound
         self._bar = tqdm(
-            total=self.total_steps, unit="step", mininterval=seconds, dynamic_ncols=True
+            total=self.total_steps,
+            initial=self.first_step,
+            unit="step",
+            mininterval=seconds,
+            dynamic_ncols=True,
         )
 
     def on_train_batch_end(self, batch, logs=None):

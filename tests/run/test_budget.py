@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bt.run import budget, steps_in
+from keras_bt.run import RunFolder, budget, epochs_in, steps_in
 
 
 def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images, monkeypatch):
@@ -14,9 +14,11 @@ def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images,
     model.compile(keras.optimizers.SGD(0.1))
     before = [weight.copy() for weight in model.get_weights()]
 
-    step = model.train_on_batch
-    monkeypatch.setattr(model, "train_on_batch", lambda batch: (time.sleep(0.05), step(batch)))
-    batches = tf.data.Dataset.from_tensors({"image": images[:8]}).repeat()
+    def slowly(batch):
+        tf.py_function(lambda: time.sleep(0.05), [], [])
+        return batch
+
+    batches = tf.data.Dataset.from_tensors({"image": images[:8]}).repeat().map(slowly)
     steps = steps_in(0.1, model, batches)
     assert 30 <= steps <= 120  # six seconds of somewhat more than 50 ms each
     for got, wanted in zip(model.get_weights(), before, strict=True):
@@ -26,3 +28,10 @@ def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images,
 def test_minutes_have_to_pass():
     with pytest.raises(ValueError, match="minutes must be above 0, got -1"):
         steps_in(-1, None, None)
+
+
+def test_what_was_measured_holds_after_a_restart(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(budget, "steps_in", lambda *_: 25)
+    assert epochs_in(1.0, tiny_model(), None, 10, RunFolder(tmp_path, {})) == (2, 13)
+    monkeypatch.setattr(budget, "steps_in", lambda *_: 50)
+    assert epochs_in(1.0, tiny_model(), None, 10, RunFolder(tmp_path, {})) == [2, 13]

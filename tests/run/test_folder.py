@@ -35,13 +35,24 @@ def test_result_marks_the_end(tmp_path):
     assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
 
 
-def test_metrics_of_an_interrupted_run_are_kept(tmp_path):
+def test_metrics_of_epochs_to_train_again_are_dropped(tmp_path):
     folder = RunFolder(tmp_path, {})
-    folder.metrics.write_text("{}\n")
-    folder.close()
-    RunFolder(tmp_path, {})
-    assert not folder.metrics.exists()
-    assert [p.read_text() for p in tmp_path.glob("metrics-interrupted-*.jsonl")] == ["{}\n"]
+    folder.keep_metrics(0)
+    folder.metrics.write_text("1\n2\n3\n")
+    folder.keep_metrics(2)
+    assert folder.metrics.read_text() == "1\n2\n"
+
+
+def test_a_plan_is_read_again(tmp_path):
+    folder = RunFolder(tmp_path, {})
+    assert folder.plan() is None
+    folder.write_plan([3, 40])
+    assert RunFolder(tmp_path, {}, writes=False).plan() == [3, 40]
+
+
+def test_workers_but_the_chief_write_nothing(tmp_path):
+    assert RunFolder(tmp_path / "run", {}, writes=False).result() is None
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
