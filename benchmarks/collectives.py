@@ -96,7 +96,7 @@ def work():
             }
             if distribute.is_chief(strategy):
                 print(json.dumps(row), flush=True)
-    os._exit(0)
+    distribute.leave_together(strategy)
 
 
 if __name__ == "__main__":

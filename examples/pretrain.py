@@ -145,6 +145,7 @@ def main(arguments):
 
     scores = {}
     if folder.writes:
+        logging.getLogger("keras_bt").setLevel(logging.INFO)
         scores["pixels"] = evaluation.score_pixels(source, recipe.image_size)
         scores["untrained"] = evaluation.score_untrained(model.encoder, source, recipe.image_size)
     try:
@@ -167,10 +168,9 @@ def main(arguments):
         keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
         folder.write_result(result)
         print(json.dumps(result))
-    distribute.collect(strategy, "done")  # a worker that leaves early takes the chief with it
+    distribute.leave_together(strategy)
 
 
 if __name__ == "__main__":
     absl_logging.set_verbosity(absl_logging.WARNING)
-    logging.getLogger("keras_bt").setLevel(logging.INFO)
     app.run(main)

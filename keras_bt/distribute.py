@@ -14,8 +14,10 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+from tensorflow.python.eager import context
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
+LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000  # the chief may have much to evaluate
 SLURM_PORTS = range(12_000, 28_000)  # below the ports that systems hand out themselves
 
 
@@ -141,6 +143,20 @@ def _gather_rows(strategy):
         return strategy.experimental_local_results(gathered)[0]
 
     return gather
+
+
+def leave_together(strategy):
+    """Waits until all workers are done. A script's last act: who leaves early fells the others.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+
+    Example:
+        >>> leave_together(tf.distribute.get_strategy())
+    """
+    if _is_multi_worker(strategy):
+        # By the coordination service: what is collected last may still be on its way to others.
+        context.context().wait_at_barrier("keras_bt leaves", LONGEST_WAIT_MS)
 
 
 def check_agreement(strategy, settings):

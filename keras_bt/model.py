@@ -103,7 +103,7 @@ class BarlowTwins(DistributedModel):
 
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
         self._check_data(x, y, batch_size, kwargs)
-        if isinstance(x, tf.data.Dataset):
+        if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
         return super().fit(x, y, batch_size, **kwargs)
 

@@ -201,4 +201,4 @@ def test_help_describes_every_field_of_a_recipe():
 
 def test_scripts_stay_wiring():
     for script in (ROOT / "examples").glob("*.py"):
-        assert len(script.read_text().splitlines()) < 175, script
+        assert len(script.read_text().splitlines()) < 180, script

@@ -20,22 +20,34 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
 
-def run(*command, seconds=300, **environment):
-    """Runs a Python command; afterwards nothing that it started is alive."""
-    process = subprocess.Popen(
+@contextlib.contextmanager
+def start_process(*command, **environment):
+    """A Python process in a group of its own, of which nothing is alive afterwards."""
+    with subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         start_new_session=True,
-    )
-    try:
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(*command, seconds=300, **environment):
+    """Runs a Python command to its end, or for so long."""
+    with start_process(*command, **environment) as process:
         stdout, stderr = process.communicate(timeout=seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="session")
+def started():
+    return start_process
 
 
 @pytest.fixture(scope="session")

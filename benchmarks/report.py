@@ -1,0 +1,95 @@
+"""Writes RESULTS.md from the rows in results/.
+
+python benchmarks/report.py
+"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FIGURES = {
+    "knn_accuracy": "k-NN",
+    "linear_accuracy": "linear",
+    "few_label_accuracy": "ten labels a class",
+}
+
+
+def rows(name):
+    """The rows of a file of results."""
+    text = (ROOT / "results" / f"{name}.jsonl").read_text("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def table(head, lines):
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def origin(row):
+    """Where a row comes from."""
+    return f"`{row['command']}`, {row['date']}, commit {row['commit']}, {row['machine']}"
+
+
+def runs():
+    """Runs of the script, beside raw pixels and the untrained network."""
+    lines = [
+        [
+            f"`{row['command'].removeprefix('python examples/pretrain.py ')}`",
+            f"{row['training_minutes']} min",
+            title,
+            *(f"{row[of][figure]:.3f}" for of in ("trained", "untrained", "pixels")),
+            row["commit"],
+        ]
+        for row in rows("ledger")
+        for figure, title in FIGURES.items()
+    ]
+    head = ["flags", "trained for", "figure", "trained", "untrained", "raw pixels", "commit"]
+    first = rows("ledger")[0]
+    return f"""## Runs
+
+`python examples/pretrain.py` with these flags.
+{first["protocol"].capitalize()}.
+{first["machine"]}.
+
+{table(head, lines)}
+"""
+
+
+def collectives():
+    """What the two forms of the loss cost across replicas."""
+    measured = rows("collectives")
+    lines = [
+        [
+            row["replicas"],
+            row["batch"],
+            row["dim"],
+            row["form"] + (" (auto)" if row["auto"] else ""),
+            row["megabytes_by_formula"],
+            row["megabytes_sent"],
+            f"{row['milliseconds']} ({row['fastest']}-{row['slowest']})",
+        ]
+        for row in measured
+    ]
+    head = ["replicas", "batch", "dim", "form", "MB by formula", "MB sent", "ms (fastest-slowest)"]
+    return f"""## What replicas send each other for the loss
+
+In each step, by each replica, for loss and gradient. By formula, in rings of float32:
+matrix 8 (k - 1) / k dim^2 bytes, Gram 8 (k - 1) / k batch dim. Sent: what the loopback device
+counted, protocol included. Time: median of seven steps. Replicas are processes of one thread
+each, in the rows of four more than there are cores: times compare the forms, and say nothing
+of speed-up.
+{origin(measured[0])}.
+
+{table(head, lines)}
+"""
+
+
+def page():
+    """The whole page."""
+    title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
+    return "\n".join([title, runs(), collectives()])
+
+
+if __name__ == "__main__":
+    (ROOT / "RESULTS.md").write_text(page(), "utf-8")
