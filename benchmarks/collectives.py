@@ -3,8 +3,8 @@
     python benchmarks/collectives.py > results/collectives.jsonl
 
 Replicas are processes on this machine, one thread each, which talk over its loopback device;
-bytes are what that device counts. Half an hour on two cores at the most. A JSON line for each
-form, batch, width and number of replicas; for RESULTS.md then `python benchmarks/report.py`.
+bytes are what that device counts. Three minutes on two cores. A JSON line for each form, batch,
+width and number of replicas; for RESULTS.md then `python benchmarks/report.py`.
 """
 
 import json
@@ -99,9 +99,15 @@ def work():
     distribute.leave_together(strategy)
 
 
-if __name__ == "__main__":
+def main():
+    """Starts the workers, or is one."""
     if "TF_CONFIG" in os.environ:
         work()
+        return
     for count in REPLICAS:
         if died := launch.run_once([sys.executable, __file__], count, grace_seconds=5.0):
             sys.exit(f"collectives: worker {died[0]} of {count} ended with status {died[1]}.")
+
+
+if __name__ == "__main__":
+    main()
