@@ -4,13 +4,17 @@ VENV ?= .venv
 WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
 
-.PHONY: pretrain test lint clean
+.PHONY: pretrain test bench lint clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/python examples/pretrain.py --recipe=digits --workdir=$(WORKDIR)
 
 test: lint  ## Lint, types, then every test, documentation examples among them.
-	$(RUN)/pytest --numprocesses=2 -m ''
+	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m ''
+
+bench: $(VENV)/installed  ## Measure what RESULTS.md tells of this machine: three minutes.
+	$(RUN)/python benchmarks/collectives.py > results/collectives.jsonl
+	$(RUN)/python benchmarks/report.py
 
 lint: $(VENV)/installed
 	$(RUN)/ruff format --check .

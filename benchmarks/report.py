@@ -48,9 +48,8 @@ def runs():
     first = rows("ledger")[0]
     return f"""## Runs
 
-`python examples/pretrain.py` with these flags.
-{first["protocol"].capitalize()}.
-{first["machine"]}.
+`python examples/pretrain.py` with these flags; {first["machine"]}.
+Protocol: {first["protocol"]}.
 
 {table(head, lines)}
 """
