@@ -6,8 +6,8 @@ import itertools
 import json
 import os
 import re
-import shutil
 import socket
+import subprocess
 import time
 from unittest import mock
 
@@ -249,19 +249,26 @@ def _slurm_tasks():
 
 
 def _tf_config_of_slurm():
-    # The resolver shares the GPUs of a node out to its tasks, and cannot do without any.
-    gpus = "CUDA_VISIBLE_DEVICES" in os.environ or shutil.which("nvidia-smi")
-    no_gpus = {"gpus_per_node": _slurm_tasks(), "gpus_per_task": 1, "auto_set_gpu": False}
-    job = int(os.environ.get("SLURM_JOB_ID", 0))
     try:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            port_base=SLURM_PORTS[job % len(SLURM_PORTS)], **({} if gpus else no_gpus)
+        resolver = _slurm_resolver()
+        jobs = resolver.cluster_spec().as_dict()
+    except (ValueError, OSError, subprocess.CalledProcessError):
+        # The resolver shares a node's GPUs out to its tasks, and fails where there are none
+        # or where SLURM has done so already.
+        resolver = _slurm_resolver(
+            gpus_per_node=_slurm_tasks(), gpus_per_task=1, auto_set_gpu=False
         )
         jobs = resolver.cluster_spec().as_dict()
+    job, index = resolver.get_task_info()
+    return {"cluster": jobs, "task": {"type": job, "index": index}}
+
+
+def _slurm_resolver(**gpus):
+    port = SLURM_PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(SLURM_PORTS)]
+    try:
+        return tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=port, **gpus)
     except RuntimeError as error:
         raise ValueError(f"SLURM's step cannot be read: {error}") from error
-    kind, index = resolver.get_task_info()
-    return {"cluster": jobs, "task": {"type": kind, "index": index}}
 
 
 def _multi_worker(jobs, job, index, timeout_seconds):

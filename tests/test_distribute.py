@@ -100,6 +100,17 @@ def test_slurm_is_read_by_tensorflow(environment):
     assert json.loads(environment["TF_CONFIG"])["cluster"] == jobs
 
 
+def test_slurm_shares_out_the_gpus_of_a_node_unless_it_has_done_so(environment):
+    environment.update(SLURM, CUDA_VISIBLE_DEVICES="4,5")
+    environment["SLURM_PROCID"] = "1"
+    assert distribute._cluster()[2] == 1
+    assert environment["CUDA_VISIBLE_DEVICES"] == "1"  # the second, as TensorFlow counts
+    del environment["TF_CONFIG"]
+    environment["CUDA_VISIBLE_DEVICES"] = "5"  # for two tasks on the node: each sees its own
+    assert distribute._cluster()[2] == 1
+    assert environment["CUDA_VISIBLE_DEVICES"] == "5"
+
+
 def test_a_broken_slurm_step_is_named(environment):
     environment.update(SLURM, SLURM_STEP_TASKS_PER_NODE="2")
     with pytest.raises(ValueError, match="SLURM's step cannot be read"):

@@ -38,7 +38,7 @@ def start_process(*command, **environment):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def run(*command, seconds=300, **environment):
+def run(*command, seconds=900, **environment):
     """Runs a Python command to its end, or for so long."""
     with start_process(*command, **environment) as process:
         stdout, stderr = process.communicate(timeout=seconds)
