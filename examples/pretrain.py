@@ -9,6 +9,7 @@ recipe is a flag; the last line of stdout is the result as JSON. Started again o
 folder it goes on from its last checkpoint.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -20,11 +21,13 @@ import device_flags
 import image_source
 import keras
 import recipe_flags
+import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
 import keras_bt
 from keras_bt import distribute, evaluation, run
+from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
 
@@ -51,22 +54,32 @@ def settings_of_flags(recipe):
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 
-def prepare():
+def prepare(strategy):
     """Meets wrong flags, folders and images before anything is computed or written."""
-    strategy = device_flags.strategy_of_flags()
-    own_images = FLAGS.image_dir or FLAGS.tfrecords
-    recipe = recipe_flags.recipe_of_flags(default="cifar10" if own_images else "digits")
-    settings = settings_of_flags(recipe)
-    distribute.check_agreement(strategy, settings)
-    keras.utils.set_random_seed(FLAGS.seed)
-    with strategy.scope():
-        model = recipe.build_model(FLAGS.seed)
-    source = image_source.open_source(recipe.dataset)
-    batches(strategy, recipe, source)
-    compile_for(strategy, recipe, model, recipe.epochs, source.train.count // recipe.batch_size)
-    workdir = FLAGS.workdir or f"runs/{recipe.name}"
-    folder = run.RunFolder(workdir, settings, writes=distribute.is_chief(strategy))
-    return strategy, recipe, model, source, folder
+    default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
+    recipe = distribute.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
+    distribute.check_agreement(strategy, settings_of_flags(recipe))
+    source = distribute.chief_first(strategy, lambda: image_source.open_source(recipe.dataset))
+
+    def build():
+        if FLAGS.deterministic and strategy.num_replicas_in_sync > 1:
+            raise ValueError("--deterministic needs a single device; see --strategy=one.")
+        keras.utils.set_random_seed(FLAGS.seed)
+        with strategy.scope():
+            model = recipe.build_model(FLAGS.seed)
+        batches(strategy, recipe, source)
+        compile_for(strategy, recipe, model, recipe.epochs, source.train.count // recipe.batch_size)
+        floor = keras_bt.loss_floor(
+            recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
+        )
+        return model, floor
+
+    model, floor = distribute.together(strategy, build)
+    workdir, chief = FLAGS.workdir or f"runs/{recipe.name}", distribute.is_chief(strategy)
+    folder = distribute.together(
+        strategy, lambda: run.RunFolder(workdir, settings_of_flags(recipe), writes=chief)
+    )
+    return recipe, model, floor, source, folder
 
 
 def batches(strategy, recipe, source, first_step=0):
@@ -84,7 +97,7 @@ def compile_for(strategy, recipe, model, epochs, steps_per_epoch):
         model.compile(optimizer, recipe.build_loss(), jit_compile=FLAGS.deterministic)
 
 
-def train(strategy, recipe, model, source, folder):
+def train(strategy, recipe, model, floor, source, folder):
     """Trains, from the last checkpoint on; returns what the result says of it."""
     epochs, steps_per_epoch = recipe.epochs, source.train.count // recipe.batch_size
     if FLAGS.minutes:
@@ -93,9 +106,6 @@ def train(strategy, recipe, model, source, folder):
             FLAGS.minutes, model, measured, steps_per_epoch, folder
         )
         compile_for(strategy, recipe, model, epochs, steps_per_epoch)
-    floor = keras_bt.loss_floor(
-        recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
-    )
     resumable = keras_bt.ResumableTraining(
         folder.checkpoints, FLAGS.checkpoint_minutes, writes=folder.writes
     )
@@ -129,18 +139,30 @@ def train(strategy, recipe, model, source, folder):
     }
 
 
+def refuse(error, strategy=None):
+    """Ends all workers with a message, and a status that tells keras_bt.launch not to try again."""
+    if strategy is None or distribute.is_chief(strategy):
+        print(f"pretrain: {error}", file=sys.stderr)
+    if strategy is not None:
+        with contextlib.suppress(tf.errors.OpError):
+            distribute.leave_together(strategy, timeout_seconds=30.0)
+    sys.exit(2)
+
+
 def main(arguments):
+    strategy = None
     try:
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
-        strategy, recipe, model, source, folder = prepare()
+        strategy = device_flags.strategy_of_flags()
+        recipe, model, floor, source, folder = prepare(strategy)
     except (ValueError, OSError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
-        sys.exit(2)  # which tells keras_bt.launch not to try again
+        refuse(error, strategy)
     if distribute.collect(strategy, folder.result())[0]:
         if folder.writes:
             print(f"{folder.path} holds the finished run.", file=sys.stderr)
             print(json.dumps(folder.result()))
+        distribute.leave_together(strategy)
         return
 
     scores = {}
@@ -149,9 +171,9 @@ def main(arguments):
         scores["pixels"] = evaluation.score_pixels(source, recipe.image_size)
         scores["untrained"] = evaluation.score_untrained(model.encoder, source, recipe.image_size)
     try:
-        training = train(strategy, recipe, model, source, folder)
-    except FloatingPointError as error:
-        sys.exit(f"pretrain: {error}")
+        training = train(strategy, recipe, model, floor, source, folder)
+    except (FloatingPointError, CheckpointError) as error:
+        refuse(error, strategy)
     if folder.writes:
         folder.save_model(model)  # before scoring: whatever fails there, the training stays
         scores["trained"] = evaluation.score(model.encoder, source, recipe.image_size)

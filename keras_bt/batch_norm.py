@@ -29,8 +29,10 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
 
     def _moments(self, inputs, mask):
         replicas = current_replicas()
-        if replicas.count == 1 or mask is not None:
+        if replicas.count == 1:
             return super()._moments(inputs, mask)
+        if mask is not None:
+            raise ValueError(f"{self.name} takes no mask on several replicas.")
         return global_moments(inputs, self._reduction_axes, replicas)
 
 

@@ -7,6 +7,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_bt import distribute
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that a training cannot go on from."""
+
 
 class ResumableTraining(keras.callbacks.Callback):
     """Saves a training at the ends of epochs, and restores it.
@@ -62,7 +68,8 @@ class ResumableTraining(keras.callbacks.Callback):
             Int: the epoch to go on with, `fit`'s `initial_epoch`; 0 without a checkpoint.
 
         Raises:
-            ValueError: If the checkpoint is of another model.
+            CheckpointError: If the checkpoint is of another model, or not the same on all
+                workers.
         """
         if not model.optimizer.built:
             with model.distribute_strategy.scope():
@@ -74,11 +81,16 @@ class ResumableTraining(keras.callbacks.Callback):
         )
         self._manager = tf.train.CheckpointManager(checkpoint, self.directory, self.keep)
         newest = self._manager.latest_checkpoint
+        found = {"newest checkpoint": newest and Path(newest).name}
+        try:
+            distribute.check_agreement(model.distribute_strategy, found)
+        except ValueError as error:
+            raise CheckpointError(f"All workers have to see one folder. {error}") from error
         if newest is not None:
             try:
                 checkpoint.restore(newest).assert_consumed()
             except (AssertionError, ValueError) as error:
-                raise ValueError(f"{newest} is of another model: {error}") from error
+                raise CheckpointError(f"{newest} is of another model: {error}") from error
         self.seconds = float(self._seconds)
         return int(self._epoch)
 
@@ -90,13 +102,17 @@ class ResumableTraining(keras.callbacks.Callback):
         now = time.monotonic()
         self.seconds = self._seconds_before + now - self._began
         self._epoch.assign(epoch + 1)
-        if now - self._saved >= 60 * self.every_minutes or epoch + 1 == self.params["epochs"]:
+        self._seconds.assign(self.seconds)
+        if now - self._saved >= 60 * self.every_minutes:
             self._save()
             self._saved = now
 
+    def on_train_end(self, logs=None):
+        self._save()
+
     def _save(self):
-        self._seconds.assign(self.seconds)
-        if self.writes:
+        newest = Path(self._manager.latest_checkpoint or "").name
+        if self.writes and newest != f"ckpt-{int(self._epoch)}":
             self._manager.save(checkpoint_number=int(self._epoch))
 
 
@@ -104,11 +120,10 @@ def _state(model):
     """All variables by name, but those of metrics, which start anew with each epoch."""
     of_metrics = {id(variable) for variable in model.metrics_variables}
     of_model = [variable for variable in model.variables if id(variable) not in of_metrics]
-    return {
-        f"{owner}/{index}/{_without_numbers(variable.path)}": variable.value
-        for owner, variables in (("model", of_model), ("optimizer", model.optimizer.variables))
-        for index, variable in enumerate(variables)
-    }
+    state = {f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(of_model)}
+    # Their names hold those of layers, numbers and all.
+    of_optimizer = {f"optimizer/{i}": v.value for i, v in enumerate(model.optimizer.variables)}
+    return {**state, **of_optimizer}
 
 
 def _without_numbers(path):

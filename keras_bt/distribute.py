@@ -7,17 +7,19 @@ import json
 import os
 import re
 import socket
-import subprocess
 import time
 from unittest import mock
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 from tensorflow.python.eager import context
 
+from keras_bt.distributed_model import has_workers
+
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
-LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000  # the chief may have much to evaluate
+A_WEEK = 7.0 * 24 * 3600
 SLURM_PORTS = range(12_000, 28_000)  # below the ports that systems hand out themselves
 
 
@@ -44,9 +46,9 @@ def strategy(name="auto", devices=None, timeout_seconds=600):
         1
     """
     _check_name(name)
+    cluster = _cluster() if name in ("auto", "multi_worker") else None
     if devices is not None:
         _set_devices(devices)
-    cluster = _cluster() if name in ("auto", "multi_worker") else None
     if name == "multi_worker" and cluster is None:
         raise ValueError(
             "multi_worker needs several workers, named by TF_CONFIG or a SLURM step; "
@@ -116,7 +118,7 @@ def collect(strategy, value):
         >>> collect(tf.distribute.get_strategy(), {"seed": 3})
         [{'seed': 3}]
     """
-    if not _is_multi_worker(strategy):
+    if not has_workers(strategy):
         return [json.loads(json.dumps(value))]
     gather = _gather_rows(strategy)
     written = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
@@ -145,18 +147,69 @@ def _gather_rows(strategy):
     return gather
 
 
-def leave_together(strategy):
+def together(strategy, act):
+    """Does something on all workers, or fails on all of them alike.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        act: Function without arguments, in which no worker waits for another.
+
+    Returns:
+        What `act` returns on this worker.
+
+    Raises:
+        ValueError: If it raised a ValueError or OSError on any, with the first one's message.
+
+    Example:
+        >>> together(tf.distribute.get_strategy(), lambda: 3)
+        3
+    """
+    done, problem = None, None
+    try:
+        done = act()
+    except (ValueError, OSError) as error:
+        problem = str(error)
+    for told in collect(strategy, problem):
+        if told is not None:
+            raise ValueError(told)
+    return done
+
+
+def chief_first(strategy, act):
+    """`together`, the others after the chief: for what they find done then, as downloads.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        act: See `together`.
+
+    Returns:
+        What `act` returns on this worker.
+
+    Example:
+        >>> chief_first(tf.distribute.get_strategy(), lambda: 3)
+        3
+    """
+    chief = is_chief(strategy)
+    done = together(strategy, act if chief else lambda: None)
+    return together(strategy, lambda: done if chief else act())
+
+
+def leave_together(strategy, timeout_seconds=A_WEEK):
     """Waits until all workers are done. A script's last act: who leaves early fells the others.
 
     Args:
         strategy: `tf.distribute.Strategy`.
+        timeout_seconds: Float. Long, for the chief may have much to evaluate.
+
+    Raises:
+        tf.errors.OpError: If a worker did not come.
 
     Example:
         >>> leave_together(tf.distribute.get_strategy())
     """
-    if _is_multi_worker(strategy):
+    if has_workers(strategy):
         # By the coordination service: what is collected last may still be on its way to others.
-        context.context().wait_at_barrier("keras_bt leaves", LONGEST_WAIT_MS)
+        context.context().wait_at_barrier("keras_bt leaves", int(1000 * timeout_seconds))
 
 
 def check_agreement(strategy, settings):
@@ -249,26 +302,23 @@ def _slurm_tasks():
 
 
 def _tf_config_of_slurm():
-    try:
-        resolver = _slurm_resolver()
-        jobs = resolver.cluster_spec().as_dict()
-    except (ValueError, OSError, subprocess.CalledProcessError):
-        # The resolver shares a node's GPUs out to its tasks, and fails where there are none
-        # or where SLURM has done so already.
-        resolver = _slurm_resolver(
-            gpus_per_node=_slurm_tasks(), gpus_per_task=1, auto_set_gpu=False
-        )
-        jobs = resolver.cluster_spec().as_dict()
-    job, index = resolver.get_task_info()
-    return {"cluster": jobs, "task": {"type": job, "index": index}}
-
-
-def _slurm_resolver(**gpus):
+    # By TensorFlow's parser but not its resolver, which sorts hosts by name while SLURM counts
+    # tasks in the order of its list, and moves tasks away from GPUs that SLURM gave them.
     port = SLURM_PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(SLURM_PORTS)]
     try:
-        return tf.distribute.cluster_resolver.SlurmClusterResolver(port_base=port, **gpus)
-    except RuntimeError as error:
-        raise ValueError(f"SLURM's step cannot be read: {error}") from error
+        hosts = slurm_cluster_resolver.expand_hostlist(os.environ["SLURM_STEP_NODELIST"])
+        tasks = slurm_cluster_resolver.expand_tasks_per_node(
+            os.environ["SLURM_STEP_TASKS_PER_NODE"]
+        )
+        workers = [
+            f"{host}:{port + task}"
+            for host, count in zip(hosts, tasks, strict=True)
+            for task in range(count)
+        ]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"SLURM's step cannot be read: {error!r}") from error
+    task = {"type": "worker", "index": int(os.environ["SLURM_PROCID"])}
+    return {"cluster": {"worker": workers}, "task": task}
 
 
 def _multi_worker(jobs, job, index, timeout_seconds):
@@ -336,12 +386,8 @@ def _tpu():
     return tf.distribute.TPUStrategy(resolver)
 
 
-def _is_multi_worker(strategy):
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-
-
 def _worker_index(strategy):
-    if not _is_multi_worker(strategy):
+    if not has_workers(strategy):
         return 0
     resolver = strategy.cluster_resolver
     chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))

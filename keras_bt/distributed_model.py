@@ -32,12 +32,17 @@ class DistributedModel(keras.Model):
     @property
     def across_workers(self):
         """Whether the model was made under a strategy of several workers."""
-        # Keras's own test (keras/src/backend/tensorflow/trainer.py), so that both agree.
-        strategy = self.distribute_strategy
-        return (
-            isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-            and strategy.extended._in_multi_worker_mode()
-        )
+        return has_workers(self.distribute_strategy)
+
+    def shared_out(self, x):
+        """A data set as several workers have to read it: each its part of every batch."""
+        if not (self.across_workers and isinstance(x, tf.data.Dataset)):
+            return x
+        options = tf.data.Options()
+        # By files, TensorFlow's first choice, workers would form batches of their own.
+        by_data = tf.data.experimental.AutoShardPolicy.DATA
+        options.experimental_distribute.auto_shard_policy = by_data
+        return x.with_options(options)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras would reduce a batch that lies on several workers, which raises.
@@ -78,6 +83,26 @@ class DistributedModel(keras.Model):
             _check_variables(self)
 
 
+def has_workers(strategy):
+    """Whether a strategy has several processes.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+
+    Returns:
+        Bool.
+
+    Example:
+        >>> has_workers(tf.distribute.get_strategy())
+        False
+    """
+    # Keras's own test (keras/src/backend/tensorflow/trainer.py), so that both agree.
+    return (
+        isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        and strategy.extended._in_multi_worker_mode()
+    )
+
+
 def _check_compiled(model, strategy):
     if model.jit_compile and not isinstance(strategy, tf.distribute.TPUStrategy):
         raise ValueError(
@@ -85,9 +110,11 @@ def _check_compiled(model, strategy):
             "TensorFlow does not compile what replicas tell each other."
         )
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    clips = optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue
-    if clips and optimizer.gradient_accumulation_steps:
-        raise ValueError("On several replicas gradients are clipped or accumulated, not both.")
+    if optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "gradient_accumulation_steps needs a single replica: Keras 3.15 updates inside a "
+            "condition, where replicas cannot sum."
+        )
 
 
 def _check_variables(model):

@@ -2,14 +2,15 @@
 
     python -m keras_bt.launch --workers=2 -- examples/pretrain.py --recipe=digits
 
-Each worker gets a TF_CONFIG with new ports and its share of the CPU's cores and of
-CUDA_VISIBLE_DEVICES. What the first one prints is the output; the others' goes to stderr.
-When a worker dies the others, which wait for it, are stopped, and all are started again; a
-command that refuses its settings (exit status 2) is not.
+Each worker gets a TF_CONFIG with new ports and an equal share of the CPU's cores and of the GPUs,
+those in CUDA_VISIBLE_DEVICES if that is set. What the first one prints is the output; the
+others' goes to stderr. When a worker dies the others, which wait for it, are stopped, and all
+are started again; a command that refuses its settings (exit status 2) is not.
 """
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import time
 from absl import app, flags
 
 FLAGS = flags.FLAGS
+AFTERMATH_SECONDS = 1.0  # in which the deaths that one brings about come to light
 REFUSED = 2  # exit status of a script whose settings are wrong: the same would happen again
 
 
@@ -32,6 +34,9 @@ def worker_environments(count, environment=None):
     Returns:
         List of dicts.
 
+    Raises:
+        ValueError: If there are GPUs, but fewer than workers.
+
     Example:
         >>> environments = worker_environments(2, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
         >>> [each["CUDA_VISIBLE_DEVICES"] for each in environments]
@@ -42,7 +47,12 @@ def worker_environments(count, environment=None):
     threads = max(1, (os.cpu_count() or 1) // count)
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         environment.setdefault(name, str(threads))
-    gpus = [gpu for gpu in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+    gpus = _visible_gpus(environment)
+    if 0 < len(gpus) < count:
+        raise ValueError(
+            f"There are {len(gpus)} GPUs for {count} workers; CUDA_VISIBLE_DEVICES= has them train "
+            "on the CPU."
+        )
     environments = []
     for index in range(count):
         task = {"type": "worker", "index": index}
@@ -76,8 +86,7 @@ def run_once(command, count, grace_seconds):
             statuses = [worker.poll() for worker in workers]
             died = [(index, status) for index, status in enumerate(statuses) if status]
             if died:
-                # A signal is the cause; the others' errors may be what followed from it.
-                return min(died, key=lambda one: one[1])
+                return _cause(workers)
             if None not in statuses:
                 return None
             time.sleep(0.1)
@@ -124,7 +133,27 @@ def main(arguments):
         command = [sys.executable, *command]
     # So that a stopped launcher stops its workers on its way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    sys.exit(launch(command, FLAGS.workers, FLAGS.restarts, FLAGS.grace_seconds))
+    try:
+        sys.exit(launch(command, FLAGS.workers, FLAGS.restarts, FLAGS.grace_seconds))
+    except ValueError as error:
+        sys.exit(f"launch: {error}")
+
+
+def _cause(workers):
+    """Which death the others followed from: a refusal or a signal rather than an error."""
+    time.sleep(AFTERMATH_SECONDS)
+    died = [(i, worker.poll()) for i, worker in enumerate(workers) if worker.poll()]
+    refused = [one for one in died if one[1] == REFUSED]
+    return min(refused or died, key=lambda one: one[1])
+
+
+def _visible_gpus(environment):
+    if "CUDA_VISIBLE_DEVICES" in environment:
+        return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+    return [str(index) for index in range(listed.stdout.count("GPU "))]
 
 
 def _free_ports(count):

@@ -105,11 +105,11 @@ class BarlowTwins(DistributedModel):
         self._check_data(x, y, batch_size, kwargs)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
-        return super().fit(x, y, batch_size, **kwargs)
+        return super().fit(self.shared_out(x), y, batch_size, **kwargs)
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         self._check_data(x, y, batch_size, kwargs)
-        return super().evaluate(x, y, batch_size, **kwargs)
+        return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
 
     def train_step(self, data):
         view_a, view_b = self._two_views(data)

@@ -199,7 +199,11 @@ def gradients_to_apply(gradients, optimizer):
     if clips:
         scale = tf.convert_to_tensor(optimizer.dynamic_scale) if scaling else 1.0
         # Keras clips the shares once more: smaller than what is clipped here, they pass.
-        there = clipping._clip_gradients([gradient / scale for gradient in there])
-        there = [gradient * scale for gradient in there]
+        clipped = clipping._clip_gradients([gradient / scale for gradient in there])
+        # An infinity clipped by value would look finite, and the step would not be skipped.
+        there = [
+            tf.where(tf.math.is_finite(gradient), small * scale, gradient)
+            for gradient, small in zip(there, clipped, strict=True)
+        ]
     shares = iter([gradient / replicas.count for gradient in there])
     return [None if gradient is None else next(shares) for gradient in gradients]

@@ -17,7 +17,7 @@ SLURM = {
     "SLURM_PROCID": "2",
     "SLURM_JOB_ID": "71",
     "SLURM_STEP_NUM_TASKS": "3",
-    "SLURM_STEP_NODELIST": "n[1-2]",
+    "SLURM_STEP_NODELIST": "n[2,10]",
     "SLURM_STEP_TASKS_PER_NODE": "2,1",
 }
 
@@ -91,30 +91,30 @@ def test_wrong_clusters_are_refused(environment, value, message):
 
 
 def test_slurm_is_read_by_tensorflow(environment):
-    environment.update(SLURM)
-    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    environment.update(SLURM, CUDA_VISIBLE_DEVICES="5")
     jobs, job, index = distribute._cluster()
     port = 12_000 + 71
-    assert jobs == {"worker": [f"n1:{port}", f"n1:{port + 1}", f"n2:{port}"]}
+    assert jobs == {"worker": [f"n2:{port}", f"n2:{port + 1}", f"n10:{port}"]}  # SLURM's order
     assert (job, index) == ("worker", 2)
     assert json.loads(environment["TF_CONFIG"])["cluster"] == jobs
-
-
-def test_slurm_shares_out_the_gpus_of_a_node_unless_it_has_done_so(environment):
-    environment.update(SLURM, CUDA_VISIBLE_DEVICES="4,5")
-    environment["SLURM_PROCID"] = "1"
-    assert distribute._cluster()[2] == 1
-    assert environment["CUDA_VISIBLE_DEVICES"] == "1"  # the second, as TensorFlow counts
-    del environment["TF_CONFIG"]
-    environment["CUDA_VISIBLE_DEVICES"] = "5"  # for two tasks on the node: each sees its own
-    assert distribute._cluster()[2] == 1
-    assert environment["CUDA_VISIBLE_DEVICES"] == "5"
+    assert environment["CUDA_VISIBLE_DEVICES"] == "5"  # what SLURM gave the task
 
 
 def test_a_broken_slurm_step_is_named(environment):
-    environment.update(SLURM, SLURM_STEP_TASKS_PER_NODE="2")
+    for broken in ({"SLURM_STEP_TASKS_PER_NODE": "2"}, {"SLURM_STEP_TASKS_PER_NODE": "two,1"}):
+        environment.update(SLURM, **broken)
+        with pytest.raises(ValueError, match="SLURM's step cannot be read"):
+            distribute._cluster()
+    del environment["SLURM_STEP_NODELIST"]
     with pytest.raises(ValueError, match="SLURM's step cannot be read"):
         distribute._cluster()
+
+
+def test_what_fails_on_a_worker_is_told():
+    one = keras_bt.strategy("one")
+    with pytest.raises(ValueError, match="no such file"):
+        distribute.together(one, lambda: (_ for _ in ()).throw(OSError("no such file")))
+    assert distribute.chief_first(one, lambda: [1]) == [1]
 
 
 @pytest.fixture
@@ -143,19 +143,22 @@ def test_a_worker_that_never_arrives_is_named(environment, two_ports):
 
 
 def test_workers_that_arrive_meet(two_ports):
-    def meet(own, other):
-        distribute._meet(str(own), two_ports[own], {"other": two_ports[other]}, 20)
+    servers = []
 
-    other = threading.Thread(target=meet, args=(1, 0))
-    other.start()
-    meet(0, 1)
-    # The second may still be looking for the first, whose port TensorFlow would open now.
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("", int(two_ports[0].split(":")[1])))
-        server.listen()
-        other.join(20)
-    assert not other.is_alive()
+    def meet(own, other):
+        distribute._meet(str(own), two_ports[own], {"other": two_ports[other]}, 60)
+        # TensorFlow opens the port next, for those who are still looking.
+        server = socket.create_server(("", int(two_ports[own].split(":")[1])))
+        servers.append(server)
+
+    workers = [threading.Thread(target=meet, args=pair) for pair in ((0, 1), (1, 0))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert len(servers) == 2
+    for server in servers:
+        server.close()
 
 
 def test_importing_the_package_leaves_devices_to_be_set():

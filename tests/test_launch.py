@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,24 @@ def test_each_worker_gets_its_place_and_its_share():
     assert (first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]) == ("3", "5")
     environment = worker_environments(1, {"TF_NUM_INTRAOP_THREADS": "7"})[0]
     assert environment["TF_NUM_INTRAOP_THREADS"] == "7"
+
+
+def test_gpus_are_shared_out_equally_or_not_at_all(monkeypatch):
+    monkeypatch.setattr("keras_bt.launch.shutil.which", lambda name: name)
+    listing = SimpleNamespace(stdout="GPU 0: H100\nGPU 1: H100\nGPU 2: H100\n")
+    monkeypatch.setattr("keras_bt.launch.subprocess.run", lambda *_, **__: listing)
+    shares = [each["CUDA_VISIBLE_DEVICES"] for each in worker_environments(2, {})]
+    assert shares == ["0", "1"]
+    for hidden in worker_environments(4, {"CUDA_VISIBLE_DEVICES": ""}):
+        assert hidden["CUDA_VISIBLE_DEVICES"] == ""
+    with pytest.raises(ValueError, match="There are 3 GPUs for 4 workers"):
+        worker_environments(4, {})
+
+
+def test_a_refusal_outweighs_the_errors_that_follow_from_it(capfd):
+    code = "time.sleep(0.3 if index else 0); sys.exit(2 if index else 1)"
+    assert launch(worker(code), 2) == 2
+    assert capfd.readouterr().err == "launch: worker 1 exited 2; giving up.\n"
 
 
 def test_output_is_the_first_workers(capfd):

@@ -31,8 +31,8 @@ def outside_the_scope():
     model(parts=(encoder(), projector(6), keras_bt.small_image_views(8, seed=0)))
 
 
-def clipped_and_accumulated():
-    model(keras.optimizers.SGD(0.01, clipnorm=1.0, gradient_accumulation_steps=2))
+def accumulated():
+    model(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
 
 
 def central_storage():
@@ -56,7 +56,7 @@ def short_last_batch_of_a_dataset():
 SITUATIONS = {
     "jit": lambda: model(jit_compile=True),
     "outside the scope": outside_the_scope,
-    "clipped and accumulated": clipped_and_accumulated,
+    "accumulated": accumulated,
     "central storage": central_storage,
     "not synchronised": unsynchronised,
     "indivisible": lambda: model().fit(IMAGES, batch_size=6, verbose=0),

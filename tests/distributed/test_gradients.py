@@ -15,6 +15,11 @@ CLIPPED = {
 }
 OVERFLOW = {
     "overflow": {"optimizer": {"name": "sgd", "loss_scale": True}, "overflow": True, "epochs": 1},
+    "overflow clipped": {
+        "optimizer": {"name": "sgd", "loss_scale": True, "clipvalue": 0.01},
+        "overflow": True,
+        "epochs": 1,
+    },
     "overflow in float16": {
         "optimizer": {"name": "sgd"},
         "policy": "mixed_float16",
@@ -38,7 +43,7 @@ def one_device(train):
 def test_as_on_one_device(name, train, one_device, assert_same):
     results = train({**CLIPPED, **OVERFLOW}, **STRATEGIES[name])
     for result in results:
-        for case in (*CLIPPED, "overflow"):
+        for case in (*CLIPPED, "overflow", "overflow clipped"):
             assert_same(result[case], one_device[case], tolerance=1e-4)
         np.testing.assert_array_equal(result["overflow"]["scale"], 2**15 / 2)
         for case in OVERFLOW:  # float16 overflows by itself as well, before its scale is found

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 MESSAGES = {
     "jit": "jit_compile=True needs a single replica, got 4",
     "outside the scope": "was made outside the strategy's scope; make encoder, projector",
-    "clipped and accumulated": "gradients are clipped or accumulated, not both",
+    "accumulated": "gradient_accumulation_steps needs a single replica",
     "central storage": "CentralStorageStrategy.* does not keep its replicas in step",
     "not synchronised": "2 batch norms, .* first, take their statistics by replica",
     "indivisible": "must be divisible by the replicas, got 6 images for 4 replicas",

@@ -106,6 +106,37 @@ def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path)
     assert result["loss"] == pytest.approx(undisturbed[1]["loss"], rel=1e-3)
 
 
+def test_a_finished_run_is_told_again_by_workers(undisturbed, start):
+    workdir, result = undisturbed
+    done = start(*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout) == result
+
+
+def test_the_chiefs_refusal_ends_all_workers(undisturbed, start):
+    flags = (*PRETRAIN, f"--workdir={undisturbed[0]}", "--redundancy_weight=0.02")
+    done = start(*LAUNCH, "--", *flags)
+    assert done.returncode == 2
+    assert "redundancy_weight: 0.0051 there, 0.02 now" in done.stderr
+    assert "Traceback" not in done.stderr and "restarting" not in done.stderr
+
+
+def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
+    flags = (*TINY[:3], "--minutes=0.05", f"--workdir={tmp_path}/run")
+    done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout)
+    epochs, steps_per_epoch = json.loads((tmp_path / "run" / "plan.json").read_text())
+    assert (result["epochs"], result["steps"]) == (epochs, epochs * steps_per_epoch)
+
+
+def test_a_diverging_run_is_not_started_again(start, tmp_path):
+    flags = ("--optimizer=adamw", "--learning_rate=1e30", f"--workdir={tmp_path}/run")
+    done = start(*LAUNCH, "--", PRETRAIN[0], *TINY, *flags)
+    assert done.returncode == 2, done.stderr[-4000:]
+    assert "The loss is nan in epoch" in done.stderr and "restarting" not in done.stderr
+
+
 DIFFERENTLY = """
 import json, os
 import keras_bt
