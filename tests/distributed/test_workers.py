@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,18 +89,12 @@ def test_a_killed_worker_changes_nothing_in_the_result(undisturbed, started, tmp
 def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path):
     """The number of devices is no setting of the run."""
     workdir = tmp_path / "moved"
-    undisturbed[0].rename(workdir)
-    try:
-        for name in ("result.json", "model.keras"):
-            (workdir / name).rename(tmp_path / name)
-        newest = workdir / "checkpoints" / "ckpt-8"
-        for file in workdir.glob("checkpoints/ckpt-8*"):
-            file.rename(tmp_path / file.name)
-        state = workdir / "checkpoints" / "checkpoint"
-        state.write_text(state.read_text().replace(newest.name, "ckpt-7"))
-        done = start(*PRETRAIN, f"--workdir={workdir}")
-    finally:
-        workdir.rename(undisturbed[0])
+    shutil.copytree(undisturbed[0], workdir)
+    for file in (workdir / "result.json", *workdir.glob("checkpoints/ckpt-8*")):
+        file.unlink()
+    newest = workdir / "checkpoints" / "checkpoint"
+    newest.write_text('model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"\n')
+    done = start(*PRETRAIN, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
     assert result["replicas"] == 1
