@@ -2,7 +2,7 @@
 
 Keras 3.15 reduces logs and builds models in ways that fail with more than one worker
 (keras-team/keras issue 20585); earlier versions of Keras 3 are the same. Everything that
-works around it is here, in two overrides that change nothing without such a strategy. Both
+works around it is here, in overrides of `_maybe_symbolic_build` and `get_metrics_result` that
 rest on Keras's internals: `tests/distributed/` is to be run before another Keras is allowed.
 """
 
