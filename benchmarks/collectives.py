@@ -20,7 +20,7 @@ import machine
 import tensorflow as tf
 
 import keras_bt
-from keras_bt import distribute, launch
+from keras_bt import launch, workers
 from keras_bt.functional.correlation import cheaper_form
 
 SIZES = ((256, 8192), (1024, 8192), (1024, 2048), (2048, 2048), (2048, 512))  # batch, dim
@@ -45,7 +45,7 @@ def measure(strategy, form, batch, dim):
     """Times loss and gradient; all workers run this together."""
     rows = batch // strategy.num_replicas_in_sync
     loss = keras_bt.BarlowTwinsLoss(form=form)
-    seed = 2 * distribute._worker_index(strategy)
+    seed = 2 * workers._worker_index(strategy)
     embeddings = [tf.random.stateless_normal([rows, dim], [0, seed + view]) for view in (0, 1)]
 
     @tf.function
@@ -60,14 +60,14 @@ def measure(strategy, form, batch, dim):
 
     for _ in range(WARM_UP_STEPS):
         float(step())
-    distribute.collect(strategy, "ready")
+    workers.collect(strategy, "ready")
     before, seconds = bytes_over_loopback(), []
     for _ in range(STEPS):
         began = time.perf_counter()
         float(step())
         seconds.append(time.perf_counter() - began)
     sent = bytes_over_loopback() - before
-    distribute.collect(strategy, "done")
+    workers.collect(strategy, "done")
     return {
         "milliseconds": round(1e3 * statistics.median(seconds), 1),
         "fastest": round(1e3 * min(seconds), 1),
@@ -94,9 +94,9 @@ def work():
                 "megabytes_by_formula": round(formula_bytes(form, batch, dim, replicas) / 1e6, 2),
                 **machine.describe(),
             }
-            if distribute.is_chief(strategy):
+            if workers.is_chief(strategy):
                 print(json.dumps(row), flush=True)
-    distribute.leave_together(strategy)
+    workers.leave_together(strategy)
 
 
 def main():

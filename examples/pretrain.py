@@ -26,7 +26,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 import keras_bt
-from keras_bt import distribute, evaluation, run
+from keras_bt import distribute, evaluation, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -57,9 +57,9 @@ def settings_of_flags(recipe):
 def prepare(strategy):
     """Meets wrong flags, folders and images before anything is computed or written."""
     default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
-    recipe = distribute.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
-    distribute.check_agreement(strategy, settings_of_flags(recipe))
-    source = distribute.chief_first(strategy, lambda: image_source.open_source(recipe.dataset))
+    recipe = workers.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
+    workers.check_agreement(strategy, settings_of_flags(recipe))
+    source = workers.chief_first(strategy, lambda: image_source.open_source(recipe.dataset))
 
     def build():
         if FLAGS.deterministic and strategy.num_replicas_in_sync > 1:
@@ -74,9 +74,9 @@ def prepare(strategy):
         )
         return model, floor
 
-    model, floor = distribute.together(strategy, build)
-    workdir, chief = FLAGS.workdir or f"runs/{recipe.name}", distribute.is_chief(strategy)
-    folder = distribute.together(
+    model, floor = workers.together(strategy, build)
+    workdir, chief = FLAGS.workdir or f"runs/{recipe.name}", workers.is_chief(strategy)
+    folder = workers.together(
         strategy, lambda: run.RunFolder(workdir, settings_of_flags(recipe), writes=chief)
     )
     return recipe, model, floor, source, folder
@@ -141,11 +141,11 @@ def train(strategy, recipe, model, floor, source, folder):
 
 def refuse(error, strategy=None):
     """Ends all workers with a message, and a status that tells keras_bt.launch not to try again."""
-    if strategy is None or distribute.is_chief(strategy):
+    if strategy is None or workers.is_chief(strategy):
         print(f"pretrain: {error}", file=sys.stderr)
     if strategy is not None:
         with contextlib.suppress(tf.errors.OpError):
-            distribute.leave_together(strategy, timeout_seconds=30.0)
+            workers.leave_together(strategy, timeout_seconds=30.0)
     sys.exit(2)
 
 
@@ -158,11 +158,11 @@ def main(arguments):
         recipe, model, floor, source, folder = prepare(strategy)
     except (ValueError, OSError) as error:
         refuse(error, strategy)
-    if distribute.collect(strategy, folder.result())[0]:
+    if workers.collect(strategy, folder.result())[0]:
         if folder.writes:
             print(f"{folder.path} holds the finished run.", file=sys.stderr)
             print(json.dumps(folder.result()))
-        distribute.leave_together(strategy)
+        workers.leave_together(strategy)
         return
 
     scores = {}
@@ -190,7 +190,7 @@ def main(arguments):
         keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
         folder.write_result(result)
         print(json.dumps(result))
-    distribute.leave_together(strategy)
+    workers.leave_together(strategy)
 
 
 if __name__ == "__main__":

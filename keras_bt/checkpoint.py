@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_bt import distribute
+from keras_bt import workers
 
 
 class CheckpointError(ValueError):
@@ -83,7 +83,7 @@ class ResumableTraining(keras.callbacks.Callback):
         newest = self._manager.latest_checkpoint
         found = {"newest checkpoint": newest and Path(newest).name}
         try:
-            distribute.check_agreement(model.distribute_strategy, found)
+            workers.check_agreement(model.distribute_strategy, found)
         except ValueError as error:
             raise CheckpointError(f"All workers have to see one folder. {error}") from error
         if newest is not None:

@@ -1,7 +1,6 @@
-"""Strategies by name: one device, several, several machines; and what workers agree on."""
+"""Strategies by name: one device, several of them, several machines, a TPU."""
 
 import difflib
-import functools
 import itertools
 import json
 import os
@@ -10,16 +9,11 @@ import socket
 import time
 from unittest import mock
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
-from tensorflow.python.eager import context
-
-from keras_bt.distributed_model import has_workers
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
-A_WEEK = 7.0 * 24 * 3600
 SLURM_PORTS = range(12_000, 28_000)  # below the ports that systems hand out themselves
 
 
@@ -67,22 +61,6 @@ def strategy(name="auto", devices=None, timeout_seconds=600):
     return tf.distribute.MirroredStrategy([d.name for d in local], cross_device_ops=on_cpu)
 
 
-def is_chief(strategy):
-    """Whether this process is the one that writes.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-
-    Returns:
-        Bool: true for one process of a strategy, the first worker.
-
-    Example:
-        >>> is_chief(tf.distribute.get_strategy())
-        True
-    """
-    return _worker_index(strategy) == 0
-
-
 def batches(strategy, make):
     """What `fit` takes under a strategy, each worker reading its own part.
 
@@ -102,138 +80,6 @@ def batches(strategy, make):
     if strategy.num_replicas_in_sync == 1:
         return make(None)
     return strategy.distribute_datasets_from_function(make)
-
-
-def collect(strategy, value):
-    """What each worker has, on all of them; waits for all of them to come here.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        value: What JSON can hold.
-
-    Returns:
-        List of each worker's value, the chief's first.
-
-    Example:
-        >>> collect(tf.distribute.get_strategy(), {"seed": 3})
-        [{'seed': 3}]
-    """
-    if not has_workers(strategy):
-        return [json.loads(json.dumps(value))]
-    gather = _gather_rows(strategy)
-    written = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
-    lengths = gather(tf.constant([[len(written)]])).numpy()[:, 0]
-    padded = np.zeros([1, lengths.max()], "int32")
-    padded[0, : len(written)] = written
-    rows = gather(tf.constant(padded)).numpy().astype("uint8")
-    per_worker = len(strategy.extended.worker_devices)
-    return [
-        json.loads(row[:length].tobytes())
-        for row, length in zip(rows[::per_worker], lengths[::per_worker], strict=True)
-    ]
-
-
-@functools.lru_cache
-def _gather_rows(strategy):
-    @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
-    def gather(row):
-        def gather_in_replica():
-            on_device = tf.identity(row)  # where the argument has no device yet
-            return tf.distribute.get_replica_context().all_gather(on_device, axis=0)
-
-        gathered = strategy.run(gather_in_replica)
-        return strategy.experimental_local_results(gathered)[0]
-
-    return gather
-
-
-def together(strategy, act):
-    """Does something on all workers, or fails on all of them alike.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        act: Function without arguments, in which no worker waits for another.
-
-    Returns:
-        What `act` returns on this worker.
-
-    Raises:
-        ValueError: If it raised a ValueError or OSError on any, with the first one's message.
-
-    Example:
-        >>> together(tf.distribute.get_strategy(), lambda: 3)
-        3
-    """
-    done, problem = None, None
-    try:
-        done = act()
-    except (ValueError, OSError) as error:
-        problem = str(error)
-    for told in collect(strategy, problem):
-        if told is not None:
-            raise ValueError(told)
-    return done
-
-
-def chief_first(strategy, act):
-    """`together`, the others after the chief: for what they find done then, as downloads.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        act: See `together`.
-
-    Returns:
-        What `act` returns on this worker.
-
-    Example:
-        >>> chief_first(tf.distribute.get_strategy(), lambda: 3)
-        3
-    """
-    chief = is_chief(strategy)
-    done = together(strategy, act if chief else lambda: None)
-    return together(strategy, lambda: done if chief else act())
-
-
-def leave_together(strategy, timeout_seconds=A_WEEK):
-    """Waits until all workers are done. A script's last act: who leaves early fells the others.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        timeout_seconds: Float. Long, for the chief may have much to evaluate.
-
-    Raises:
-        tf.errors.OpError: If a worker did not come.
-
-    Example:
-        >>> leave_together(tf.distribute.get_strategy())
-    """
-    if has_workers(strategy):
-        # By the coordination service: what is collected last may still be on its way to others.
-        context.context().wait_at_barrier("keras_bt leaves", int(1000 * timeout_seconds))
-
-
-def check_agreement(strategy, settings):
-    """Refuses workers that were started with other settings than the chief.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        settings: Dict that JSON can hold.
-
-    Raises:
-        ValueError: On every worker alike, naming who differs in what.
-
-    Example:
-        >>> check_agreement(tf.distribute.get_strategy(), {"seed": 3})
-    """
-    of_chief, *of_others = collect(strategy, settings)
-    differing = [
-        f"{name}: {of_chief.get(name)!r} on worker 0, {other.get(name)!r} on worker {index}"
-        for index, other in enumerate(of_others, start=1)
-        for name in sorted(of_chief.keys() | other.keys())
-        if of_chief.get(name) != other.get(name)
-    ]
-    if differing:
-        raise ValueError("The workers were started differently.\n  " + "\n  ".join(differing))
 
 
 def _check_name(name):
@@ -384,11 +230,3 @@ def _tpu():
     except (ValueError, tf.errors.OpError) as error:
         raise ValueError(f"The TPU {name or 'of this machine'} cannot be used: {error}") from error
     return tf.distribute.TPUStrategy(resolver)
-
-
-def _worker_index(strategy):
-    if not has_workers(strategy):
-        return 0
-    resolver = strategy.cluster_resolver
-    chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))
-    return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)

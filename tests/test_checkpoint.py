@@ -96,7 +96,7 @@ def test_workers_that_see_other_folders_are_refused(train, monkeypatch):
     def differ(strategy, value):
         return [{"newest checkpoint": "ckpt-3"}, value]
 
-    monkeypatch.setattr("keras_bt.distribute.collect", differ)
+    monkeypatch.setattr("keras_bt.workers.collect", differ)
     message = "All workers have to see one folder. .*'ckpt-3' on worker 0, None on worker 1"
     with pytest.raises(CheckpointError, match="(?s)" + message):
         train("run")

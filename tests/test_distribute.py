@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt import distribute
+from keras_bt import distribute, workers
 
 SLURM = {
     "SLURM_PROCID": "2",
@@ -40,7 +40,7 @@ def tf_config(workers, index=0, **jobs):
 @pytest.mark.parametrize("name", ["one", "auto"])
 def test_one_device(name):
     assert keras_bt.strategy(name) is tf.distribute.get_strategy()
-    assert distribute.is_chief(keras_bt.strategy(name))
+    assert workers.is_chief(keras_bt.strategy(name))
 
 
 def test_a_cluster_of_one_is_none(environment):
@@ -108,13 +108,6 @@ def test_a_broken_slurm_step_is_named(environment):
     del environment["SLURM_STEP_NODELIST"]
     with pytest.raises(ValueError, match="SLURM's step cannot be read"):
         distribute._cluster()
-
-
-def test_what_fails_on_a_worker_is_told():
-    one = keras_bt.strategy("one")
-    with pytest.raises(ValueError, match="no such file"):
-        distribute.together(one, lambda: (_ for _ in ()).throw(OSError("no such file")))
-    assert distribute.chief_first(one, lambda: [1]) == [1]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ HOUSE = [
     "data",
     "recipes",
     "distribute",
+    "workers",
     "launch",
     "checkpoint",
     "evaluation",

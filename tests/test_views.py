@@ -214,6 +214,21 @@ def test_is_a_layer_of_keras_cv():
     assert isinstance(view(), keras_cv.layers.VectorizedBaseImageAugmentationLayer)
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_parts_of_a_batch_draw_what_the_whole_does_and_no_image_what_another(jit_compile):
+    def draws(rows, first_row):
+        state = keras.Variable([7, 3], dtype="int64")
+        table = tf.function(
+            lambda first: uniform_draws(state, rows, 36, first), jit_compile=jit_compile
+        )
+        return table(tf.constant(first_row, tf.int64)).numpy()
+
+    whole = draws(12, 0)
+    for rows, first in ((6, 0), (6, 6), (4, 8), (1, 11)):
+        np.testing.assert_array_equal(draws(rows, first), whole[first : first + rows])
+    assert len(np.unique(whole)) == whole.size
+
+
 def test_draws_are_uniform():
     state = keras.Variable([0, 0], dtype="int64")
     draws = uniform_draws(state, 100, 1000).numpy()

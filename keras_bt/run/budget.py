@@ -6,7 +6,7 @@ import time
 
 import keras
 
-from keras_bt import distribute
+from keras_bt import workers
 
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
 LEAST_STEPS = 5
@@ -71,7 +71,7 @@ def epochs_in(minutes, model, batches, steps_per_epoch, folder):
 
 
 def _of_chief(strategy, value):
-    return distribute.collect(strategy, value)[0]
+    return workers.collect(strategy, value)[0]
 
 
 def _seconds_a_step(model, batches, steps):

@@ -135,14 +135,14 @@ def test_a_diverging_run_is_not_started_again(start, tmp_path):
 DIFFERENTLY = """
 import json, os
 import keras_bt
-from keras_bt import distribute
+from keras_bt import workers
 strategy = keras_bt.strategy()
 index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
 try:
-    distribute.check_agreement(strategy, {"epochs": 3, "seed": index})
+    workers.check_agreement(strategy, {"epochs": 3, "seed": index})
 except ValueError as error:
     print(error, flush=True)
-distribute.leave_together(strategy)
+workers.leave_together(strategy)
 """
 
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 
 import keras_bt
-from keras_bt import distribute
+from keras_bt import workers
 
 IMAGES, BATCH, SIZE = 96, 24, 8
 OVERFLOWING = 45  # in the second step, in the last part of any number of replicas
@@ -146,7 +146,7 @@ def main(cases, folder):
         results.update({f"{name}/{key}": value for key, value in ended.items()})
     worker = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0)
     np.savez(Path(folder) / str(worker), **results)
-    distribute.leave_together(strategy)
+    workers.leave_together(strategy)
 
 
 if __name__ == "__main__":
