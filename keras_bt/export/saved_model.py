@@ -4,15 +4,13 @@
 no regularization losses, and stores every weight twice.
 """
 
-import contextlib
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from keras_bt import atomic
 from keras_bt.functional.image import as_unit_range
 
 DESCRIPTION = "assets.extra/encoder.json"
@@ -41,11 +39,13 @@ def export_encoder(encoder, path, *, metadata=None, overwrite=False):
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ValueError: If the encoder is not built or does not return [batch, features].
+        OSError: If it cannot be written, saying how much room is needed.
         RuntimeError: If called inside a strategy's scope, or if the reloaded SavedModel
             disagrees with the encoder.
 
     Example:
         >>> from keras_bt import networks
+        >>> import tempfile
         >>> folder = tempfile.mkdtemp()
         >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_encoder(encoder, folder + "/encoder")
@@ -66,16 +66,10 @@ def export_encoder(encoder, path, *, metadata=None, overwrite=False):
     module = _reusable_module(encoder, input_shape)
     signature = module.serving_default.get_concrete_function()
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
+    with atomic.replacing(target, 4 * encoder.count_params()) as aside:
         tf.saved_model.save(module, str(aside), signatures={"serving_default": signature})
         _describe(aside, encoder, input_shape, signature, metadata)
         _check_reloaded(aside, encoder, input_shape)
-        aside.chmod(0o755)
-        _move_into_place(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return str(target)
 
 
@@ -257,18 +251,3 @@ def _check_reloaded(folder, encoder, input_shape):
             f"The exported encoder differs from the one in memory by {float(difference):g} "
             f"(largest feature {float(scale):g}); nothing was written."
         )
-
-
-def _move_into_place(aside, target):
-    # A folder cannot be replaced in one step: the old one is moved away, then back if
-    # the new one does not make it.
-    replaced = target.with_name(f"{aside.name}-replaced")
-    with contextlib.suppress(FileNotFoundError):
-        target.rename(replaced)
-    try:
-        aside.rename(target)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(target)
-        raise
-    shutil.rmtree(replaced, ignore_errors=True)

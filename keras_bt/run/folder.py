@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bt import atomic
+
 ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
 
 
@@ -91,7 +93,7 @@ class RunFolder:
         """Drops the lines of epochs that are going to be trained again."""
         if self.metrics.exists():
             kept = self.metrics.read_text("utf-8").splitlines(keepends=True)[:epochs]
-            _write_whole(self.metrics, "".join(kept))
+            atomic.write_text(self.metrics, "".join(kept))
 
     def last_metrics(self):
         """The last line of metrics.jsonl."""
@@ -103,12 +105,8 @@ class RunFolder:
 
     def save_model(self, model):
         """Writes model.keras, whole or not at all."""
-        aside = self.path / f".{os.getpid()}.keras"
-        try:
+        with atomic.replacing(self.model, 4 * model.count_params()) as aside:
             model.save(aside)
-            aside.replace(self.model)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 class MetricsLog(keras.callbacks.Callback):
@@ -156,16 +154,7 @@ def write_json(path, content):
         >>> import tempfile
         >>> write_json(tempfile.mkdtemp() + "/a.json", [1])
     """
-    _write_whole(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def _write_whole(path, text):
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    atomic.write_text(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _settings_in(file):

@@ -1,0 +1,124 @@
+"""Files and folders that appear whole or not at all."""
+
+import contextlib
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+
+class WriteError(OSError):
+    """What could not be written, why, and how much room there is and would be needed."""
+
+    def __init__(self, path, error, needed_bytes=None):
+        room = f"{_megabytes(_free_bytes(path))} are free there"
+        if needed_bytes is not None:
+            room += f", about {_megabytes(needed_bytes)} are needed"
+        super().__init__(f"{path} could not be written: {_reason(error)}; {room}.")
+
+
+@contextlib.contextmanager
+def replacing(path, needed_bytes=None):
+    """A path to write to, which takes the place of another when all has gone well.
+
+    Args:
+        path: `Path` of the file or folder to write. Its parents are made.
+        needed_bytes: Int. About how much is going to be written, for the error's message.
+
+    Yields:
+        `Path` beside it, of the same suffix; a file or folder is to be made there.
+
+    Raises:
+        WriteError: If it cannot be written; what was at `path` is still there.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "a.txt")
+        >>> with replacing(path) as aside:
+        ...     _ = aside.write_text("whole")
+        >>> path.read_text()
+        'whole'
+    """
+    path = Path(path)
+    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        _flush(aside)
+        _move(aside, path)
+    except (OSError, tf.errors.OpError) as error:
+        raise WriteError(path, error, needed_bytes) from error
+    finally:
+        remove(aside)
+
+
+def write_text(path, text):
+    """Writes a file that appears whole or not at all.
+
+    Args:
+        path: `Path`.
+        text: String; lone surrogates, as in undecodable file names, are kept.
+
+    Raises:
+        WriteError: See `replacing`.
+    """
+    encoded = text.encode("utf-8", "surrogateescape")
+    with replacing(path, len(encoded)) as aside:
+        aside.write_bytes(encoded)
+
+
+def remove(path):
+    """Removes a file or a folder, if it is there and as far as that goes."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _flush(path):
+    """Has the disk hold what was written before it is given its name."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    for file in files:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _move(aside, path):
+    if not path.is_dir():
+        aside.replace(path)
+        return
+    # A folder cannot be replaced in one step: the old one is moved away, then back if the
+    # new one does not make it.
+    old = aside.with_name(f"{aside.name}-replaced")
+    path.rename(old)
+    try:
+        aside.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    remove(old)
+
+
+def _reason(error):
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = str(error)
+    for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if os.strerror(number) in text:
+            return os.strerror(number).lower()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _free_bytes(path):
+    there = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    return shutil.disk_usage(there).free
+
+
+def _megabytes(count):
+    return f"{count / 1e6:,.1f} MB"
