@@ -10,6 +10,7 @@ folder it goes on from its last checkpoint.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 
 import keras_bt
-from keras_bt import distribute, evaluation, run, workers
+from keras_bt import distribute, evaluation, resume, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -42,7 +43,15 @@ flags.DEFINE_float(
 flags.DEFINE_bool(
     "deterministic", False, "Repeat to the last bit: compiles the step with XLA, slower on CPU."
 )
-flags.DEFINE_float("checkpoint_minutes", 5.0, "Between checkpoints, at ends of epochs.", 0.0)
+flags.DEFINE_float("checkpoint_minutes", 5.0, "Between checkpoints.", 0.0)
+flags.DEFINE_integer("checkpoint_steps", None, "Between checkpoints, if sooner.", 1)
+flags.DEFINE_enum(
+    "on_nonfinite",
+    "stop",
+    resume.ON_NONFINITE,
+    "At a step with NaN or an infinity, from which the weights are kept in any case: stop, skip "
+    "its batch, or rewind to the last checkpoint and skip its batch.",
+)
 MONITORED = 40  # k-NN looks during a run, at the most
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
@@ -94,7 +103,9 @@ def batches(strategy, recipe, source, first_step=0):
 def compile_for(strategy, recipe, model, epochs, steps_per_epoch):
     with strategy.scope():
         optimizer = recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch)
-        model.compile(optimizer, recipe.build_loss(), jit_compile=FLAGS.deterministic)
+        model.compile(
+            optimizer, recipe.build_loss(), hold_nonfinite=True, jit_compile=FLAGS.deterministic
+        )
 
 
 def train(strategy, recipe, model, floor, source, folder):
@@ -106,35 +117,34 @@ def train(strategy, recipe, model, floor, source, folder):
             FLAGS.minutes, model, measured, steps_per_epoch, folder
         )
         compile_for(strategy, recipe, model, epochs, steps_per_epoch)
-    resumable = keras_bt.ResumableTraining(
-        folder.checkpoints, FLAGS.checkpoint_minutes, writes=folder.writes
+    training = keras_bt.ResumableTraining(
+        folder.checkpoints,
+        FLAGS.checkpoint_minutes,
+        FLAGS.checkpoint_steps,
+        settings=settings_of_flags(recipe),
+        on_nonfinite=FLAGS.on_nonfinite,
+        writes=folder.writes,
     )
-    first_epoch = resumable.restore(model)
-    first_step = first_epoch * steps_per_epoch
-    callbacks = [run.StopAtNonFinite(), resumable]
+    state = training.restore(model)
+    callbacks = []
     if folder.writes:
-        folder.keep_metrics(first_epoch)
-        callbacks[1:1] = [
+        callbacks = [
             *evaluation.monitors(source, recipe.image_size, -(-epochs // MONITORED)),
-            run.MetricsLog(folder.metrics, steps_per_epoch, resumable.seconds),
-            run.ProgressBar(epochs * steps_per_epoch, floor, first_step),
+            run.MetricsLog(folder.metrics, state.history),
+            run.ProgressBar(epochs * steps_per_epoch, floor, state.step),
         ]
-    model.fit(
-        batches(strategy, recipe, source, first_step),
-        epochs=epochs,
-        initial_epoch=first_epoch,
-        steps_per_epoch=steps_per_epoch,
-        callbacks=callbacks,
-        verbose=0,
-    )
+    from_step = functools.partial(batches, strategy, recipe, source)
+    training.fit(from_step, epochs, steps_per_epoch, callbacks)
     images = epochs * steps_per_epoch * recipe.batch_size
     return {
         "steps": epochs * steps_per_epoch,
         "epochs": epochs,
         "batch_size": recipe.batch_size,
         "replicas": strategy.num_replicas_in_sync,
-        "seconds": round(resumable.seconds, 1),
-        "images_per_second": round(images / resumable.seconds, 1),
+        "seconds": round(state.seconds, 1),
+        "images_per_second": round(images / state.seconds, 1),
+        "nonfinite_steps": state.nonfinite_steps,
+        "loss": state.history[-1]["loss"],
         "loss_floor": floor,
     }
 
@@ -172,8 +182,10 @@ def main(arguments):
         scores["untrained"] = evaluation.score_untrained(model.encoder, source, recipe.image_size)
     try:
         training = train(strategy, recipe, model, floor, source, folder)
-    except (FloatingPointError, CheckpointError) as error:
+    except (FloatingPointError, CheckpointError, OSError) as error:
         refuse(error, strategy)
+    except KeyboardInterrupt:
+        sys.exit(130)
     if folder.writes:
         folder.save_model(model)  # before scoring: whatever fails there, the training stays
         scores["trained"] = evaluation.score(model.encoder, source, recipe.image_size)
@@ -182,7 +194,6 @@ def main(arguments):
             "dataset": source.name,
             "images": source.train.count,
             **training,
-            "loss": folder.last_metrics()["loss"],
             "encoder_dir": str(folder.encoder),
             "seed": FLAGS.seed,
             **scores,

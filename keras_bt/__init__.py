@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from keras_bt.batch_norm import SyncBatchNormalization, sync_batch_norm
-from keras_bt.checkpoint import ResumableTraining
 from keras_bt.distribute import strategy
 from keras_bt.evaluation import KNNMonitor, embed, few_label_accuracy, knn_accuracy, linear_probe
 from keras_bt.export import export_encoder, load_encoder
@@ -17,6 +16,7 @@ from keras_bt.model import BarlowTwins
 from keras_bt.networks import projector, resnet18, resnet34, resnet50, resnet101
 from keras_bt.optimizers import LARS
 from keras_bt.recipes import recipes
+from keras_bt.resume import ResumableTraining
 from keras_bt.views import BarlowTwinsView, paper_views, small_image_views
 
 __all__ = [

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+REPLACED = ".replaced"
+
 
 class WriteError(OSError):
     """What could not be written, why, and how much room there is and would be needed."""
@@ -69,6 +71,41 @@ def write_text(path, text):
         aside.write_bytes(encoded)
 
 
+def append_text(path, text):
+    """Appends to a file all of a text or nothing.
+
+    Args:
+        path: `Path`.
+        text: String.
+
+    Raises:
+        WriteError: If it cannot be written; the file is as it was.
+    """
+    encoded = text.encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            size = file.tell()
+            if file.write(encoded) != len(encoded):
+                file.truncate(size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise WriteError(path, error, len(encoded)) from error
+
+
+def tidy(folder):
+    """Clears up what killed processes left half done; no other may be writing there.
+
+    Args:
+        folder: `Path`.
+    """
+    for replaced in folder.glob(f".[0-9]*-*{REPLACED}"):
+        name = replaced.name.removesuffix(REPLACED).partition("-")[2]
+        if not (folder / name).exists():  # killed between the two renamings
+            replaced.rename(folder / name)
+    for half_written in folder.glob(".[0-9]*-*"):
+        remove(half_written)
+
+
 def remove(path):
     """Removes a file or a folder, if it is there and as far as that goes."""
     if path.is_dir() and not path.is_symlink():
@@ -95,7 +132,7 @@ def _move(aside, path):
         return
     # A folder cannot be replaced in one step: the old one is moved away, then back if the
     # new one does not make it.
-    old = aside.with_name(f"{aside.name}-replaced")
+    old = aside.with_name(aside.name + REPLACED)
     path.rename(old)
     try:
         aside.rename(path)

@@ -1,131 +1,139 @@
-"""Training that goes on where it was, in a new process."""
+"""The checkpoints of a training: each whole or absent, a damaged one set aside."""
 
-import re
-import time
+import json
+import logging
 from pathlib import Path
 
-import keras
 import tensorflow as tf
 
-from keras_bt import workers
+from keras_bt import atomic
+from keras_bt.settings import differences
+
+SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name for it in the file
 
 
 class CheckpointError(ValueError):
     """A checkpoint that a training cannot go on from."""
 
 
-class ResumableTraining(keras.callbacks.Callback):
-    """Saves a training at the ends of epochs, and restores it.
+class Checkpoints:
+    """The newest few states of some variables, a folder each, named by the step.
 
-    A checkpoint holds weights, the state of views and other random layers, the optimizer, the
-    epoch and the seconds trained. It is whole or absent. On several workers the chief writes,
-    and all read: the folder has to be one that all of them see.
+        ckpt-40/  ckpt-80/  ckpt-120/  damaged/
+
+    A folder appears when all in it is written. TensorFlow keeps checksums of every tensor and
+    of the table that lists them, and all are read before a variable changes.
 
     Args:
-        directory: Folder of the checkpoints.
-        every_minutes: Float. Saves at the first end of an epoch after so long, and at the
-            end of training.
-        keep: Int. How many of the newest to keep.
-        writes: Bool. False for all workers but the chief.
-
-    Attributes:
-        seconds: Float. Spent in training so far, before a restart included.
+        folder: `Path` or string.
+        variables: Dict from names to `tf.Variable`s.
+        settings: Dict that JSON can hold: what has to be the same when training goes on.
+        keep: Int, at least 1. How many to keep.
 
     Example:
         >>> import tempfile
-        >>> from keras_bt import networks, views
-        >>> from keras_bt.model import BarlowTwins
-        >>> def train(epochs, folder):
-        ...     encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
-        ...     pair = views.small_image_views(8, seed=0)
-        ...     model = BarlowTwins(encoder, networks.projector(8, (4,)), pair)
-        ...     model.compile("sgd")
-        ...     resumable = ResumableTraining(folder)
-        ...     first = resumable.restore(model)
-        ...     arguments = {"epochs": epochs, "initial_epoch": first, "verbose": 0}
-        ...     model.fit(tf.zeros([4, 8, 8, 3]), callbacks=resumable, **arguments)
-        ...     return first
-        >>> folder = tempfile.mkdtemp()
-        >>> train(1, folder), train(2, folder), train(2, folder)
-        (0, 1, 2)
+        >>> weight = tf.Variable(3.0)
+        >>> checkpoints = Checkpoints(tempfile.mkdtemp(), {"weight": weight})
+        >>> checkpoints.save(7)
+        >>> _ = weight.assign(0.0)
+        >>> checkpoints.restore(), float(weight)
+        (7, 3.0)
     """
 
-    def __init__(self, directory, every_minutes=10.0, keep=3, writes=True):
-        super().__init__()
-        self.directory = Path(directory)
-        self.every_minutes = every_minutes
+    def __init__(self, folder, variables, settings=None, keep=3):
+        if keep < 1:
+            raise ValueError(f"keep must be at least 1, got {keep}.")
+        self.folder = Path(folder)
+        self.settings = json.loads(json.dumps(settings or {}))  # tuples are lists in the file
         self.keep = keep
-        self.writes = writes
-        self.seconds = 0.0
+        self._bytes = sum(v.dtype.size * v.shape.num_elements() for v in variables.values())
+        self._state = tf.train.Checkpoint(
+            settings=tf.Variable(json.dumps(self.settings)), variables=variables
+        )
 
-    def restore(self, model):
-        """Brings a compiled, built model to the newest checkpoint.
+    def save(self, step):
+        """Writes a checkpoint, then removes the oldest if there are too many.
 
         Args:
-            model: `BarlowTwins`.
-
-        Returns:
-            Int: the epoch to go on with, `fit`'s `initial_epoch`; 0 without a checkpoint.
+            step: Int. If there is one of this step already, it stays.
 
         Raises:
-            CheckpointError: If the checkpoint is of another model, or not the same on all
-                workers.
+            OSError: If it cannot be written, saying how much room is needed. The others are
+                still there.
         """
-        if not model.optimizer.built:
-            with model.distribute_strategy.scope():
-                model.optimizer.build(model.trainable_variables)
-        self._epoch = tf.Variable(0, dtype=tf.int64)
-        self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        checkpoint = tf.train.Checkpoint(
-            epoch=self._epoch, seconds=self._seconds, variables=_state(model)
-        )
-        self._manager = tf.train.CheckpointManager(checkpoint, self.directory, self.keep)
-        newest = self._manager.latest_checkpoint
-        found = {"newest checkpoint": newest and Path(newest).name}
-        try:
-            workers.check_agreement(model.distribute_strategy, found)
-        except ValueError as error:
-            raise CheckpointError(f"All workers have to see one folder. {error}") from error
-        if newest is not None:
+        atomic.tidy(self.folder)
+        if step not in self.steps():
+            with atomic.replacing(self._path(step), self._bytes) as aside:
+                self._state.write(str(aside / "state"))
+        for old in self.steps()[: -self.keep]:
+            atomic.remove(self._path(old))
+
+    def restore(self, set_aside=True):
+        """Brings the variables to the newest checkpoint that is whole.
+
+        Args:
+            set_aside: Bool. Whether damaged ones are moved to the folder `damaged`.
+
+        Returns:
+            Its step, or None if there is no checkpoint.
+
+        Raises:
+            CheckpointError: If it is of another model or of other settings, or if there are
+                checkpoints and all are damaged.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
             try:
-                checkpoint.restore(newest).assert_consumed()
-            except (AssertionError, ValueError) as error:
-                raise CheckpointError(f"{newest} is of another model: {error}") from error
-        self.seconds = float(self._seconds)
-        return int(self._epoch)
+                settings = _settings_of_whole(self._path(step))
+            except (tf.errors.OpError, LookupError, ValueError) as error:
+                self._tell_of_damage(step, error, set_aside)
+            else:
+                self._refuse_other_settings(step, settings)
+                self._restore(step)
+                return step
+        if steps:
+            raise CheckpointError(
+                f"All checkpoints in {self.folder} are damaged; in another folder training "
+                "begins anew."
+            )
+        return None
 
-    def on_train_begin(self, logs=None):
-        self._began = self._saved = time.monotonic()
-        self._seconds_before = self.seconds
+    def steps(self):
+        """The steps of all checkpoints, ascending, unread and so perhaps damaged."""
+        return sorted(
+            int(path.name.removeprefix("ckpt-")) for path in self.folder.glob("ckpt-[0-9]*")
+        )
 
-    def on_epoch_end(self, epoch, logs=None):
-        now = time.monotonic()
-        self.seconds = self._seconds_before + now - self._began
-        self._epoch.assign(epoch + 1)
-        self._seconds.assign(self.seconds)
-        if now - self._saved >= 60 * self.every_minutes:
-            self._save()
-            self._saved = now
+    def _path(self, step):
+        return self.folder / f"ckpt-{step}"
 
-    def on_train_end(self, logs=None):
-        self._save()
+    def _tell_of_damage(self, step, error, set_aside):
+        logging.getLogger("keras_bt").warning(
+            "%s is damaged: %s", self._path(step), str(error).partition("\n")[0]
+        )
+        if set_aside:
+            damaged = self.folder / "damaged"
+            damaged.mkdir(exist_ok=True)
+            atomic.remove(damaged / self._path(step).name)
+            self._path(step).replace(damaged / self._path(step).name)
 
-    def _save(self):
-        newest = Path(self._manager.latest_checkpoint or "").name
-        if self.writes and newest != f"ckpt-{int(self._epoch)}":
-            self._manager.save(checkpoint_number=int(self._epoch))
+    def _refuse_other_settings(self, step, before):
+        differing = differences(before, self.settings)
+        if differing:
+            raise CheckpointError(
+                f"{self._path(step)} is of other settings.\n  " + "\n  ".join(differing)
+            )
+
+    def _restore(self, step):
+        try:
+            self._state.read(str(self._path(step) / "state")).assert_consumed()
+        except (AssertionError, ValueError) as error:
+            raise CheckpointError(f"{self._path(step)} is of another model: {error}") from error
 
 
-def _state(model):
-    """All variables by name, but those of metrics, which start anew with each epoch."""
-    of_metrics = {id(variable) for variable in model.metrics_variables}
-    of_model = [variable for variable in model.variables if id(variable) not in of_metrics]
-    state = {f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(of_model)}
-    # Their names hold those of layers, numbers and all.
-    of_optimizer = {f"optimizer/{i}": v.value for i, v in enumerate(model.optimizer.variables)}
-    return {**state, **of_optimizer}
-
-
-def _without_numbers(path):
-    # Keras numbers layers and optimizers in the order of their making in the process.
-    return re.sub(r"_\d+(?=/|$)", "", path)
+def _settings_of_whole(path):
+    """The settings in a checkpoint, all of which is read to find out whether it is whole."""
+    reader = tf.train.load_checkpoint(str(path / "state"))
+    for name in reader.get_variable_to_shape_map():
+        reader.get_tensor(name)
+    return json.loads(reader.get_tensor(SETTINGS))

@@ -8,6 +8,7 @@ from keras_bt.collectives import current_replicas
 from keras_bt.distributed_model import DistributedModel
 from keras_bt.functional.image import as_unit_range
 from keras_bt.losses import BarlowTwinsLoss
+from keras_bt.nonfinite import StepGuard, apply_if, put_back_unless
 from keras_bt.optimizers import gradients_to_apply
 
 NO_IMAGES = "A replica is without images: leave out short last batches, by drop_remainder=True."
@@ -70,12 +71,15 @@ class BarlowTwins(DistributedModel):
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
         self.built = bool(encoder.built and projector.built)
 
-    def compile(self, optimizer, loss=None, **kwargs):
+    def compile(self, optimizer, loss=None, hold_nonfinite=False, **kwargs):
         """Configures training.
 
         Args:
             optimizer: Any Keras optimizer.
             loss: `BarlowTwinsLoss`; None for one with the published settings.
+            hold_nonfinite: Bool. Whether a step with NaN or an infinity in its loss or
+                gradient, and all after it, change nothing until `step_guard.reset()`;
+                `ResumableTraining` says where it came from, and may go on after it.
             **kwargs: `keras.Model.compile`'s `run_eagerly`, `jit_compile`,
                 `steps_per_execution`, `auto_scale_loss`.
 
@@ -94,6 +98,8 @@ class BarlowTwins(DistributedModel):
         self.check_strategy()
         # The step calls the loss itself, on embeddings that Keras never sees.
         self._compile_loss = None
+        with self.distribute_strategy.scope():
+            self.step_guard = StepGuard() if hold_nonfinite else None
 
     def call(self, inputs, training=False):
         representations = self.encoder(as_unit_range(_images(inputs)), training=training)
@@ -112,19 +118,29 @@ class BarlowTwins(DistributedModel):
         return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
 
     def train_step(self, data):
-        view_a, view_b = self._two_views(data)
+        if self.step_guard:
+            variables = self.non_trainable_variables
+            before = [tf.identity(variable.value) for variable in variables]
+        view_a, view_b = self.two_views(data)
         with tf.GradientTape() as tape:
-            loss = self._loss(view_a, view_b, training=True)
+            terms = self.loss_terms(view_a, view_b, training=True)
             # Every replica has the global loss, and their gradients are going to be summed.
-            scaled_loss = self.optimizer.scale_loss(loss / current_replicas().count)
+            loss = sum(terms) / current_replicas().count
+            scaled_loss = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients = gradients_to_apply(gradients, self.optimizer)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        if self.step_guard:
+            looks_itself = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+            passes = self.step_guard.lets_pass(terms, [] if looks_itself else gradients)
+            apply_if(passes, self.optimizer, gradients, self.trainable_variables)
+            put_back_unless(passes, variables, before)
+        else:
+            self.optimizer.apply(gradients, self.trainable_variables)
         return self.get_metrics_result()
 
     def test_step(self, data):
-        view_a, view_b = self._two_views(data)
-        self._loss(view_a, view_b, training=False)
+        view_a, view_b = self.two_views(data)
+        self.loss_terms(view_a, view_b, training=False)
         return self.get_metrics_result()
 
     def _check_data(self, x, y, batch_size, arguments):
@@ -148,7 +164,8 @@ class BarlowTwins(DistributedModel):
             _check_images(images, batch_size)
             _check_parts(len(images), batch_size, replicas)
 
-    def _two_views(self, data):
+    def two_views(self, data):
+        """The views of a batch as `fit` takes it: floats in [0, 1], [batch, height, width, 3]."""
         if self.views is None:
             view_a, view_b = _pair(data)
             _assert_images(view_a)
@@ -158,18 +175,20 @@ class BarlowTwins(DistributedModel):
         view_a, view_b = self.views
         return _augment(view_a, images), _augment(view_b, images)
 
-    def _loss(self, view_a, view_b, training):
+    def loss_terms(self, view_a, view_b, training):
+        """What the loss is the sum of: invariance, weighted redundancy and regularization."""
         z_a = self.projector(self.encoder(view_a, training=training), training=training)
         z_b = self.projector(self.encoder(view_b, training=training), training=training)
         self.built = True  # by its parts, for Keras does not see the model itself called
         invariance, redundancy = self.loss.terms(z_a, z_b)
-        loss = invariance + self.loss.redundancy_weight * redundancy
+        weighted = self.loss.redundancy_weight * redundancy
+        regularization = tf.zeros_like(invariance)
         if self.losses:
-            loss += tf.add_n([tf.cast(term, loss.dtype) for term in self.losses])
-        self._loss_tracker.update_state(loss)
+            regularization = tf.add_n([tf.cast(term, invariance.dtype) for term in self.losses])
+        self._loss_tracker.update_state(invariance + weighted + regularization)
         self.invariance_tracker.update_state(invariance)
         self.redundancy_tracker.update_state(redundancy)
-        return loss
+        return invariance, weighted, regularization
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -187,6 +206,10 @@ class BarlowTwins(DistributedModel):
             for name in ("encoder", "projector", "views")
         }
         return cls(**{**config, **parts})
+
+    def get_compile_config(self):
+        config = super().get_compile_config()
+        return {**config, "hold_nonfinite": self.step_guard is not None} if config else config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 
 from keras_bt.distributed_model import has_workers
+from keras_bt.settings import differences
 
 A_WEEK = 7.0 * 24 * 3600
 
@@ -137,10 +138,9 @@ def check_agreement(strategy, settings):
     """
     of_chief, *of_others = collect(strategy, settings)
     differing = [
-        f"{name}: {of_chief.get(name)!r} on worker 0, {other.get(name)!r} on worker {index}"
+        line
         for index, other in enumerate(of_others, start=1)
-        for name in sorted(of_chief.keys() | other.keys())
-        if of_chief.get(name) != other.get(name)
+        for line in differences(of_chief, other, "on worker 0", f"on worker {index}")
     ]
     if differing:
         raise ValueError("The workers were started differently.\n  " + "\n  ".join(differing))

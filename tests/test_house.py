@@ -12,11 +12,13 @@ PACKAGE = Path(keras_bt.__file__).parent
 # From the ground up; a file imports from lines before its own, folders count as one line.
 HOUSE = [
     "atomic",
+    "settings",
     "functional",
     "collectives",
     "batch_norm",
     "losses",
     "optimizers",
+    "nonfinite",
     "views",
     "networks",
     "distributed_model",
@@ -27,6 +29,9 @@ HOUSE = [
     "workers",
     "launch",
     "checkpoint",
+    "interruption",
+    "training_state",
+    "resume",
     "evaluation",
     "export",
     "run",

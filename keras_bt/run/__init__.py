@@ -1,8 +1,7 @@
 """What surrounds the training of a script: its folder, progress, time and end."""
 
 from keras_bt.run.budget import epochs_in, steps_in
-from keras_bt.run.divergence import StopAtNonFinite
 from keras_bt.run.folder import MetricsLog, RunFolder
 from keras_bt.run.progress import ProgressBar
 
-__all__ = ["MetricsLog", "ProgressBar", "RunFolder", "StopAtNonFinite", "epochs_in", "steps_in"]
+__all__ = ["MetricsLog", "ProgressBar", "RunFolder", "epochs_in", "steps_in"]

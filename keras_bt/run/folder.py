@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import shlex
@@ -15,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt import atomic
+from keras_bt.settings import differences
 
 ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
 
@@ -67,6 +69,7 @@ class RunFolder:
             _refuse_foreign_files(self.path)
             write_json(start, {**_circumstances(), "settings": settings})
         self._unlock = weakref.finalize(self, os.close, _locked(start))
+        atomic.tidy(self.path)
 
     def close(self):
         """Lets another run into the folder; the end of the process does the same."""
@@ -89,16 +92,6 @@ class RunFolder:
         if self.writes:
             write_json(self.path / "plan.json", plan)
 
-    def keep_metrics(self, epochs):
-        """Drops the lines of epochs that are going to be trained again."""
-        if self.metrics.exists():
-            kept = self.metrics.read_text("utf-8").splitlines(keepends=True)[:epochs]
-            atomic.write_text(self.metrics, "".join(kept))
-
-    def last_metrics(self):
-        """The last line of metrics.jsonl."""
-        return json.loads(self.metrics.read_text("utf-8").splitlines()[-1])
-
     def write_result(self, figures):
         """Writes result.json, which marks the run as finished."""
         write_json(self.path / "result.json", figures)
@@ -110,37 +103,44 @@ class RunFolder:
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Appends each epoch's logs to a file, as one line of JSON.
+    """Keeps a file of a training's history, an epoch a line of JSON.
+
+    What cannot be written is written with the next epoch; at the end of training it raises.
 
     Args:
-        path: The file.
-        steps_per_epoch: Int, for the line's `step`.
-        seconds: Float. Trained before, in an earlier process.
+        path: The file. What it holds of epochs that are going to be trained again is dropped.
+        history: List of dicts, which grows; see `TrainingState`.
 
     Example:
-        >>> MetricsLog("metrics.jsonl", steps_per_epoch=11).steps_per_epoch
-        11
+        >>> import tempfile
+        >>> log = MetricsLog(tempfile.mkdtemp() + "/metrics.jsonl", [{"epoch": 1}])
+        >>> log.on_train_begin()
+        >>> log.path.read_text()
+        '{"epoch": 1}\\n'
     """
 
-    def __init__(self, path, steps_per_epoch, seconds=0.0):
+    def __init__(self, path, history):
         super().__init__()
         self.path = Path(path)
-        self.steps_per_epoch = steps_per_epoch
-        self.seconds = seconds
+        self.history = history
 
     def on_train_begin(self, logs=None):
-        self._began = time.perf_counter() - self.seconds
+        atomic.write_text(self.path, "".join(map(_json_line, self.history)))
+        self._written = len(self.history)
 
-    def on_epoch_end(self, epoch, logs=None):
-        line = {
-            "epoch": epoch + 1,
-            "step": (epoch + 1) * self.steps_per_epoch,
-            "seconds": round(time.perf_counter() - self._began, 3),
-            "learning_rate": float(self.model.optimizer.learning_rate),
-            **{name: float(value) for name, value in (logs or {}).items()},
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+    def on_epoch_begin(self, epoch, logs=None):
+        try:
+            self._write()
+        except OSError as error:
+            logging.getLogger("keras_bt").warning("%s Training goes on.", error)
+
+    def on_train_end(self, logs=None):
+        self._write()
+
+    def _write(self):
+        lines = "".join(map(_json_line, self.history[self._written :]))
+        atomic.append_text(self.path, lines)
+        self._written = len(self.history)
 
 
 def write_json(path, content):
@@ -155,6 +155,10 @@ def write_json(path, content):
         >>> write_json(tempfile.mkdtemp() + "/a.json", [1])
     """
     atomic.write_text(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _json_line(content):
+    return json.dumps(content, allow_nan=False) + "\n"
 
 
 def _settings_in(file):
@@ -185,11 +189,7 @@ def _refuse_foreign_files(folder):
 
 
 def _refuse_other_settings(file, before, now):
-    differing = [
-        f"{name}: {before.get(name)!r} there, {now.get(name)!r} now"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
-    ]
+    differing = differences(before, now)
     if differing:
         raise ValueError(
             f"{file} is of a run with other settings; take another workdir or the same flags.\n  "

@@ -1,0 +1,372 @@
+"""Training that goes on where it was, in a new process or after numbers that are not finite."""
+
+import contextlib
+import logging
+import time
+
+import keras
+import tensorflow as tf
+
+from keras_bt import workers
+from keras_bt.checkpoint import CheckpointError, Checkpoints
+from keras_bt.interruption import Interrupted, Interruption
+from keras_bt.nonfinite import first_nonfinite
+from keras_bt.training_state import TrainingState
+
+ON_NONFINITE = ("stop", "skip", "rewind")
+LOOK_SECONDS = 1.0  # between looks at what has to wait for the device
+RETRY_SECONDS = 60.0  # until a checkpoint that could not be written is tried again
+LEAVE_SECONDS = 20.0
+
+log = logging.getLogger("keras_bt")
+
+
+class ResumableTraining:
+    """Trains a model so that what is trained is not lost.
+
+    Every so often, at SIGTERM and SIGINT, and at the end it saves all that training goes on
+    from: weights, the state of views and other random layers, the optimizer, the place in the
+    data, the logs and the time spent. Killed at any moment and started
+    again it ends as if it had never been killed: to the last bit, where two undisturbed
+    trainings agree to the last bit. On several workers the chief writes and all read: the
+    folder has to be one that all of them see.
+
+    Args:
+        directory: Folder of the checkpoints; see `checkpoint.Checkpoints`.
+        every_minutes: Float. Between checkpoints.
+        every_steps: Int or None. Saves also after so many steps.
+        keep: Int. How many checkpoints to keep.
+        settings: Dict that JSON can hold. A checkpoint with others is refused.
+        on_nonfinite: What follows a step with NaN or an infinity in its loss or gradient.
+            The weights are kept from it, and where it began is said. "stop" ends the
+            training there; "skip" goes on with the next batch; "rewind" goes on with the
+            next batch and the weights of the last checkpoint.
+        most_nonfinite: Int. So many may be skipped or rewound; the next ends the training.
+        writes: Bool. False for all workers but the chief.
+
+    Attributes:
+        state: `TrainingState`: how far it is, and its history.
+
+    Example:
+        >>> import tempfile
+        >>> from keras_bt import networks, views
+        >>> from keras_bt.model import BarlowTwins
+        >>> images = tf.data.Dataset.from_tensors(tf.zeros([4, 8, 8, 3])).repeat()
+        >>> def train(epochs, folder):
+        ...     encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        ...     pair = views.small_image_views(8, seed=0)
+        ...     model = BarlowTwins(encoder, networks.projector(8, (4,)), pair)
+        ...     model.compile("sgd", hold_nonfinite=True)
+        ...     training = ResumableTraining(folder)
+        ...     before = training.restore(model).step
+        ...     training.fit(images.skip, epochs, steps_per_epoch=2)
+        ...     return before, training.state.step
+        >>> folder = tempfile.mkdtemp()
+        >>> train(1, folder), train(2, folder), train(2, folder)
+        ((0, 2), (2, 4), (4, 4))
+    """
+
+    def __init__(
+        self,
+        directory,
+        every_minutes=10.0,
+        every_steps=None,
+        keep=3,
+        settings=None,
+        on_nonfinite="stop",
+        most_nonfinite=10,
+        writes=True,
+    ):
+        if on_nonfinite not in ON_NONFINITE:
+            raise ValueError(f"on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}.")
+        if every_steps is not None and every_steps < 1:
+            raise ValueError(f"every_steps must be at least 1, got {every_steps}.")
+        self.directory = directory
+        self.every_minutes = every_minutes
+        self.every_steps = every_steps
+        self.keep = keep
+        self.settings = settings
+        self.on_nonfinite = on_nonfinite
+        self.most_nonfinite = most_nonfinite
+        self.writes = writes
+
+    def restore(self, model):
+        """Brings a compiled, built model to the newest checkpoint that is whole.
+
+        Args:
+            model: `BarlowTwins`, compiled with `hold_nonfinite=True`.
+
+        Returns:
+            `TrainingState`; its `step` is 0 without a checkpoint.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another model or other settings, all are
+                damaged, or workers see different ones.
+            ValueError: If the model cannot be trained so.
+        """
+        _check_model(model)
+        self._model, self._strategy = model, model.distribute_strategy
+        if not model.optimizer.built:
+            with self._strategy.scope():
+                model.optimizer.build(model.trainable_variables)
+        self.state = TrainingState(model)
+        self._checkpoints = Checkpoints(
+            self.directory, self.state.variables, self.settings, self.keep
+        )
+        try:
+            workers.chief_first(self._strategy, lambda: self._checkpoints.restore(self.writes))
+            self.state.recall()
+            workers.check_agreement(self._strategy, {"step of the checkpoint": self.state.step})
+        except ValueError as error:
+            raise CheckpointError(str(error)) from error
+        return self.state
+
+    def fit(self, batches, epochs, steps_per_epoch, callbacks=()):
+        """Trains the restored model to the end.
+
+        Args:
+            batches: Function from a step to what `BarlowTwins.fit` takes: the data from that
+                step's batch on, without end, such as `dataset.repeat().skip`.
+            epochs: Int. Of the whole training.
+            steps_per_epoch: Int.
+            callbacks: Keras callbacks. To them it is one training, however often it is held
+                up. One that ends it early is to do so at the end of an epoch.
+
+        Raises:
+            FloatingPointError: If numbers are not finite and it is not to go on, naming the
+                step, the term of the loss and the layer.
+            OSError: If the last checkpoint cannot be written.
+        """
+        self._batches, self._epochs, self._steps_per_epoch = batches, epochs, steps_per_epoch
+        self._callbacks = _OneTraining(self, callbacks, self._model, epochs, steps_per_epoch)
+        self._interruption = Interruption()
+        self._began = time.monotonic() - self.state.seconds
+        self._saved_at = self._looked_at = time.monotonic()
+        self._saved_step = self._looked_step = self._next_look = self.state.step
+        if self.on_nonfinite == "rewind" and not self._checkpoints.steps():
+            self.save()
+        self._callbacks.begin()
+        self._model.stop_training = False
+        try:
+            while not self._model.stop_training and self.state.ended_epochs < epochs:
+                try:
+                    self._fit_on()
+                except _Held as held:
+                    self._meet_nonfinite(held.term)
+            self._interruption.held = True
+            self.save()
+        except Interrupted as interrupted:
+            self._leave(interrupted)
+        finally:
+            self._interruption.close()
+        self._callbacks.end()
+
+    def save(self):
+        """Writes a checkpoint of the state as it is; only the chief does.
+
+        Raises:
+            OSError: If it cannot be written, saying how much room is needed.
+        """
+        self.state.seconds = time.monotonic() - self._began
+        self.state.note()
+        if self.writes:
+            self._checkpoints.save(self.state.step)
+        self._saved_at, self._saved_step = time.monotonic(), self.state.step
+
+    def _fit_on(self):
+        """Tells of an epoch whose steps are done; else trains, a begun epoch to its end first."""
+        self._interruption.held = True  # `fit` resets the sums of the logs
+        epoch, done = divmod(self.state.step, self._steps_per_epoch)
+        if self.state.ended_epochs < epoch:
+            self.state.recall_logs()
+            self._interruption.release()
+            logs = self._model.get_metrics_result()
+            self._callbacks.on_epoch_end(epoch - 1, {name: float(logs[name]) for name in logs})
+            return
+        self._model.step_guard.reset()
+        self._reset_at = self.state.step
+        self._model.fit(
+            self._batches(self.state.step),
+            initial_epoch=epoch,
+            epochs=epoch + 1 if done else self._epochs,
+            steps_per_epoch=self._steps_per_epoch - done,
+            callbacks=self._callbacks,
+            verbose=0,
+        )
+
+    def _begin_epoch(self):
+        self._before_batches = self.state.step
+        if self.state.step % self._steps_per_epoch:
+            self.state.recall_logs()
+
+    def _end_step(self, batch):
+        self.state.step = self._before_batches + batch + 1
+        self._interruption.listen()  # before the first step there is nothing to lose
+        if self.state.step >= self._next_look:
+            self._look()
+        if not workers.has_workers(self._strategy):  # several look together, or not at all
+            self._interruption.release()
+
+    def _look(self):
+        """Waits for the device, then does what was waiting for the end of a step."""
+        guard = self._model.step_guard
+        if term := guard.held_by():
+            self.state.step = self._reset_at + guard.steps()
+            raise _Held(term)
+        if self.state.step % self._steps_per_epoch:  # else when its epoch was told
+            self._save_if_due()
+        told = workers.collect(self._strategy, [self._interruption.signal, self._steps_to_look()])
+        self._next_look = self.state.step + told[0][1]
+        if came := [number for number, _ in told if number]:
+            raise Interrupted(came[0])
+
+    def _steps_to_look(self):
+        """How many steps to train before looking again."""
+        now, step = time.monotonic(), self.state.step
+        seconds_a_step = (now - self._looked_at) / max(1, step - self._looked_step)
+        self._looked_at, self._looked_step = now, step
+        steps = 1 if self.on_nonfinite != "stop" else max(1, int(LOOK_SECONDS / seconds_a_step))
+        if self.every_steps:
+            steps = min(steps, self._saved_step + self.every_steps - step)
+        return steps
+
+    def _end_epoch(self):
+        self._look()
+        self._interruption.release()  # monitors may take long
+
+    def _epoch_was_told(self, epoch, logs):
+        self._interruption.held = True
+        line = {
+            "epoch": epoch + 1,
+            "step": self.state.step,
+            "seconds": round(time.monotonic() - self._began, 3),
+            "learning_rate": float(self._model.optimizer.learning_rate),
+        }
+        self.state.history.append({**line, **{name: float(logs[name]) for name in logs}})
+        self.state.ended_epochs = self.state.step // self._steps_per_epoch
+        self._save_if_due()
+        self._interruption.release()
+
+    def _save_if_due(self):
+        now = time.monotonic()
+        steps_due = self.every_steps and self.state.step - self._saved_step >= self.every_steps
+        if not steps_due and now - self._saved_at < 60 * self.every_minutes:
+            return
+        try:
+            self.save()
+        except OSError as error:
+            log.warning("%s Training goes on, and it is tried again.", error)
+            self._saved_at = now - 60 * self.every_minutes + RETRY_SECONDS
+            self._saved_step = self.state.step
+
+    def _meet_nonfinite(self, term):
+        state = self.state
+        state.note()
+        where = self._where_nonfinite()
+        message = (
+            f"Step {state.step + 1} (epoch {state.step // self._steps_per_epoch + 1}): the {term} "
+            f"of the loss is not finite"
+            + (f", first {where}." if where else "; done again, the same step is finite.")
+        )
+        if self.on_nonfinite == "stop" or state.nonfinite_steps >= self.most_nonfinite:
+            self.save()
+            advice = "The weights are those before it. A lower learning rate may help."
+            if self.on_nonfinite != "stop":
+                advice = f"It is one more than the {self.most_nonfinite} that may be passed over."
+            raise FloatingPointError(f"{message} {advice}")
+        log.warning("%s Going on by %s.", message, self.on_nonfinite)
+        state.nonfinite_steps += 1
+        state.step += 1
+        state.note()
+        if self.on_nonfinite == "rewind":
+            self._rewind()
+
+    def _where_nonfinite(self):
+        batch = next(iter(self._batches(self.state.step)))
+        found = (first_nonfinite(self._model, part) for part in _parts(self._strategy, batch))
+        told = workers.collect(self._strategy, next(filter(None, found), None))
+        return next(filter(None, told), None)
+
+    def _rewind(self):
+        """Takes the weights back, and not the place in the data and in the schedule."""
+        progress = self.state.progress()
+        iterations = int(self._model.optimizer.iterations)
+        self._checkpoints.restore(self.writes)
+        self.state.go_on_from(progress)
+        self._model.optimizer.iterations.assign(iterations)
+
+    def _leave(self, interrupted):
+        self._interruption.held = True
+        try:
+            self.save()
+            log.warning("%s at step %d; the same command goes on.", interrupted, self.state.step)
+        except OSError as error:
+            log.error("%s at step %d. %s", interrupted, self.state.step, error)
+        self._callbacks.end()
+        with contextlib.suppress(tf.errors.OpError):
+            workers.leave_together(self._strategy, LEAVE_SECONDS)
+        interrupted.leave()
+
+
+class _Held(Exception):
+    """The model holds a step whose numbers are not finite."""
+
+    def __init__(self, term):
+        super().__init__(term)
+        self.term = term
+
+
+class _OneTraining(keras.callbacks.CallbackList):
+    """Callbacks to which several calls of `fit` are one training."""
+
+    def __init__(self, training, callbacks, model, epochs, steps_per_epoch):
+        params = {"epochs": epochs, "steps": steps_per_epoch, "verbose": 0}
+        super().__init__(callbacks, add_history=True, model=model, **params)
+        self._training = training
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()
+
+    def on_train_begin(self, logs=None):
+        pass  # of one `fit` among several
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._training._begin_epoch()
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._training._interruption.held = True
+        super().on_train_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self._training._end_step(batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = dict(logs or {})  # to which callbacks add theirs
+        self._training._end_epoch()
+        super().on_epoch_end(epoch, logs)
+        self._training._epoch_was_told(epoch, logs)
+
+
+def _parts(strategy, batch):
+    """What each replica of this process gets of a batch."""
+    leaves = [strategy.experimental_local_results(leaf) for leaf in tf.nest.flatten(batch)]
+    return [tf.nest.pack_sequence_as(batch, part) for part in zip(*leaves, strict=True)]
+
+
+def _check_model(model):
+    if getattr(model, "step_guard", None) is None:
+        raise ValueError("The model has to be compiled, with hold_nonfinite=True.")
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if optimizer.use_ema:
+        raise ValueError(
+            "use_ema=True cannot be resumed: Keras replaces the weights by their averages "
+            "whenever `fit` returns."
+        )
