@@ -119,7 +119,7 @@ class BarlowTwins(DistributedModel):
 
     def train_step(self, data):
         if self.step_guard:
-            variables = self.non_trainable_variables
+            variables = [*self.non_trainable_variables, *self.metrics_variables]
             before = [tf.identity(variable.value) for variable in variables]
         view_a, view_b = self.two_views(data)
         with tf.GradientTape() as tape:

@@ -123,9 +123,9 @@ def first_nonfinite(model, images):
         images: What its `train_step` takes.
 
     Returns:
-        String to put after "first in", or None if all is finite this time.
+        String, or None if all is finite this time.
     """
-    variables = model.non_trainable_weights
+    variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [tf.identity(variable.value) for variable in variables]
     with _watched_layers() as found, tf.GradientTape() as tape:
         view_a, view_b = model.two_views(images)
@@ -133,12 +133,12 @@ def first_nonfinite(model, images):
     gradients = tape.gradient(loss, model.trainable_variables)
     put_back_unless(False, variables, before)
     if found:
-        return f"the output of layer {found[0].path}"
+        return f"in the output of layer {found[0].path}"
     for variable, gradient in reversed(
         list(zip(model.trainable_variables, gradients, strict=True))
     ):
         if gradient is not None and _not_finite([gradient]):
-            return f"the gradient of {variable.path}"
+            return f"in the gradient of {variable.path}"
     return None
 
 

@@ -176,6 +176,8 @@ class ResumableTraining:
     def _fit_on(self):
         """Tells of an epoch whose steps are done; else trains, a begun epoch to its end first."""
         self._interruption.held = True  # `fit` resets the sums of the logs
+        self._model.step_guard.reset()
+        self._reset_at = self.state.step
         epoch, done = divmod(self.state.step, self._steps_per_epoch)
         if self.state.ended_epochs < epoch:
             self.state.recall_logs()
@@ -183,8 +185,6 @@ class ResumableTraining:
             logs = self._model.get_metrics_result()
             self._callbacks.on_epoch_end(epoch - 1, {name: float(logs[name]) for name in logs})
             return
-        self._model.step_guard.reset()
-        self._reset_at = self.state.step
         self._model.fit(
             self._batches(self.state.step),
             initial_epoch=epoch,
@@ -260,9 +260,7 @@ class ResumableTraining:
             self._saved_step = self.state.step
 
     def _meet_nonfinite(self, term):
-        state = self.state
-        state.note()
-        where = self._where_nonfinite()
+        state, where = self.state, self._where_nonfinite()
         message = (
             f"Step {state.step + 1} (epoch {state.step // self._steps_per_epoch + 1}): the {term} "
             f"of the loss is not finite"

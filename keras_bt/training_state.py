@@ -80,10 +80,8 @@ class TrainingState:
 
 
 def _of_model(model):
-    """All variables by name but those of metrics."""
-    of_metrics = {id(variable) for variable in model.metrics_variables}
-    of_model = [variable for variable in model.variables if id(variable) not in of_metrics]
-    named = {f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(of_model)}
+    """All variables by name; Keras counts those of metrics apart."""
+    named = {f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(model.variables)}
     # Their names hold those of layers, numbers and all.
     of_optimizer = {f"optimizer/{i}": v.value for i, v in enumerate(model.optimizer.variables)}
     return {**named, **of_optimizer}

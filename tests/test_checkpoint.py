@@ -1,102 +1,149 @@
-import keras
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-import keras_bt
-from keras_bt.checkpoint import CheckpointError
-
-
-class Kill(keras.callbacks.Callback):
-    """Raises before the given step, as if the process were ended there."""
-
-    def __init__(self, step):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == self.step:
-            raise KeyboardInterrupt
+from keras_bt import atomic
+from keras_bt.checkpoint import CheckpointError, Checkpoints
 
 
 @pytest.fixture
-def train(tiny_model, images, tmp_path):
-    """Trains for four epochs of two steps, from the newest checkpoint on."""
-
-    def train(folder, callbacks=(), model=None, epochs=4, **arguments):
-        keras.utils.set_random_seed(5)
-        model = model or tiny_model()
-        rate = keras.optimizers.schedules.CosineDecay(0.0, 6, warmup_target=0.1, warmup_steps=2)
-        optimizer = keras.optimizers.Adam(rate)
-        model.compile(keras.optimizers.LossScaleOptimizer(optimizer, dynamic_growth_steps=3))
-        options = {"every_minutes": 0, **arguments}
-        resumable = keras_bt.ResumableTraining(tmp_path / folder, **options)
-        first = resumable.restore(model)
-        batches = tf.data.Dataset.from_tensor_slices(images).batch(8)
-        callbacks = [*callbacks, resumable]
-        model.fit(batches, epochs=epochs, initial_epoch=first, callbacks=callbacks, verbose=0)
-        return model, first, resumable
-
-    return train
+def weights(rng):
+    return {f"layer/{i}": tf.Variable(rng.integers(9, size=(3, i + 1)) + 0.5) for i in range(3)}
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(train):
-    undisturbed, _, _ = train("undisturbed")
-    with pytest.raises(KeyboardInterrupt):
-        train("interrupted", [Kill(step=5)])
-    resumed, first, _ = train("interrupted")
-    assert first == 2
-    assert int(resumed.optimizer.iterations) == int(undisturbed.optimizer.iterations) == 8
-    for got, wanted in zip(resumed.variables, undisturbed.variables, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6, err_msg=wanted.path)
-    for got, wanted in zip(
-        resumed.optimizer.variables, undisturbed.optimizer.variables, strict=True
-    ):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6, err_msg=wanted.path)
+@pytest.fixture
+def saved(weights, tmp_path):
+    """Checkpoints of steps 10 and 20, in which the weights are one apart."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", weights, {"width": (4, 2)})
+    for step in (10, 20):
+        for weight in weights.values():
+            weight.assign_add(tf.ones_like(weight))
+        checkpoints.save(step)
+    return checkpoints
 
 
-def test_a_finished_training_trains_no_more(train):
-    finished, _, before = train("run")
-    weights = finished.get_weights()
-    again, first, after = train("run")
-    assert first == 4 and after.seconds == before.seconds > 0
-    for got, wanted in zip(again.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(got, wanted)
+def values(weights):
+    return [weight.numpy() for weight in weights.values()]
 
 
-def test_the_newest_few_are_kept_and_the_last_epoch_always(train, tmp_path):
-    train("all", keep=2)
-    assert {path.stem for path in (tmp_path / "all").glob("*.index")} == {"ckpt-3", "ckpt-4"}
-    train("seldom", every_minutes=60)
-    assert {path.stem for path in (tmp_path / "seldom").glob("*.index")} == {"ckpt-4"}
-    train("none", writes=False)
-    assert not list((tmp_path / "none").glob("*"))
+def spoil(weights):
+    for weight in weights.values():
+        weight.assign(tf.zeros_like(weight))
 
 
-def test_a_training_that_stops_early_is_saved_at_its_end(train, tmp_path):
-    class StopAfterTwo(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training = epoch == 1
-
-    train("run", [StopAfterTwo()], every_minutes=60)
-    assert train("run", epochs=2)[1] == 2
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_checkpoint_of_another_model_is_refused(train, images):
-    train("run")
-    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
-    other = keras_bt.BarlowTwins(
-        encoder, keras_bt.projector(192, (4,)), keras_bt.small_image_views(8, seed=0)
-    )
-    with pytest.raises(CheckpointError, match="ckpt-4 is of another model"):
-        train("run", model=other)
+def test_the_newest_few_are_kept(saved, weights):
+    saved.keep = 2
+    saved.save(30)
+    assert saved.steps() == [20, 30]
+    assert names(saved.folder) == ["ckpt-20", "ckpt-30"]
+    with pytest.raises(ValueError, match="keep must be at least 1"):
+        Checkpoints(saved.folder, weights, keep=0)
 
 
-def test_workers_that_see_other_folders_are_refused(train, monkeypatch):
-    def differ(strategy, value):
-        return [{"newest checkpoint": "ckpt-3"}, value]
+def test_a_step_is_saved_once(saved, weights):
+    spoil(weights)
+    saved.save(20)
+    saved.restore()
+    assert all(np.any(value) for value in values(weights))
 
-    monkeypatch.setattr("keras_bt.workers.collect", differ)
-    message = "All workers have to see one folder. .*'ckpt-3' on worker 0, None on worker 1"
-    with pytest.raises(CheckpointError, match="(?s)" + message):
-        train("run")
+
+def damages(content):
+    """Every truncation at a tenth of a file, and one bit flipped in every place."""
+    yield from (content[: len(content) * tenth // 10] for tenth in range(10))
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        yield bytes(flipped)
+
+
+@pytest.mark.parametrize("name", ["state.data-00000-of-00001", "state.index"])
+def test_no_damage_gives_wrong_weights_in_silence(saved, weights, name, caplog):
+    newest = values(weights)
+    file = saved.folder / "ckpt-20" / name
+    content = file.read_bytes()
+    spare = saved.folder.parent / "spare"
+    shutil.copytree(saved.folder / "ckpt-20", spare)
+    outcomes = set()
+    for damaged in [*damages(content), None]:
+        if damaged is None:
+            file.unlink()
+        else:
+            file.write_bytes(damaged)
+        spoil(weights)
+        caplog.clear()
+        step = saved.restore()
+        older = step == 10
+        for got, wanted in zip(values(weights), newest, strict=True):
+            np.testing.assert_array_equal(got, wanted - older)
+        assert bool(caplog.records) == older
+        assert (saved.folder / "damaged" / "ckpt-20").exists() == older
+        outcomes.add(step)
+        shutil.rmtree(saved.folder / "damaged", ignore_errors=True)
+        shutil.rmtree(saved.folder / "ckpt-20", ignore_errors=True)
+        shutil.copytree(spare, saved.folder / "ckpt-20")
+    assert 10 in outcomes  # a flip in the table's padding may do no harm
+
+
+def test_a_damaged_one_is_named_and_set_aside(saved, caplog):
+    (saved.folder / "ckpt-20" / "state.index").write_bytes(b"")
+    assert saved.restore() == 10
+    assert "ckpt-20 is damaged: " in caplog.text
+    assert names(saved.folder) == ["ckpt-10", "damaged"]
+    assert names(saved.folder / "damaged") == ["ckpt-20"]
+    saved.save(20)
+    assert saved.steps() == [10, 20]
+
+
+def test_readers_leave_damaged_ones_where_they_are(saved):
+    (saved.folder / "ckpt-20" / "state.index").unlink()
+    assert saved.restore(set_aside=False) == 10
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
+
+
+def test_training_does_not_begin_anew_where_all_are_damaged(saved):
+    for step in saved.steps():
+        (saved.folder / f"ckpt-{step}" / "state.index").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="All checkpoints in .* are damaged"):
+        saved.restore()
+
+
+def test_other_settings_are_named(saved, weights):
+    other = Checkpoints(saved.folder, weights, {"width": (4, 3)})
+    with pytest.raises(CheckpointError, match=r"width: \[4, 2\] there, \[4, 3\] now"):
+        other.restore()
+
+
+@pytest.mark.parametrize("change", ["fewer", "more", "shape"])
+def test_another_model_is_refused(saved, weights, change):
+    if change == "fewer":
+        del weights["layer/0"]
+    elif change == "more":
+        weights["layer/3"] = tf.Variable(1.0)
+    else:
+        weights["layer/0"] = tf.Variable(tf.zeros([5], tf.float64))
+    with pytest.raises(CheckpointError, match="ckpt-20 is of another model"):
+        Checkpoints(saved.folder, weights, {"width": (4, 2)}).restore()
+
+
+def test_what_cannot_be_written_leaves_the_others(saved, weights, monkeypatch):
+    def full(self, prefix):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{prefix}; No space left on device")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", full)
+    with pytest.raises(atomic.WriteError, match="ckpt-30 could not be written: no space left"):
+        saved.save(30)
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
+    assert saved.restore() == 20
+
+
+def test_half_written_ones_of_a_killed_process_are_removed(saved):
+    (saved.folder / ".123-ckpt-30").mkdir()
+    assert saved.steps() == [10, 20]
+    saved.save(40)
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20", "ckpt-40"]

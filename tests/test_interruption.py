@@ -1,0 +1,60 @@
+import signal
+import threading
+
+import pytest
+
+from keras_bt.interruption import Interrupted, Interruption
+
+
+@pytest.fixture
+def interruption():
+    listening = Interruption()
+    listening.listen()
+    yield listening
+    listening.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "end"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
+)
+def test_a_signal_is_raised_at_once_or_waits(interruption, number, end):
+    with pytest.raises(Interrupted) as at_once:
+        signal.raise_signal(number)
+    interruption.held = True
+    signal.raise_signal(number) if number == signal.SIGTERM else None
+    with pytest.raises(Interrupted, match=signal.Signals(number).name):
+        interruption.release()
+    assert not interruption.held
+    with pytest.raises(end) as left:
+        at_once.value.leave()
+    if end is SystemExit:
+        assert left.value.code == 143
+
+
+def test_nothing_came(interruption):
+    interruption.held = True
+    interruption.release()
+
+
+def test_a_second_sigint_does_not_wait(interruption):
+    interruption.held = True
+    signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_handlers_are_given_back():
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    listening = Interruption()
+    listening.listen()
+    listening.listen()
+    listening.close()
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_other_threads_have_no_signals():
+    listening = Interruption()
+    thread = threading.Thread(target=listening.listen)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) != listening._receive
