@@ -165,7 +165,7 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         if self.blur_rate:
             rows = ops.gaussian_blur_weights(t["sigma"], out_height)
             columns = ops.gaussian_blur_weights(t["sigma"], out_width)
-            x = ops.apply_separable(x, rows, columns)
+            x = tf.minimum(ops.apply_separable(x, rows, columns), 1.0)  # white may round above
         if self.solarize_rate:
             solarized = ops.solarize(x, self.solarize_threshold)
             x = tf.where(t["solarized"][:, None, None, None], solarized, x)

@@ -7,10 +7,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import keras_bt
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# The same examples every time; slow is what traces or fits, not what hangs.
+settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("reproducible")
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ import keras_cv
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 import keras_bt
 from keras_bt.views import uniform_draws
@@ -71,6 +73,45 @@ def test_one_image_unbatched(photos):
     np.testing.assert_allclose(alone, view()(photos[:1])[0], atol=1e-6)
     in_data = next(iter(tf.data.Dataset.from_tensor_slices(photos).map(view())))
     np.testing.assert_allclose(in_data, alone, atol=1e-4)
+
+
+SIDES = st.integers(1, 9)
+
+
+@given(data=st.data())
+def test_every_pixel_of_any_view_is_in_range(data):
+    shape = (data.draw(st.integers(1, 2)), data.draw(SIDES), data.draw(SIDES), 3)
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    kinds = {
+        "black": np.zeros(shape),
+        "white": np.ones(shape),
+        "one color": np.broadcast_to(rng.uniform(size=3), shape),
+        "extremes": rng.integers(0, 2, shape),
+        "noise": rng.uniform(size=shape),
+    }
+    image = kinds[data.draw(st.sampled_from(list(kinds)))]
+    dtype = data.draw(st.sampled_from(["uint8", "float16", "float32"]))
+    image = (image * (255 if dtype == "uint8" else 1)).astype(dtype)
+    options = {
+        "interpolation": data.draw(st.sampled_from(["bicubic", "bilinear"])),
+        "dtype": data.draw(st.sampled_from(["float16", "float32"])),
+        "hue": data.draw(st.sampled_from([0.0, 0.1, 0.5])),
+        "jitter_rate": data.draw(st.sampled_from([0.0, 1.0])),
+        "blur_rate": 0.8,
+        "solarize_rate": 0.5,
+        "seed": data.draw(st.integers(0, 99)),
+    }
+    size = data.draw(st.tuples(SIDES, SIDES))
+    for pair in (keras_bt.paper_views, keras_bt.small_image_views):
+        for view in pair(size, **options):
+            pixels = view(image)
+            assert pixels.shape == (shape[0], *size, 3) and pixels.dtype == options["dtype"]
+            assert 0 <= pixels.numpy().min() and pixels.numpy().max() <= 1
+
+
+def test_blurred_white_is_not_above_white():
+    white = np.ones((64, 16, 16, 3), "float32")
+    assert keras_bt.BarlowTwinsView(16, jitter_rate=0.0, seed=0)(white).numpy().max() <= 1
 
 
 def test_dict_of_images_keeps_the_labels(photos):

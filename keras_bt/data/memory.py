@@ -55,7 +55,7 @@ def from_arrays(images, labels=None, name="array"):
     images = np.asarray(images)
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not len(images):
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
         raise ValueError(
             f"{name}: images must be [count, height, width, 3] or gray, got shape {images.shape}."
         )

@@ -55,9 +55,11 @@ def linear_probe(train, train_labels, test, test_labels):
     folds = StratifiedKFold(min(FOLDS, images_per_class.max()), shuffle=True, random_state=0)
     with warnings.catch_warnings():
         # A fit stopped at its last iteration is still a linear classifier, honestly scored,
-        # and a class of fewer images than folds is merely absent from some.
+        # a class of fewer images than folds is merely absent from some, and of features that are
+        # all constant PCA divides a variance of 0 by 0 for a figure not used here.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
         splits = list(folds.split(train, train_labels))
         splits = splits if len(train) < SINGLE_SPLIT_FROM else splits[:1]
         best_accuracy = -1.0

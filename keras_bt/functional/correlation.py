@@ -11,6 +11,10 @@ import tensorflow as tf
 
 FORMS = ("auto", "matrix", "gram")
 MULTIPLICATIONS_PER_BYTE = 50  # what sending a byte costs; see `gram_is_cheaper`
+# Embeddings are computed with in units of 2^20, in which float32 holds the squares of values
+# from 1e-12 to 1e23. A power of two changes no bit otherwise.
+SCALE = 2.0**-20
+LEAST_EPSILON = 1e-24  # times SCALE^2, less would be 0 in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +48,8 @@ def standardize(z, *, epsilon=1e-5, centered=True, replicas=ONE_REPLICA):
 
     Args:
         z: Float tensor [batch, dim]. Embeddings.
-        epsilon: Added to the (biased) variance; keeps a constant dimension finite.
+        epsilon: Added to the (biased) variance, 1e-24 of it at least; keeps a constant
+            dimension finite.
         centered: If false the mean is left in: z / sqrt(mean(z^2) + epsilon).
         replicas: `Replicas` that hold the batch.
 
@@ -61,7 +66,7 @@ def standardize(z, *, epsilon=1e-5, centered=True, replicas=ONE_REPLICA):
 
     Source: facebookresearch/barlowtwins main.py@8e8d284, BatchNorm1d(affine=False).
     """
-    z = _at_least_float32(z)
+    z = _scaled(z)
     _check_rank(z)
     return _standardized([z], *_shifts_and_scales([z], epsilon, centered, replicas)[:2])[0]
 
@@ -137,7 +142,7 @@ def invariance_and_redundancy(
         1 / replicas of it; divides by the batch at hand, the source by the nominal batch
         even when the last one is short.
     """
-    z_a, z_b = _at_least_float32(z_a), _at_least_float32(z_b)
+    z_a, z_b = _scaled(z_a), _scaled(z_b)
     _check_pair(z_a, z_b)
     if form not in FORMS:
         raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
@@ -261,6 +266,7 @@ def _shifts_and_scales(pair, epsilon, centered, replicas):
     squares = replicas.sum(
         [tf.reduce_sum(tf.square(z - shift), axis=0) for z, shift in zip(pair, shifts, strict=True)]
     )
+    epsilon = max(epsilon, LEAST_EPSILON) * SCALE**2
     return shifts, [tf.math.rsqrt(square / images + epsilon) for square in squares], images
 
 
@@ -357,9 +363,9 @@ def _rows(z):
     return tf.cast(tf.shape(z)[0], z.dtype)
 
 
-def _at_least_float32(z):
+def _scaled(z):
     z = tf.convert_to_tensor(z)
-    return z if z.dtype == tf.float64 else tf.cast(z, tf.float32)
+    return SCALE * (z if z.dtype == tf.float64 else tf.cast(z, tf.float32))
 
 
 def _check_rank(z):

@@ -27,8 +27,7 @@ def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chun
 
     Source: Wu et al. 2018, arXiv 1805.01978, section 3.4; lightly's and solo-learn's k-NN.
     """
-    train = tf.math.l2_normalize(tf.cast(train, tf.float32), axis=1)
-    test = tf.math.l2_normalize(tf.cast(test, tf.float32), axis=1)
+    train, test = _unit_rows(train), _unit_rows(test)
     train_labels = tf.cast(train_labels, tf.int32)
     k = min(k, train.shape[0])
 
@@ -42,3 +41,11 @@ def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chun
 
     starts = range(0, test.shape[0], chunk_size)
     return tf.concat([predict(test[start : start + chunk_size]) for start in starts], axis=0)
+
+
+def _unit_rows(rows):
+    """Rows of length 1, of any length before; a row of zeros stays one."""
+    rows = tf.cast(rows, tf.float32)
+    largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
+    # Without this, squares overflow above 1e19, and l2_normalize takes lengths below 1e-6 for 0.
+    return tf.math.l2_normalize(tf.math.divide_no_nan(rows, largest), axis=1)

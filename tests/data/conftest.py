@@ -4,7 +4,7 @@ import pytest
 from keras_bt import data
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def order():
     def labels_in_order(images, epochs, batch_size=4, **arguments):
         """Labels in the order of training, one list an epoch."""

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keras_bt import data
 
@@ -54,6 +56,22 @@ def test_at_most_takes_evenly_spaced_images(numbered):
         assert np.concatenate(labels).tolist() == list(kept)
 
 
+@settings(max_examples=10)
+@given(drawn=st.data())
+def test_any_batches_hold_each_image_once_an_epoch_and_can_be_resumed(drawn, order):
+    count, seed = drawn.draw(st.integers(1, 20)), drawn.draw(st.integers(0, 2**31 - 2))
+    batch_size = drawn.draw(st.integers(1, count))
+    steps = count // batch_size
+    images = data.from_arrays(np.zeros((count, 2, 2), "uint8"), labels=range(count))
+    whole = order(images, 3, batch_size, seed=seed)
+    assert all(len(set(epoch)) == len(epoch) == steps * batch_size for epoch in whole)
+    first_step = drawn.draw(st.integers(0, 2 * steps))
+    resumed = np.ravel(order(images, 1, batch_size, seed=seed, first_step=first_step))
+    np.testing.assert_array_equal(
+        resumed, np.ravel(whole)[first_step * batch_size :][: resumed.size]
+    )
+
+
 def test_too_few_images_for_a_batch(numbered):
     with pytest.raises(ValueError, match="14 images, fewer than the batch_size of 15"):
         numbered.shuffled_batches(15, 2, seed=0)
@@ -66,6 +84,18 @@ def test_too_few_images_for_a_batch(numbered):
 def test_wrong_batches_are_named(numbered, arguments, message):
     with pytest.raises(ValueError, match=message):
         numbered.shuffled_batches(**{"batch_size": 4, "size": 2, "seed": 0, **arguments})
+
+
+@given(drawn=st.data())
+def test_every_pixel_of_any_square_is_in_range(drawn):
+    dtype = drawn.draw(st.sampled_from(["uint8", "float16", "float32", "float64"]))
+    height, width, size = (drawn.draw(st.integers(1, 12)) for _ in range(3))
+    rng = np.random.default_rng(drawn.draw(st.integers(0, 99)))
+    extremes = rng.integers(0, 2, (height, width, 3))  # where bicubic overshoots
+    most = 255 if dtype == "uint8" else 1
+    square = data.fit_square(tf.constant((extremes * most).astype(dtype)), size)
+    assert square.shape == (size, size, 3) and square.dtype == dtype
+    assert 0 <= square.numpy().min() and square.numpy().max() <= most
 
 
 def test_fit_square_takes_the_central_square(rng):

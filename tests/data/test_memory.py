@@ -1,6 +1,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from keras_bt import data
 
@@ -26,11 +29,22 @@ def test_arrays_of_color_and_gray(rng, shape):
     np.testing.assert_allclose(floats, expected / 255.0, atol=1e-6)
 
 
+@settings(max_examples=10)
+@given(drawn=st.data(), dtype=st.sampled_from(["float16", "float32", "float64"]))
+def test_floats_in_range_pass_as_float32(drawn, dtype):
+    shape = drawn.draw(st.tuples(st.integers(1, 3), st.just(4), st.just(4), st.just(3)))
+    array = drawn.draw(arrays.arrays(dtype, shape, elements=st.floats(0, 1, width=16)))
+    image = next(iter(data.from_arrays(array).batches(3, 4)))["image"]
+    assert image.dtype == tf.float32
+    np.testing.assert_array_equal(image, array)
+
+
 @pytest.mark.parametrize(
     ("array", "labels", "message"),
     [
         (np.zeros((2, 6, 6, 4), "uint8"), None, r"got shape \(2, 6, 6, 4\)"),
         (np.zeros((0, 6, 6, 3), "uint8"), None, r"got shape \(0, 6, 6, 3\)"),
+        (np.zeros((2, 0, 6)), None, r"got shape \(2, 0, 6, 1\)"),
         (np.full((2, 6, 6), 255.0), None, r"in \[0, 1\].*\[255, 255\]"),
         (np.full((2, 6, 6), -1.0), None, r"in \[0, 1\].*\[-1, -1\]"),
         (np.full((2, 6, 6), np.nan), None, r"in \[0, 1\].*\[nan, nan\]"),

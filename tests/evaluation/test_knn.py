@@ -2,9 +2,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from sklearn.neighbors import KNeighborsClassifier
 
 import keras_bt
+from keras_bt.functional import knn_vote
 
 
 def test_agrees_with_scikit_learn(rng):
@@ -20,6 +24,36 @@ def test_agrees_with_scikit_learn(rng):
         expected = peer.fit(train, labels).score(test, test_labels)
         got = keras_bt.knn_accuracy(train, labels, test, test_labels, k=k, temperature=temperature)
         assert got == pytest.approx(expected, abs=1e-6)
+
+
+@given(data=st.data())
+def test_one_class_is_always_met_and_any_accuracy_is_a_share(data):
+    dtype = data.draw(st.sampled_from(["float16", "float32"]))
+    finite = arrays.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False)
+    features = data.draw(st.integers(1, 4))
+
+    def representations():
+        shape = data.draw(st.integers(1, 5)), features
+        return data.draw(arrays.arrays(dtype, shape, elements=finite))
+
+    train, test = representations(), representations()
+    k, labels = data.draw(st.integers(1, 9)), np.arange(len(train)) % 2
+    same = np.zeros_like(labels), test, np.zeros(len(test), int)
+    assert keras_bt.knn_accuracy(train, *same, k=k) == 1.0
+    assert 0 <= keras_bt.knn_accuracy(train, labels, *same[1:], k=k) <= 1
+
+
+@given(exponent=st.integers(-66, 66), k=st.integers(1, 50))
+def test_scale_of_the_representations_does_not_matter(exponent, k):
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(size=(2, 30, 4)).astype("float32")
+    train[:4], test[:2] = 0.0, 0.0
+    train[4:8] = train[8:12]
+    labels, scale = np.arange(30) % 3, np.float32(2.0**exponent)
+    expected = knn_vote(train, labels, test, classes=3, k=k)
+    for scales in ((scale, 1), (1, scale), (scale, scale)):
+        votes = knn_vote(train * scales[0], labels, test * scales[1], classes=3, k=k)
+        np.testing.assert_array_equal(votes, expected)
 
 
 def test_k_is_cut_to_the_training_images():

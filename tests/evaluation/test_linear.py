@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -61,6 +63,26 @@ def test_scale_of_a_feature_does_not_matter(rng):
     scale = np.array([1e-3, 1, 1, 1e3, 1, 1])
     scaled = keras_bt.linear_probe(train[0] * scale, train[1], test[0] * scale, test[1])
     assert scaled == pytest.approx(keras_bt.linear_probe(*train, *test), abs=0.02)
+
+
+@pytest.mark.parametrize("constant", ["none", "half", "all"])
+@pytest.mark.parametrize("features", [2, 30])  # fewer than images, and more
+@settings(max_examples=4)
+@given(seed=st.integers(0, 99), dtype=st.sampled_from(["float32", "float64"]))
+def test_any_scale_and_constant_features_give_an_accuracy(constant, features, seed, dtype):
+    rng = np.random.default_rng(seed)
+    scale = 10 ** rng.uniform(-20, 20, features)
+    constants = {"none": 0, "half": features // 2, "all": features}[constant]
+
+    def drawn():
+        representations, labels = blobs(rng, 20, features=features)
+        representations[:, :constants] = 1.0
+        return (representations * scale).astype(dtype), labels
+
+    accuracy = keras_bt.linear_probe(*drawn(), *drawn())
+    assert 0 <= accuracy <= 1
+    if constant == "all":
+        assert accuracy == 0.25
 
 
 def test_few_labels_are_balanced_seeded_and_averaged(rng, monkeypatch):

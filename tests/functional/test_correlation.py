@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from keras_bt.functional import correlation
 from keras_bt.functional.correlation import invariance_and_redundancy, loss_floor
@@ -48,6 +51,58 @@ def loss_and_gradients(z_a, z_b, form, weight=LAMBDA, **options):
         invariance, redundancy = invariance_and_redundancy(z_a, z_b, form=form, **options)
         loss = invariance + weight * redundancy
     return float(loss), *(g.numpy() for g in tape.gradient(loss, [z_a, z_b]))
+
+
+@st.composite
+def embeddings(draw, largest_mean):
+    """Two views in float32 with any scale of any dimension, some constant, some twice there."""
+    batch, dim = draw(st.integers(2, 6)), draw(st.integers(1, 8))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    of_dimensions = (2, 1, dim)  # each with its own mean and scale in each view
+    exponent = draw(arrays.arrays(float, of_dimensions, elements=st.floats(-20, 20)))
+    mean = draw(arrays.arrays(float, of_dimensions, elements=st.integers(0, largest_mean)))
+    varies = draw(arrays.arrays(bool, of_dimensions))
+    # Constants are small integers, for they vary by what their mean is rounded.
+    scale = np.where(varies, 10.0**exponent, 1.0)
+    z = rng.normal(size=(2, batch, dim))
+    z[:, :, draw(st.integers(0, dim - 1))] = z[:, :, 0]
+    return scale.astype("float32"), (scale * (z * varies + mean)).astype("float32")
+
+
+@pytest.mark.parametrize("form", ["matrix", "gram"])
+@pytest.mark.parametrize("centered", [True, False])
+@given(drawn=embeddings(largest_mean=3))
+def test_any_scale_gives_the_loss_of_float64(form, centered, drawn):
+    scale, z = drawn
+    options = {"form": form, "weight": 1.0, "centered": centered}
+    loss, *gradients = loss_and_gradients(*z, **options)
+    np.testing.assert_allclose(loss, sum(reference(*z, centered=centered)), rtol=1e-4, atol=1e-5)
+    _, *expected = loss_and_gradients(*z.astype("float64"), **options)
+    np.testing.assert_allclose(gradients * scale, expected * scale, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["matrix", "gram"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@given(data=st.data())
+def test_no_finite_embeddings_give_nan(form, dtype, data):
+    largest = float(tf.as_dtype(dtype).max)
+    elements = st.floats(-largest, largest)
+    shape = data.draw(st.tuples(st.integers(2, 5), st.integers(1, 6)))
+    z = [
+        tf.constant(data.draw(arrays.arrays(float, shape, elements=elements)), dtype) for _ in "ab"
+    ]
+    for centered in (True, False):
+        loss, *gradients = loss_and_gradients(*z, form, weight=1.0, centered=centered)
+        assert np.isfinite(loss)
+        for gradient in gradients:
+            assert gradient.dtype == dtype and np.isfinite(gradient.astype("float64")).all()
+
+
+@given(drawn=embeddings(largest_mean=10**8), epsilon=st.floats(1e-45, 1.0))
+def test_correlations_lie_between_minus_one_and_one(drawn, epsilon):
+    z_a, z_b = (correlation.standardize(z, epsilon=epsilon) for z in drawn[1])
+    c = correlation.cross_correlation(z_a, z_b)
+    assert (np.abs(c) <= 1 + 1e-5).all()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -205,6 +260,14 @@ def test_gradient_descent_reaches_the_floor(rng):
 )
 def test_published_floors(batch, dim, weight, floor):
     assert loss_floor(batch, dim, weight) == pytest.approx(floor, rel=1e-3)
+
+
+@settings(max_examples=200)
+@given(st.integers(2), st.integers(1), st.floats(0, 1, exclude_max=True), st.booleans())
+def test_floor_is_finite_and_least_for_no_weight(batch, dim, weight, centered):
+    floor = loss_floor(batch, dim, weight, centered=centered)
+    assert 0 <= floor <= dim
+    assert loss_floor(batch, dim, 0.0, centered=centered) == 0
 
 
 def test_floor_without_centering_has_one_rank_more():

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.datasets import load_sample_images
 
 from keras_bt.functional import image as ops
@@ -111,6 +113,22 @@ def test_jitter_follows_the_order_of_each_image(augment):
         np.testing.assert_allclose(together, by_hand, atol=2e-5)
     first, last = (jittered(small, **factors, order=o) for o in ((0, 1, 2, 3), (3, 2, 1, 0)))
     assert np.abs(first - last).mean() > LEVEL
+
+
+@given(data=st.data())
+def test_jitter_of_few_colors_stays_in_range(data):
+    """Gray, black and white, where hue and saturation divide by nothing."""
+    levels = st.sampled_from([0.0, 1e-30, 0.5, 1.0])
+    pixels = data.draw(st.lists(st.tuples(levels, levels, levels), min_size=1, max_size=4))
+    factors = {
+        name: data.draw(st.floats(0, 3, width=32))
+        for name in ("brightness", "contrast", "saturation")
+    }
+    hue = data.draw(st.floats(-0.5, 0.5, width=32))
+    order = data.draw(st.permutations(range(4)))
+    images = tf.transpose(tf.constant([[pixels]], tf.float32), [0, 3, 1, 2])
+    out = jittered(images, **factors, hue=hue, order=order).numpy()
+    assert 0 <= out.min() and out.max() <= 1
 
 
 def test_jitter_without_hue_is_jitter_with_a_hue_of_zero(augment):
