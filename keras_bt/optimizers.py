@@ -121,15 +121,9 @@ def trust_ratio(weight, direction, trust_coefficient):
         >>> float(trust_ratio(tf.constant([3.0, 4.0]), tf.constant([0.0, 2.0]), 0.5))
         1.25
     """
-    weight_norm, direction_norm = _norm(weight), _norm(direction)
+    weight_norm, direction_norm = tf.norm(weight), tf.norm(direction)
     ratio = trust_coefficient * tf.math.divide_no_nan(weight_norm, direction_norm)
     return tf.where((weight_norm > 0) & (direction_norm > 0), ratio, tf.ones_like(ratio))
-
-
-def _norm(tensor):
-    """The Euclidean norm, also where squares would overflow or vanish."""
-    largest = tf.reduce_max(tf.abs(tensor))
-    return largest * tf.norm(tf.math.divide_no_nan(tensor, largest))
 
 
 def warmup_cosine(peak_rate, warmup_steps, total_steps):
