@@ -266,18 +266,28 @@ class ResumableTraining:
             f"of the loss is not finite"
             + (f", first {where}." if where else "; done again, the same step is finite.")
         )
-        if self.on_nonfinite == "stop" or state.nonfinite_steps >= self.most_nonfinite:
-            self.save()
-            advice = "The weights are those before it. A lower learning rate may help."
-            if self.on_nonfinite != "stop":
-                advice = f"It is one more than the {self.most_nonfinite} that may be passed over."
-            raise FloatingPointError(f"{message} {advice}")
+        last_of_epoch = (state.step + 1) % self._steps_per_epoch == 0
+        if self.on_nonfinite == "stop":
+            self._give_up(
+                f"{message} The weights are those before it. A lower learning rate may help."
+            )
+        if state.nonfinite_steps >= self.most_nonfinite:
+            self._give_up(
+                f"{message} It is one more than the {self.most_nonfinite} that may be passed over."
+            )
+        if last_of_epoch and not self._model.invariance_tracker.count:
+            self._give_up(f"{message} No step of this epoch was finite.")
         log.warning("%s Going on by %s.", message, self.on_nonfinite)
         state.nonfinite_steps += 1
         state.step += 1
         state.note()
         if self.on_nonfinite == "rewind":
             self._rewind()
+
+    def _give_up(self, message):
+        self.save()
+        self._callbacks.end()
+        raise FloatingPointError(message)
 
     def _where_nonfinite(self):
         batch = next(iter(self._batches(self.state.step)))
@@ -318,8 +328,10 @@ class _OneTraining(keras.callbacks.CallbackList):
     """Callbacks to which several calls of `fit` are one training."""
 
     def __init__(self, training, callbacks, model, epochs, steps_per_epoch):
+        # The last to see an epoch's logs, to which monitors add theirs.
+        last = keras.callbacks.LambdaCallback(on_epoch_end=training._epoch_was_told)
         params = {"epochs": epochs, "steps": steps_per_epoch, "verbose": 0}
-        super().__init__(callbacks, add_history=True, model=model, **params)
+        super().__init__([*callbacks, last], add_history=True, model=model, **params)
         self._training = training
 
     def begin(self):
@@ -347,10 +359,8 @@ class _OneTraining(keras.callbacks.CallbackList):
         self._training._end_step(batch)
 
     def on_epoch_end(self, epoch, logs=None):
-        logs = dict(logs or {})  # to which callbacks add theirs
         self._training._end_epoch()
         super().on_epoch_end(epoch, logs)
-        self._training._epoch_was_told(epoch, logs)
 
 
 def _parts(strategy, batch):

@@ -59,21 +59,33 @@ from pathlib import Path
 from keras_bt import atomic
 path = Path(sys.argv[1], "a.txt")
 atomic.write_text(path, "small")
-try:
-    atomic.write_text(path, "large" * 1000)
-except atomic.WriteError as error:
-    print(error)
+for write in atomic.write_text, atomic.append_text:
+    try:
+        write(path, "large" * 1000)
+    except atomic.WriteError as error:
+        print(error)
+atomic.append_text(path, " things")
 print(path.read_text())
 """
     done = subprocess.run(
         [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
     )
-    message, content = done.stdout.splitlines()
-    assert "a.txt could not be written: file too large; " in message
-    assert content == "small"
+    *messages, content = done.stdout.splitlines()
+    assert ["a.txt could not be written: " in message for message in messages] == [True, True]
+    assert content == "small things"
     assert names(tmp_path) == ["a.txt"]
 
 
 def test_undecodable_names_survive(tmp_path):
     atomic.write_text(tmp_path / "a.txt", os.fsdecode(b"\xff.jpg"))
     assert (tmp_path / "a.txt").read_bytes() == b"\xff.jpg"
+
+
+def test_what_a_killed_process_left_is_cleared_up(tmp_path):
+    for name in (".7-a", ".7-b", ".7-b.replaced", ".8-a.replaced", "a", ".hidden"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "from").write_text(name)
+    atomic.tidy(tmp_path)
+    assert sorted(names(tmp_path)) == [".hidden", "a", "b"]
+    assert (tmp_path / "a" / "from").read_text() == "a"
+    assert (tmp_path / "b" / "from").read_text() == ".7-b.replaced"

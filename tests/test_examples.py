@@ -26,6 +26,7 @@ RESULT = {
     "replicas",
     "seconds",
     "images_per_second",
+    "nonfinite_steps",
     "loss",
     "loss_floor",
     "encoder_dir",
@@ -148,9 +149,18 @@ def test_own_images_of_mixed_sizes_without_labels(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_diverging_run_says_so(tmp_path):
-    message = " ".join(fails("pretrain", f"--workdir={tmp_path}", "--learning_rate=1e20", *TINY))
-    assert re.search(r"pretrain: The loss is (nan|inf) in epoch \d; a lower", message)
+def test_a_diverging_run_says_where_and_goes_no_further(tmp_path):
+    flags = (f"--workdir={tmp_path}", "--learning_rate=1e20", *TINY)
+    message = " ".join(fails("pretrain", *flags))
+    assert re.search(
+        r"pretrain: Step \d \(epoch \d\): the \w+ term of the loss is not finite, first in the "
+        r"output of layer \S+ The weights are those before it. A lower learning rate may help.",
+        message,
+    )
+    message = " ".join(fails("pretrain", *flags, "--on_nonfinite=skip"))
+    assert "Step 10 (epoch 2)" in message and "No step of this epoch was finite." in message
+    written = [path.read_text() for path in tmp_path.rglob("*.json*")]
+    assert not any("NaN" in text or "Infinity" in text for text in written)
 
 
 @pytest.mark.slow

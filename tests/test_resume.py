@@ -152,7 +152,9 @@ def test_a_signal_saves_and_ends(train, number, when, capfd):
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
     training = keras_bt.ResumableTraining(undisturbed[1].directory.parent / "left")
     assert training.restore(train("other")[0]).step == (6 if when == "in a step" else 8)
-    assert_same(train("left", Monitor()), undisturbed)
+    resumed = train("left", Monitor())
+    assert [line["monitored"] for line in resumed[1].state.history] == [1.0] * EPOCHS
+    assert_same(resumed, undisturbed)
 
 
 def test_callbacks_see_one_training(train):

@@ -1,9 +1,11 @@
+import errno
 import json
 
 import keras
 import numpy as np
 import pytest
 
+from keras_bt import atomic
 from keras_bt.run import MetricsLog, RunFolder
 from keras_bt.run.folder import write_json
 
@@ -35,14 +37,6 @@ def test_result_marks_the_end(tmp_path):
     assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
 
 
-def test_metrics_of_epochs_to_train_again_are_dropped(tmp_path):
-    folder = RunFolder(tmp_path, {})
-    folder.keep_metrics(0)
-    folder.metrics.write_text("1\n2\n3\n")
-    folder.keep_metrics(2)
-    assert folder.metrics.read_text() == "1\n2\n"
-
-
 def test_a_plan_is_read_again(tmp_path):
     folder = RunFolder(tmp_path, {})
     assert folder.plan() is None
@@ -63,16 +57,42 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_metrics_log_has_a_line_an_epoch(tmp_path, tiny_model, images):
-    model = tiny_model()
-    model.compile(keras.optimizers.SGD(0.25))
-    log = MetricsLog(tmp_path / "metrics.jsonl", steps_per_epoch=2)
-    history = model.fit(images, batch_size=8, epochs=3, callbacks=[log], verbose=0).history
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4, 6]
-    np.testing.assert_allclose([line["loss"] for line in lines], history["loss"])
-    assert lines[0]["learning_rate"] == 0.25
-    assert lines[0]["seconds"] < lines[2]["seconds"]
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_metrics_log_has_a_line_an_epoch(tmp_path):
+    path, history = tmp_path / "metrics.jsonl", [{"epoch": 1}]
+    path.write_text('{"epoch": 1}\n{"epoch": 2, "of": "epochs to train again"}\n{"half')
+    log = MetricsLog(path, history)
+    log.on_train_begin()
+    assert lines(path) == history
+    for epoch in (2, 3):
+        history.append({"epoch": epoch, "loss": 0.5})
+        log.on_epoch_begin(epoch)
+        assert lines(path) == history
+    history.append({"epoch": 4})
+    log.on_train_end()
+    assert lines(path) == history
+
+
+def test_metrics_that_cannot_be_written_are_written_later(tmp_path, monkeypatch, caplog):
+    def full(path, text):
+        raise atomic.WriteError(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    history: list[dict] = []
+    log = MetricsLog(tmp_path / "metrics.jsonl", history)
+    log.on_train_begin()
+    history.append({"epoch": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "append_text", full)
+        log.on_epoch_begin(1)
+        assert "metrics.jsonl could not be written: no space left on device" in caplog.text
+        with pytest.raises(atomic.WriteError):
+            log.on_train_end()
+    history.append({"epoch": 2})
+    log.on_train_end()
+    assert lines(log.path) == history
 
 
 def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
