@@ -21,6 +21,8 @@ class Images:
             "label": a class number.
         labelled: Whether there are labels.
         shuffle_buffer: Elements shuffled at a time; `count` shuffles them all.
+        replaced: Set of the paths of files that could no longer be read in training, and
+            whose place others took. It grows meanwhile.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -35,6 +37,7 @@ class Images:
     decode: Callable
     labelled: bool
     shuffle_buffer: int
+    replaced: set = dataclasses.field(default_factory=set)
 
     def at_most(self, count):
         """These images, or evenly spaced ones of them if they are more than `count`."""
@@ -127,12 +130,14 @@ class Source:
         train: `Images` to pretrain on; with labels also the evaluation's training set.
         test: Held-out labelled `Images`, or None where there are no labels.
         classes: Number of classes, or None without labels.
+        skipped: Number of images left out because they cannot be read.
     """
 
     name: str
     train: Images
     test: Images | None = None
     classes: int | None = None
+    skipped: int = 0
 
 
 def fit_square(image, size):
@@ -173,7 +178,12 @@ def image_and_label(image, label):
 
 def decode_image(encoded):
     """A JPEG, PNG, BMP or GIF (its first frame) as uint8 RGB [height, width, 3]."""
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        # TensorFlow's default is another method, up to 6 of 255 off.
+        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
     return tf.ensure_shape(image, (None, None, 3))
 
 

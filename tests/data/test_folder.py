@@ -67,7 +67,9 @@ def test_wrong_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="There is no folder .*nowhere"):
         data.from_folder(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("no image")
-    with pytest.raises(ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png\)"):
+    with pytest.raises(
+        ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png, .webp\)"
+    ):
         data.from_folder(tmp_path)
 
 
