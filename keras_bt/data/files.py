@@ -133,18 +133,15 @@ def _check_header(file, size_bytes, max_pixels):
 
 def _kind(encoded):
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    plain = (
-        image.format in ("JPEG", "MPO", "PNG")
-        and image.mode in PLAIN_MODES
-        and not image.has_transparency_data
-        and _orientation(image) not in TURNS
-    )
-    if plain:
+    natively = image.format in ("JPEG", "MPO", "PNG")
+    if natively:  # odd ones too: Pillow forgives damage
         try:
             decode_image(encoded)
-            return "plain"
-        except tf.errors.OpError:
-            pass  # Pillow forgives more, such as a PNG without its end
+        except tf.errors.OpError as error:
+            raise UnreadableError("damaged or cut off") from error
+    whole = image.mode in PLAIN_MODES and not image.has_transparency_data
+    if natively and whole and _orientation(image) not in TURNS:
+        return "plain"
     _drawn(encoded)
     return "odd"
 
