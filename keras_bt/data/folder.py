@@ -169,10 +169,9 @@ def _first_folder(path, root):
 def _images(name, reader, labels):
     numbers = None if labels is None else tf.constant(labels, tf.int64)
 
-    def decode(number):
-        encoded, number = reader.read(number)
-        label = None if labels is None else tf.gather(numbers, number)
-        return image_and_label(decode_image(encoded), label)
+    def decode(file):
+        label = None if labels is None else tf.gather(numbers, file["number"])
+        return image_and_label(decode_image(file["encoded"]), label)
 
     return Images(
         name,
@@ -181,5 +180,6 @@ def _images(name, reader, labels):
         decode,
         labels is not None,
         shuffle_buffer=reader.count,
+        fetch=reader.fetch,
         replaced=reader.replaced,
     )

@@ -17,10 +17,12 @@ class Images:
         name: What to call them in messages.
         count: How many there are.
         elements: `tf.data.Dataset` of something small: an index, a path, encoded bytes.
-        decode: From an element to {"image": [height, width, 3]} and, if `labelled`,
-            "label": a class number.
+        decode: From an element, or what `fetch` makes of it, to {"image": [height, width,
+            3]} and, if `labelled`, "label": a class number.
         labelled: Whether there are labels.
         shuffle_buffer: Elements shuffled at a time; `count` shuffles them all.
+        fetch: From a `tf.data.Dataset` of elements to one of what `decode` takes, in the same
+            order; None if that is the elements themselves.
         replaced: Set of the paths of files that could no longer be read in training, and
             whose place others took. It grows meanwhile.
 
@@ -37,6 +39,7 @@ class Images:
     decode: Callable
     labelled: bool
     shuffle_buffer: int
+    fetch: Callable | None = None
     replaced: set = dataclasses.field(default_factory=set)
 
     def at_most(self, count):
@@ -118,6 +121,7 @@ class Images:
             example = self.decode(element)
             return {**example, "image": fit_square(example["image"], size)}
 
+        elements = self.fetch(elements) if self.fetch else elements
         return elements.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 

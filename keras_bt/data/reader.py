@@ -1,6 +1,7 @@
 """How `tf.data` gets files that were examined: those that are gone by then are replaced."""
 
 import atexit
+import contextlib
 import logging
 import threading
 import time
@@ -11,6 +12,8 @@ import tensorflow as tf
 from keras_bt.data.files import UnreadableError, encoded_image, shown
 
 MOST_REPLACED = 100
+# Eight small files a call of Python: one by one calls would cost four times the decoding.
+SMALL_BYTES, SMALL_AT_ONCE = 2**16, 8
 QUIET_SECONDS = 0.2
 PLACEHOLDER = tf.io.encode_png(tf.zeros([1, 1, 3], tf.uint8)).numpy()
 
@@ -32,27 +35,45 @@ class Reader:
         self.count, self.replaced = len(paths), set()
         self._paths, self._records, self._max_pixels = paths, records, max_pixels
         self._lock = threading.Lock()
+        small = np.mean([record.size_bytes for record in records]) < SMALL_BYTES
+        self._at_once = SMALL_AT_ONCE if small else 1
 
-    def read(self, index):
-        """The image of a number, or the next that can be read.
+    def fetch(self, numbers):
+        """Files in the order of their numbers.
 
         Args:
-            index: int64 scalar tensor.
+            numbers: `tf.data.Dataset` of int64 in 0...count - 1.
 
         Returns:
-            Scalar tensors: the encoded image, for `decode_image`; int64, its number.
+            `tf.data.Dataset` of dicts {"encoded", "number"}: an image for `decode_image` and
+            its number, which is another than that asked for if that could not be read.
         """
-        encoded, found = tf.numpy_function(
-            _until_the_end(self._read), [index], (tf.string, tf.int64), stateful=False
-        )
-        return tf.ensure_shape(encoded, []), tf.ensure_shape(found, [])
 
-    def _read(self, index):
+        def read(numbers):
+            encoded, found = tf.numpy_function(
+                self._read_all, [numbers], (tf.string, tf.int64), stateful=False
+            )
+            return {
+                "encoded": tf.ensure_shape(encoded, [None]),
+                "number": tf.ensure_shape(found, [None]),
+            }
+
+        batches = numbers.batch(self._at_once)
+        return batches.map(read, tf.data.AUTOTUNE, deterministic=True).unbatch()
+
+    def _read_all(self, numbers):
+        with _python_in_use() as ending:
+            if ending:
+                return np.array([PLACEHOLDER] * len(numbers), object), numbers
+            encoded, found = zip(*map(self._read, numbers), strict=True)
+            return np.array(encoded, object), np.array(found, np.int64)
+
+    def _read(self, number):
         for offset in range(min(MOST_REPLACED, self.count)):
-            found = (index + offset) % self.count
+            found = (number + offset) % self.count
             path, record = self._paths[found], self._records[found]
             try:
-                return encoded_image(path, record, self._max_pixels), np.int64(found)
+                return encoded_image(path, record, self._max_pixels), found
             except UnreadableError as error:
                 self._report(path, error)
         raise OSError(f"{shown(path)} and the {offset} images before it can no longer be read.")
@@ -65,25 +86,23 @@ class Reader:
         logging.getLogger(__name__).warning("Another image replaces %s: %s.", shown(path), error)
 
 
-# A thread of tf.data that calls into Python while Python ends never comes back, and
-# TensorFlow waits for it for ever. So at the end calls give a placeholder, with which the
-# pipelines soon are full, and Python waits until they are.
+# A thread of tf.data that calls Python while Python ends never comes back, and TensorFlow
+# waits for it for ever. So at the end calls give placeholders, with which the pipelines soon
+# are full, and Python waits until they are.
 _ending = threading.Event()
 _busy: set[int] = set()
 _last_call = 0.0
 
 
-def _until_the_end(read):
-    def read_or_not(index):
-        global _last_call
-        _busy.add(threading.get_ident())
-        try:
-            return (PLACEHOLDER, index) if _ending.is_set() else read(index)
-        finally:
-            _last_call = time.monotonic()
-            _busy.discard(threading.get_ident())
-
-    return read_or_not
+@contextlib.contextmanager
+def _python_in_use():
+    global _last_call
+    _busy.add(threading.get_ident())
+    try:
+        yield _ending.is_set()
+    finally:
+        _last_call = time.monotonic()
+        _busy.discard(threading.get_ident())
 
 
 @atexit.register
