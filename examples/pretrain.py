@@ -59,7 +59,10 @@ def prepare(strategy):
     default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
     recipe = workers.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
     workers.check_agreement(strategy, settings_of_flags(recipe))
-    source = workers.chief_first(strategy, lambda: image_source.open_source(recipe.dataset))
+    workdir = FLAGS.workdir or f"runs/{recipe.name}"
+    source = workers.chief_first(
+        strategy, lambda: image_source.open_source(recipe.dataset, workdir)
+    )
 
     def build():
         if FLAGS.deterministic and strategy.num_replicas_in_sync > 1:
@@ -75,7 +78,7 @@ def prepare(strategy):
         return model, floor
 
     model, floor = workers.together(strategy, build)
-    workdir, chief = FLAGS.workdir or f"runs/{recipe.name}", workers.is_chief(strategy)
+    chief = workers.is_chief(strategy)
     folder = workers.together(
         strategy, lambda: run.RunFolder(workdir, settings_of_flags(recipe), writes=chief)
     )

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
-from keras_bt.data.images import decode_image
+from keras_bt.data.images import decode_jpeg_or_png
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn
@@ -136,7 +136,7 @@ def _kind(encoded):
     natively = image.format in ("JPEG", "MPO", "PNG")
     if natively:  # odd ones too: Pillow forgives damage
         try:
-            decode_image(encoded)
+            decode_jpeg_or_png(encoded)
         except tf.errors.OpError as error:
             raise UnreadableError("damaged or cut off") from error
     whole = image.mode in PLAIN_MODES and not image.has_transparency_data

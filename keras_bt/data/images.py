@@ -184,11 +184,16 @@ def decode_image(encoded):
     """A JPEG, PNG, BMP or GIF (its first frame) as uint8 RGB [height, width, 3]."""
     image = tf.cond(
         tf.io.is_jpeg(encoded),
-        # TensorFlow's default is another method, up to 6 of 255 off.
-        lambda: tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: decode_jpeg_or_png(encoded),
         lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
     )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def decode_jpeg_or_png(encoded):
+    """A JPEG or PNG as uint8 RGB, its pixels as in other software."""
+    # TensorFlow's default method is up to 6 of 255 off.
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def problems_message(name, count, problems):
