@@ -6,6 +6,9 @@ from pathlib import Path
 
 from absl import flags
 
+from keras_bt import data
+from keras_bt.data.files import LARGEST_MAX_PIXELS, MAX_PIXELS
+
 FLAGS = flags.FLAGS
 
 flags.DEFINE_string("image_dir", None, "Folder of images, with or without class folders.")
@@ -13,7 +16,11 @@ flags.DEFINE_enum(
     "bad_images", "fail", ["fail", "skip"], "What to do about unreadable files of --image_dir."
 )
 flags.DEFINE_integer(
-    "max_pixels", 89_478_485, "Images of --image_dir with more are unreadable.", 1, 178_956_970
+    "max_pixels",
+    MAX_PIXELS,
+    "Images of --image_dir with more are unreadable.",
+    1,
+    LARGEST_MAX_PIXELS,
 )
 flags.DEFINE_string("tfrecords", None, "Path or glob of TFRecord files of encoded images.")
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data sets.")
@@ -24,8 +31,6 @@ def open_source(dataset, workdir=None):
 
     What is found out about a folder is kept beside `workdir`, for all runs there.
     """
-    from keras_bt import data
-
     for name in ("image_dir", "tfrecords"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty.")

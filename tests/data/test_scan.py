@@ -131,6 +131,12 @@ def test_an_interrupted_scan_goes_on(folder, tmp_path, examined, monkeypatch):
     examined()
     assert len(scanned(folder, index)) == 200
     assert examined() == [f"{number:03}.png" for number in range(128, 200)]
+    os.utime(folder / "150.png", ns=(1, 1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "examine", interrupt)
+        scanned(folder, index)
+    scanned(folder, index)
+    assert examined() == ["150.png"]
 
 
 @pytest.mark.parametrize("max_pixels", [0, 178_956_971])
