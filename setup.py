@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21"]
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
-DEV = ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff", "pillow"]
+DEV = ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"]
 
 setup(
     name="keras-bt",
@@ -23,6 +23,7 @@ setup(
         "keras>=3.15",
         "keras-cv>=0.9",
         "numpy",
+        "pillow>=10.1",
         "scikit-learn>=1.8",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",

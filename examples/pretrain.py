@@ -10,7 +10,6 @@ folder it goes on from its last checkpoint.
 """
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -20,14 +19,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import device_flags
 import image_source
-import keras
 import recipe_flags
 import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
-import keras_bt
-from keras_bt import distribute, evaluation, resume, run, workers
+from keras_bt import resume, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -52,14 +49,14 @@ flags.DEFINE_enum(
     "At a step with NaN or an infinity, from which the weights are kept in any case: stop, skip "
     "its batch, or rewind to the last checkpoint and skip its batch.",
 )
-MONITORED = 40  # k-NN looks during a run, at the most
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
 
 
 def settings_of_flags(recipe):
     """Everything that decides the run, for run.json; the number of devices does not."""
-    names = ("image_dir", "tfrecords", "seed", "minutes", "deterministic")
+    names = ("image_dir", "bad_images", "max_pixels", "tfrecords")
+    names += ("seed", "minutes", "deterministic")
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 
@@ -67,86 +64,22 @@ def prepare(strategy):
     """Meets wrong flags, folders and images before anything is computed or written."""
     default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
     recipe = workers.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
-    workers.check_agreement(strategy, settings_of_flags(recipe))
-    source = workers.chief_first(strategy, lambda: image_source.open_source(recipe.dataset))
+    settings, chief = settings_of_flags(recipe), workers.is_chief(strategy)
+    workers.check_agreement(strategy, settings)
+    workdir = FLAGS.workdir or f"runs/{recipe.name}"
+
+    def open_source():
+        return image_source.open_source(recipe.dataset, workdir)
 
     def build():
-        if FLAGS.deterministic and strategy.num_replicas_in_sync > 1:
-            raise ValueError("--deterministic needs a single device; see --strategy=one.")
-        keras.utils.set_random_seed(FLAGS.seed)
-        with strategy.scope():
-            model = recipe.build_model(FLAGS.seed)
-        batches(strategy, recipe, source)
-        compile_for(strategy, recipe, model, recipe.epochs, source.train.count // recipe.batch_size)
-        floor = keras_bt.loss_floor(
-            recipe.batch_size, recipe.projector_dims[-1], recipe.redundancy_weight
-        )
-        return model, floor
-
-    model, floor = workers.together(strategy, build)
-    workdir, chief = FLAGS.workdir or f"runs/{recipe.name}", workers.is_chief(strategy)
-    folder = workers.together(
-        strategy, lambda: run.RunFolder(workdir, settings_of_flags(recipe), writes=chief)
-    )
-    return recipe, model, floor, source, folder
-
-
-def batches(strategy, recipe, source, first_step=0):
-    def of_worker(context):
-        return source.train.shuffled_batches(
-            recipe.batch_size, recipe.load_size, FLAGS.seed, first_step, context
+        return run.Pretraining(
+            recipe, source, strategy, FLAGS.seed, FLAGS.minutes, FLAGS.deterministic
         )
 
-    return distribute.batches(strategy, of_worker)
-
-
-def compile_for(strategy, recipe, model, epochs, steps_per_epoch):
-    with strategy.scope():
-        optimizer = recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch)
-        model.compile(
-            optimizer, recipe.build_loss(), hold_nonfinite=True, jit_compile=FLAGS.deterministic
-        )
-
-
-def train(strategy, recipe, model, floor, source, folder):
-    """Trains, from the last checkpoint on; returns what the result says of it."""
-    epochs, steps_per_epoch = recipe.epochs, source.train.count // recipe.batch_size
-    if FLAGS.minutes:
-        measured = batches(strategy, recipe, source)
-        epochs, steps_per_epoch = run.epochs_in(
-            FLAGS.minutes, model, measured, steps_per_epoch, folder
-        )
-        compile_for(strategy, recipe, model, epochs, steps_per_epoch)
-    training = keras_bt.ResumableTraining(
-        folder.checkpoints,
-        FLAGS.checkpoint_minutes,
-        FLAGS.checkpoint_steps,
-        settings=settings_of_flags(recipe),
-        on_nonfinite=FLAGS.on_nonfinite,
-        writes=folder.writes,
-    )
-    state = training.restore(model)
-    callbacks = []
-    if folder.writes:
-        callbacks = [
-            *evaluation.monitors(source, recipe.image_size, -(-epochs // MONITORED)),
-            run.MetricsLog(folder.metrics, state.history),
-            run.ProgressBar(epochs * steps_per_epoch, floor, state.step),
-        ]
-    from_step = functools.partial(batches, strategy, recipe, source)
-    training.fit(from_step, epochs, steps_per_epoch, callbacks)
-    images = epochs * steps_per_epoch * recipe.batch_size
-    return {
-        "steps": epochs * steps_per_epoch,
-        "epochs": epochs,
-        "batch_size": recipe.batch_size,
-        "replicas": strategy.num_replicas_in_sync,
-        "seconds": round(state.seconds, 1),
-        "images_per_second": round(images / state.seconds, 1),
-        "nonfinite_steps": state.nonfinite_steps,
-        "loss": state.history[-1]["loss"],
-        "loss_floor": floor,
-    }
+    source = workers.chief_first(strategy, open_source)
+    pretraining = workers.together(strategy, build)
+    folder = workers.together(strategy, lambda: run.RunFolder(workdir, settings, writes=chief))
+    return pretraining, folder
 
 
 def refuse(error, strategy=None):
@@ -165,41 +98,26 @@ def main(arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         strategy = device_flags.strategy_of_flags()
-        recipe, model, floor, source, folder = prepare(strategy)
+        pretraining, folder = prepare(strategy)
     except (ValueError, OSError) as error:
         refuse(error, strategy)
-    if workers.collect(strategy, folder.result())[0]:
-        if folder.writes:
-            print(f"{folder.path} holds the finished run.", file=sys.stderr)
-            print(json.dumps(folder.result()))
-        workers.leave_together(strategy)
-        return
-
-    scores = {}
+    logging.getLogger("keras_bt").setLevel(logging.INFO if folder.writes else logging.WARNING)
+    result = workers.collect(strategy, folder.result())[0]
+    if result:
+        logging.getLogger("keras_bt").info("%s holds the finished run.", folder.path)
+    else:
+        try:
+            result = pretraining.to_the_end(
+                folder,
+                every_minutes=FLAGS.checkpoint_minutes,
+                every_steps=FLAGS.checkpoint_steps,
+                on_nonfinite=FLAGS.on_nonfinite,
+            )
+        except (FloatingPointError, CheckpointError, OSError) as error:
+            refuse(error, strategy)
+        except KeyboardInterrupt:
+            sys.exit(130)
     if folder.writes:
-        logging.getLogger("keras_bt").setLevel(logging.INFO)
-        scores["pixels"] = evaluation.score_pixels(source, recipe.image_size)
-        scores["untrained"] = evaluation.score_untrained(model.encoder, source, recipe.image_size)
-    try:
-        training = train(strategy, recipe, model, floor, source, folder)
-    except (FloatingPointError, CheckpointError, OSError) as error:
-        refuse(error, strategy)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    if folder.writes:
-        folder.save_model(model)  # before scoring: whatever fails there, the training stays
-        scores["trained"] = evaluation.score(model.encoder, source, recipe.image_size)
-        result = {
-            "recipe": recipe.name,
-            "dataset": source.name,
-            "images": source.train.count,
-            **training,
-            "encoder_dir": str(folder.encoder),
-            "seed": FLAGS.seed,
-            **scores,
-        }
-        keras_bt.export_encoder(model.encoder, folder.encoder, metadata=result, overwrite=True)
-        folder.write_result(result)
         print(json.dumps(result))
     workers.leave_together(strategy)
 

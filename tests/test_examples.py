@@ -20,6 +20,8 @@ RESULT = {
     "recipe",
     "dataset",
     "images",
+    "skipped_images",
+    "replaced_images",
     "steps",
     "epochs",
     "batch_size",
@@ -124,8 +126,10 @@ def test_own_images_of_mixed_sizes_without_labels(tmp_path):
         shape = (*random.integers(10, 40, 2), 3)
         encoded = tf.io.encode_jpeg(random.integers(0, 256, shape).astype("uint8"))
         tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), encoded)
+    (tmp_path / "photos" / "text.jpg").write_text("not a picture")
     workdir = tmp_path / "run"
     flags = (
+        "--bad_images=skip",
         "--width=2",
         "--projector_dims=8",
         "--batch_size=8",
@@ -142,6 +146,7 @@ def test_own_images_of_mixed_sizes_without_labels(tmp_path):
         )
     )
     assert (result["recipe"], result["dataset"], result["images"]) == ("cifar10", "photos", 40)
+    assert len(list(tmp_path.glob(".photos-*.images.gz"))) == 1
     for name in ("pixels", "untrained", "trained"):
         assert result[name] == dict.fromkeys(FIGURES)
     encoder = tf.saved_model.load(result["encoder_dir"])

@@ -17,10 +17,14 @@ class Images:
         name: What to call them in messages.
         count: How many there are.
         elements: `tf.data.Dataset` of something small: an index, a path, encoded bytes.
-        decode: From an element to {"image": [height, width, 3]} and, if `labelled`,
-            "label": a class number.
+        decode: From an element, or what `fetch` makes of it, to {"image": [height, width,
+            3]} and, if `labelled`, "label": a class number.
         labelled: Whether there are labels.
         shuffle_buffer: Elements shuffled at a time; `count` shuffles them all.
+        fetch: From a `tf.data.Dataset` of elements to one of what `decode` takes, in the same
+            order; None if that is the elements themselves.
+        replaced: Set of the paths of files that could no longer be read in training, and
+            whose place others took. It grows meanwhile.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -35,6 +39,8 @@ class Images:
     decode: Callable
     labelled: bool
     shuffle_buffer: int
+    fetch: Callable | None = None
+    replaced: set = dataclasses.field(default_factory=set)
 
     def at_most(self, count):
         """These images, or evenly spaced ones of them if they are more than `count`."""
@@ -115,6 +121,7 @@ class Images:
             example = self.decode(element)
             return {**example, "image": fit_square(example["image"], size)}
 
+        elements = self.fetch(elements) if self.fetch else elements
         return elements.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
@@ -127,12 +134,14 @@ class Source:
         train: `Images` to pretrain on; with labels also the evaluation's training set.
         test: Held-out labelled `Images`, or None where there are no labels.
         classes: Number of classes, or None without labels.
+        skipped: Number of images left out because they cannot be read.
     """
 
     name: str
     train: Images
     test: Images | None = None
     classes: int | None = None
+    skipped: int = 0
 
 
 def fit_square(image, size):
@@ -173,8 +182,18 @@ def image_and_label(image, label):
 
 def decode_image(encoded):
     """A JPEG, PNG, BMP or GIF (its first frame) as uint8 RGB [height, width, 3]."""
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    image = tf.cond(
+        tf.io.is_jpeg(encoded),
+        lambda: decode_jpeg_or_png(encoded),
+        lambda: tf.io.decode_image(encoded, channels=3, expand_animations=False),
+    )
     return tf.ensure_shape(image, (None, None, 3))
+
+
+def decode_jpeg_or_png(encoded):
+    """A JPEG or PNG as uint8 RGB, its pixels as in other software."""
+    # TensorFlow's default method is up to 6 of 255 off.
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def problems_message(name, count, problems):

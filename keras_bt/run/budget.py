@@ -1,6 +1,5 @@
 """How many steps fit into a span of time on this machine."""
 
-import functools
 import statistics
 import time
 
@@ -39,7 +38,10 @@ def steps_in(minutes, model, batches):
     if minutes <= 0:
         raise ValueError(f"minutes must be above 0, got {minutes}.")
     weights = model.get_weights()
-    chiefs = functools.partial(_of_chief, model.distribute_strategy)
+
+    def chiefs(value):
+        return workers.collect(model.distribute_strategy, value)[0]
+
     seconds = _seconds_a_step(model, batches, LEAST_STEPS)
     steps = chiefs(int(MEASURED_SECONDS / seconds))
     if steps > LEAST_STEPS:
@@ -48,30 +50,21 @@ def steps_in(minutes, model, batches):
     return chiefs(max(1, int(minutes * 60 / seconds)))
 
 
-def epochs_in(minutes, model, batches, steps_per_epoch, folder):
-    """Epochs that fill a budget, measured once and remembered for a restart.
+def epochs_in(minutes, model, batches, steps_per_epoch):
+    """Epochs that fill a budget, by measuring a few steps.
 
     Args:
         minutes: See `steps_in`.
         model: See `steps_in`.
         batches: See `steps_in`.
         steps_per_epoch: Int. Batches in the images.
-        folder: `RunFolder`.
 
     Returns:
         epochs, and steps in each: about `steps_per_epoch`.
     """
-    planned = _of_chief(model.distribute_strategy, folder.plan())
-    if planned is None:
-        steps = steps_in(minutes, model, batches)
-        epochs = max(1, round(steps / steps_per_epoch))
-        planned = epochs, -(-steps // epochs)
-        folder.write_plan(planned)
-    return planned
-
-
-def _of_chief(strategy, value):
-    return workers.collect(strategy, value)[0]
+    steps = steps_in(minutes, model, batches)
+    epochs = max(1, round(steps / steps_per_epoch))
+    return epochs, -(-steps // epochs)
 
 
 def _seconds_a_step(model, batches, steps):

@@ -25,7 +25,8 @@ class RunFolder:
     """The folder of one run.
 
         run.json        command, settings, versions and environment; written first
-        plan.json       epochs and steps an epoch, where a span of time decided them
+        plan.json       epochs, steps an epoch and images, which hold after a restart too
+        baselines.json  the figures of raw pixels and of the untrained encoder
         metrics.jsonl   one line an epoch
         checkpoints/    to go on from
         encoder/        the SavedModel
@@ -56,18 +57,18 @@ class RunFolder:
         self.model = self.path / "model.keras"
         self.checkpoints = self.path / "checkpoints"
         self.writes = writes
+        self.settings = json.loads(json.dumps(settings))  # tuples are lists in the file
         if writes:
-            self._begin(settings)
+            self._begin()
 
-    def _begin(self, settings):
+    def _begin(self):
         self.path.mkdir(parents=True, exist_ok=True)
         start = self.path / "run.json"
-        settings = json.loads(json.dumps(settings))  # tuples are lists in the file
         if start.exists():
-            _refuse_other_settings(start, _settings_in(start), settings)
+            _refuse_other_settings(start, _settings_in(start), self.settings)
         else:
             _refuse_foreign_files(self.path)
-            write_json(start, {**_circumstances(), "settings": settings})
+            write_json(start, {**_circumstances(), "settings": self.settings})
         self._unlock = weakref.finalize(self, os.close, _locked(start))
         atomic.tidy(self.path)
 
@@ -77,20 +78,29 @@ class RunFolder:
 
     def result(self):
         """The figures of the finished run, or None."""
-        return self._read("result.json")
+        return self.read("result")
 
-    def plan(self):
-        """What `write_plan` wrote, or None."""
-        return self._read("plan.json")
-
-    def _read(self, name):
-        file = self.path / name
+    def read(self, name):
+        """What a file of the folder holds, by its name without .json; None if it is not there."""
+        file = self.path / f"{name}.json"
         return json.loads(file.read_text("utf-8")) if file.exists() else None
 
-    def write_plan(self, plan):
-        """Writes plan.json: what was measured once, and must not be after a restart."""
-        if self.writes:
-            write_json(self.path / "plan.json", plan)
+    def once(self, name, make):
+        """What is found out once, and holds after a restart too.
+
+        Args:
+            name: Of the file that holds it, without .json.
+            make: Function without arguments that finds it out; JSON can hold it.
+
+        Returns:
+            What `make` returned, at this start or at an earlier one.
+        """
+        found = self.read(name)
+        if found is None:
+            found = make()
+            if self.writes:
+                write_json(self.path / f"{name}.json", found)
+        return found
 
     def write_result(self, figures):
         """Writes result.json, which marks the run as finished."""
@@ -180,7 +190,8 @@ def _locked(file):
 
 
 def _refuse_foreign_files(folder):
-    names = ("encoder", "checkpoints", "metrics.jsonl", "model.keras", "plan.json", "result.json")
+    names = ["encoder", "checkpoints", "metrics.jsonl", "model.keras"]
+    names += ["plan.json", "baselines.json", "result.json"]
     if there := [name for name in names if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "

@@ -67,7 +67,9 @@ def test_wrong_folders_are_named(tmp_path):
     with pytest.raises(ValueError, match="There is no folder .*nowhere"):
         data.from_folder(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("no image")
-    with pytest.raises(ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png\)"):
+    with pytest.raises(
+        ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png, .webp\)"
+    ):
         data.from_folder(tmp_path)
 
 
@@ -82,6 +84,45 @@ def test_corrupt_images_are_named_before_training(tmp_path):
     for name in ("text.jpg", "empty.png", "cut.jpg"):
         assert name in str(error.value)
     assert "good.jpg" not in str(error.value)
+
+
+def test_corrupt_images_are_skipped_when_told_to(tmp_path, caplog):
+    for name in ("a", "b"):
+        for number in range(6):
+            write_image(tmp_path / name / f"{number}.png")
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "bad.png").write_text("not a picture")
+    source = data.from_folder(tmp_path, bad_images="skip")
+    assert (source.train.count, source.test.count, source.classes) == (9, 3, 2)
+    assert source.skipped == 3
+    assert "3 of 15 images cannot be read:" in caplog.text and "bad.png: not a JPEG" in caplog.text
+    for path in tmp_path.glob("*/?.png"):
+        path.write_text("not a picture")
+    with pytest.raises(ValueError, match="15 of 15 images cannot be read"):
+        data.from_folder(tmp_path, bad_images="skip")
+
+
+def test_a_test_folder_of_nothing_but_corrupt_images_is_named(tmp_path):
+    for name in ("train/a", "train/b"):
+        for number in range(5):
+            write_image(tmp_path / name / f"{number}.png")
+    (tmp_path / "test" / "a").mkdir(parents=True)
+    (tmp_path / "test" / "a" / "0.png").write_text("not a picture")
+    with pytest.raises(ValueError, match="None of the 1 images beside .*0.png can be read"):
+        data.from_folder(tmp_path, bad_images="skip")
+
+
+def test_wrong_ways_with_corrupt_images_are_named(tmp_path):
+    with pytest.raises(ValueError, match='bad_images must be "fail" or "skip", got \'ignore\''):
+        data.from_folder(tmp_path, bad_images="ignore")
+
+
+def test_large_images_are_named(tmp_path):
+    write_image(tmp_path / "0.png", (10, 11, 3))
+    with pytest.raises(ValueError, match="0.png: 11 x 10 pixels; max_pixels is 109"):
+        data.from_folder(tmp_path, max_pixels=109)
+    assert data.from_folder(tmp_path, max_pixels=110).train.count == 1
 
 
 def test_images_beside_the_class_folders_of_test_are_named(tmp_path):

@@ -44,10 +44,12 @@ def test_one_worker_writes_and_prints(undisturbed):
     assert result["replicas"] == 2
     assert [line["epoch"] for line in metrics(workdir)] == [*range(1, 9)]
     assert {path.name for path in workdir.iterdir()} == {
+        "baselines.json",
         "checkpoints",
         "encoder",
         "metrics.jsonl",
         "model.keras",
+        "plan.json",
         "result.json",
         "run.json",
     }
@@ -121,15 +123,19 @@ def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
     done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
-    epochs, steps_per_epoch = json.loads((tmp_path / "run" / "plan.json").read_text())
-    assert (result["epochs"], result["steps"]) == (epochs, epochs * steps_per_epoch)
+    plan = json.loads((tmp_path / "run" / "plan.json").read_text())
+    steps = plan["epochs"] * plan["steps_per_epoch"]
+    assert (result["epochs"], result["steps"]) == (plan["epochs"], steps)
 
 
 def test_a_diverging_run_is_not_started_again(start, tmp_path):
     flags = ("--optimizer=adamw", "--learning_rate=1e30", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--", PRETRAIN[0], *TINY, *flags)
     assert done.returncode == 2, done.stderr[-4000:]
-    assert "The loss is nan in epoch" in done.stderr and "restarting" not in done.stderr
+    assert (
+        "of the loss is not finite, first in the output of layer" in done.stderr
+        and "restarting" not in done.stderr
+    )
 
 
 DIFFERENTLY = """

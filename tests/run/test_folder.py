@@ -37,11 +37,12 @@ def test_result_marks_the_end(tmp_path):
     assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
 
 
-def test_a_plan_is_read_again(tmp_path):
-    folder = RunFolder(tmp_path, {})
-    assert folder.plan() is None
-    folder.write_plan([3, 40])
-    assert RunFolder(tmp_path, {}, writes=False).plan() == [3, 40]
+def test_what_was_found_out_holds_after_a_restart(tmp_path):
+    reads = RunFolder(tmp_path / "run", {}, writes=False)
+    assert reads.once("plan", lambda: [1, 2]) == [1, 2] and reads.read("plan") is None
+    assert RunFolder(tmp_path / "run", {}).once("plan", lambda: [3, 40]) == [3, 40]
+    assert RunFolder(tmp_path / "run", {}).once("plan", lambda: [5, 60]) == [3, 40]
+    assert reads.read("plan") == [3, 40]
 
 
 def test_workers_but_the_chief_write_nothing(tmp_path):

@@ -1,0 +1,174 @@
+"""A whole run: from a recipe and images to an exported encoder and its figures."""
+
+import logging
+
+import keras
+
+from keras_bt import distribute, evaluation, workers
+from keras_bt.export import export_encoder
+from keras_bt.functional.correlation import loss_floor
+from keras_bt.resume import ResumableTraining
+from keras_bt.run.budget import epochs_in
+from keras_bt.run.folder import MetricsLog
+from keras_bt.run.progress import ProgressBar
+
+MONITORED = 40  # k-NN looks during a run, at the most
+
+
+class Pretraining:
+    """The run of a recipe on a source of images.
+
+    Args:
+        recipe: `recipes.Recipe`.
+        source: `data.Source`.
+        strategy: `tf.distribute.Strategy`.
+        seed: Int, at least 0. Of weights, order and views.
+        minutes: Float or None. Trains for so long instead of for the recipe's epochs.
+        deterministic: Bool. Compiles the step, so that runs agree to the last bit.
+
+    Attributes:
+        model: `BarlowTwins`, not trained yet.
+
+    Raises:
+        ValueError: If recipe, images and strategy do not go together.
+
+    Example:
+        >>> import tempfile
+        >>> import tensorflow as tf
+        >>> from keras_bt import data
+        >>> from keras_bt.recipes import recipes
+        >>> from keras_bt.run import RunFolder
+        >>> tiny = {"width": 1, "projector_dims": (8,), "batch_size": 512, "epochs": 1}
+        >>> recipe = recipes["digits"].override(**tiny)
+        >>> run = Pretraining(recipe, data.digits(), tf.distribute.get_strategy())
+        >>> result = run.to_the_end(RunFolder(tempfile.mkdtemp(), recipe.settings()))
+        >>> result["steps"], sorted(result["trained"])
+        (2, ['few_label_accuracy', 'knn_accuracy', 'linear_accuracy'])
+    """
+
+    def __init__(self, recipe, source, strategy, seed=0, minutes=None, deterministic=False):
+        if deterministic and strategy.num_replicas_in_sync > 1:
+            raise ValueError("A deterministic run needs a single device; see --strategy=one.")
+        self.recipe, self.source, self.strategy = recipe, source, strategy
+        self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
+        keras.utils.set_random_seed(seed)
+        with strategy.scope():
+            self.model = recipe.build_model(seed)
+        self.batches()  # meets what is wrong with them
+        self._compile(recipe.epochs, source.train.count // recipe.batch_size)
+
+    def batches(self, first_step=0):
+        """The images to train on from a step on, without end, dealt out to the replicas."""
+
+        def of_worker(context):
+            return self.source.train.shuffled_batches(
+                self.recipe.batch_size, self.recipe.load_size, self.seed, first_step, context
+            )
+
+        return distribute.batches(self.strategy, of_worker)
+
+    def to_the_end(self, folder, **training):
+        """Trains from the folder's last checkpoint on, exports and scores.
+
+        Args:
+            folder: `RunFolder`. On several workers the chief's writes, and it alone scores.
+            **training: See `ResumableTraining`: every_minutes, every_steps, on_nonfinite.
+
+        Returns:
+            The result, a dict that JSON can hold; None on workers but the chief.
+
+        Raises:
+            FloatingPointError: See `ResumableTraining.fit`.
+            CheckpointError: See `ResumableTraining.restore`.
+            OSError: If something cannot be written.
+        """
+        size = self.recipe.image_size
+        scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
+        figures = self._train(folder, training)
+        read = [self.source.train, self.source.test or self.source.train]
+        replaced = len(set.union(*(images.replaced for images in read)))
+        replaced = sum(workers.collect(self.strategy, replaced))
+        if not folder.writes:
+            return None
+        folder.save_model(self.model)  # before scoring: whatever fails there, the training stays
+        result = {
+            "recipe": self.recipe.name,
+            "dataset": self.source.name,
+            "images": self.source.train.count,
+            "skipped_images": self.source.skipped,
+            "replaced_images": replaced,
+            **figures,
+            "encoder_dir": str(folder.encoder),
+            "seed": self.seed,
+            **scores,
+            "trained": evaluation.score(self.model.encoder, self.source, size),
+        }
+        export_encoder(self.model.encoder, folder.encoder, metadata=result, overwrite=True)
+        folder.write_result(result)
+        return result
+
+    def _score_baselines(self):
+        size = self.recipe.image_size
+        return {
+            "pixels": evaluation.score_pixels(self.source, size),
+            "untrained": evaluation.score_untrained(self.model.encoder, self.source, size),
+        }
+
+    def _train(self, folder, options):
+        """Trains; returns what the result says of it."""
+        epochs, steps_per_epoch = self._planned(folder)
+        self._compile(epochs, steps_per_epoch)
+        training = ResumableTraining(
+            folder.checkpoints, settings=folder.settings, writes=folder.writes, **options
+        )
+        state = training.restore(self.model)
+        steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
+        dim, weight = self.recipe.projector_dims[-1], self.recipe.redundancy_weight
+        floor = loss_floor(batch_size, dim, weight)
+        callbacks = []
+        if folder.writes:
+            every_epochs = -(-epochs // MONITORED)
+            callbacks = [
+                *evaluation.monitors(self.source, self.recipe.image_size, every_epochs),
+                MetricsLog(folder.metrics, state.history),
+                ProgressBar(steps, floor, state.step),
+            ]
+        training.fit(self.batches, epochs, steps_per_epoch, callbacks)
+        return {
+            "steps": steps,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "replicas": self.strategy.num_replicas_in_sync,
+            "seconds": round(state.seconds, 1),
+            "images_per_second": round(steps * batch_size / state.seconds, 1),
+            "nonfinite_steps": state.nonfinite_steps,
+            "loss": state.history[-1]["loss"],
+            "loss_floor": floor,
+        }
+
+    def _planned(self, folder):
+        """Epochs, and steps in each: what they were when the run began."""
+        images = self.source.train.count
+
+        def measure():
+            epochs, steps = self.recipe.epochs, images // self.recipe.batch_size
+            if self.minutes:
+                epochs, steps = epochs_in(self.minutes, self.model, self.batches(), steps)
+            return {"epochs": epochs, "steps_per_epoch": steps, "images": images}
+
+        planned = workers.collect(self.strategy, folder.read("plan"))[0]
+        plan = planned or folder.once("plan", measure)
+        if plan["images"] != images:
+            logging.getLogger(__name__).warning(
+                "The run began with %d images and goes on with %d.", plan["images"], images
+            )
+        return plan["epochs"], plan["steps_per_epoch"]
+
+    def _compile(self, epochs, steps_per_epoch):
+        with self.strategy.scope():
+            self.model.compile(
+                self.recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch),
+                self.recipe.build_loss(),
+                hold_nonfinite=True,
+                jit_compile=self.deterministic,
+            )

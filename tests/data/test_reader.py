@@ -1,0 +1,87 @@
+"""Files that vanish or change after the scan: replaced, counted, told once."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt import data
+
+
+def write(path, value, shape=(4, 4, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tf.io.encode_png(np.full(shape, value, "uint8")).numpy())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of ten images, each of one shade; every fifth is held out."""
+    for number in range(20):
+        write(tmp_path / "ab"[number // 10] / f"{number:02}.png", 10 * number)
+    return tmp_path
+
+
+def shades_and_labels(images):
+    batch = next(iter(images.batches(100, 4)))
+    return batch["image"].numpy()[:, 0, 0, 0].tolist(), batch["label"].numpy().tolist()
+
+
+def test_vanished_files_are_replaced_with_their_labels(folder, caplog):
+    source = data.from_folder(folder)
+    before, labels = shades_and_labels(source.train)
+    assert (before, labels) == ([10 * n for n in range(20) if n % 5], [0] * 8 + [1] * 8)
+    assert source.train.replaced == set()
+    gone = [folder / "a" / "01.png", folder / "a" / "09.png", folder / "b" / "19.png"]
+    gone[0].unlink()
+    gone[1].write_text("no image")
+    gone[2].unlink()
+    gone[2].mkdir()
+    for _ in range(2):
+        shades, labels = shades_and_labels(source.train)
+        assert shades == [20, *before[1:7], 110, *before[8:15], 20]
+        assert labels == [0] * 7 + [1] * 8 + [0]
+    assert source.train.replaced == {str(path) for path in gone}
+    assert source.train.at_most(3).replaced is source.train.replaced
+    assert source.test.replaced == set()
+    for path in gone:
+        assert caplog.text.count(f"Another image replaces {path}: ") == 1
+    assert "09.png: not a JPEG, PNG, BMP, GIF or WebP image." in caplog.text
+
+
+def test_the_order_of_the_others_stays(folder, order):
+    images = data.from_folder(folder).train
+    before = np.ravel(order(images, 2, seed=0))
+    (folder / "a" / "09.png").unlink()
+    after = np.ravel(order(images, 2, seed=0))
+    assert (before != after).sum() == 2  # once an epoch an image of b takes its place
+
+
+def test_changed_files_are_read_as_they_now_are(folder):
+    images = data.from_folder(folder).train
+    write(folder / "a" / "01.png", 77, (6, 6, 4))
+    shades, _ = shades_and_labels(images)
+    assert shades[:2] == [255 - round((255 - 77) * 77 / 255), 20]
+    assert images.replaced == set()
+
+
+def test_too_many_gone_in_a_row_end_the_run(folder):
+    images = data.from_folder(folder).train
+    for path in folder.glob("*/*.png"):
+        path.unlink()
+    with pytest.raises(tf.errors.OpError, match="and the 15 images before it can no longer be"):
+        shades_and_labels(images)
+
+
+@pytest.mark.parametrize("batches", [1, 5])
+def test_python_ends_while_images_are_read(folder, batches):
+    script = f"""
+from keras_bt import data
+batches = iter(data.from_folder({str(folder)!r}).train.shuffled_batches(4, 64, seed=0))
+for _ in range({batches}):
+    next(batches)
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True, timeout=120)

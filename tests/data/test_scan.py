@@ -1,0 +1,157 @@
+"""The index: a second start reads no image again, and never believes what is not so."""
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from keras_bt.data import files
+from keras_bt.data.scan import scan
+
+
+@pytest.fixture
+def folder(tmp_path):
+    root = tmp_path / "images"
+    root.mkdir()
+    for number in range(200):
+        image = tf.fill([2, 3, 3], tf.cast(number, tf.uint8))
+        (root / f"{number:03}.png").write_bytes(tf.io.encode_png(image).numpy())
+    (root / "100.png").write_text("no image")
+    return root
+
+
+@pytest.fixture
+def examined(monkeypatch):
+    """Names of the files that were examined since it was last asked."""
+    names, examine = [], files.examine
+
+    def record(path, max_pixels):
+        names.append(Path(path).name)
+        return examine(path, max_pixels)
+
+    monkeypatch.setattr(files, "examine", record)
+
+    def since():
+        found = sorted(names)
+        names.clear()
+        return found
+
+    return since
+
+
+def scanned(root, index=None, **options):
+    paths = sorted(str(path) for path in root.iterdir())
+    return dict(zip(paths, scan(paths, str(root), index, **options), strict=True))
+
+
+def test_every_file_has_its_record(folder):
+    records = scanned(folder)
+    bad = {path for path, record in records.items() if record.problem}
+    assert bad == {str(folder / "100.png")}
+    path = folder / "007.png"
+    record = records[str(path)]
+    assert record == files.examine(str(path))
+    assert record[:2] == (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def test_the_second_scan_reads_what_changed(folder, tmp_path, examined):
+    index = tmp_path / "index.gz"
+    first = scanned(folder, index)
+    assert len(examined()) == 200
+    assert scanned(folder, index) == first
+    assert examined() == []
+    (folder / "003.png").write_text("changed")
+    os.utime(folder / "004.png", ns=(1, 1))
+    (folder / "new.png").write_text("new")
+    (folder / "005.png").unlink()
+    second = scanned(folder, index)
+    assert examined() == ["003.png", "004.png", "new.png"]
+    assert second[str(folder / "003.png")].kind == "bad"
+    assert scanned(folder, index) == second
+    assert examined() == []
+
+
+def test_what_the_system_refused_is_tried_again(folder, tmp_path, examined):
+    (folder / "link.png").symlink_to(tmp_path / "not yet")
+    index = tmp_path / "index.gz"
+    assert scanned(folder, index)[str(folder / "link.png")].kind == "bad"
+    examined()
+    (tmp_path / "not yet").write_bytes((folder / "000.png").read_bytes())
+    assert scanned(folder, index)[str(folder / "link.png")].kind == "plain"
+    assert examined() == ["link.png"]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"header": {}}'), None],
+    ids=["empty", "text", "list", "foreign", "cut"],
+)
+def test_a_damaged_index_is_made_anew(folder, tmp_path, examined, damaged):
+    index = tmp_path / "index.gz"
+    first = scanned(folder, index)
+    whole = index.read_bytes()
+    index.write_bytes(whole[: len(whole) // 2] if damaged is None else damaged)
+    examined()
+    assert scanned(folder, index) == first
+    assert len(examined()) == 200
+    assert scanned(folder, index) == first
+    assert examined() == []
+
+
+def test_an_index_is_of_one_folder_and_one_limit(folder, tmp_path, examined):
+    index = tmp_path / "index.gz"
+    scanned(folder, index)
+    examined()
+    assert all(record.problem for record in scanned(folder, index, max_pixels=5).values())
+    assert len(examined()) == 200
+    folder.rename(tmp_path / "moved")
+    scanned(tmp_path / "moved", index, max_pixels=5)
+    assert len(examined()) == 200
+
+
+def test_an_index_that_cannot_be_written_is_a_warning(folder, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    assert len(scanned(folder, tmp_path / "file" / "index.gz")) == 200
+    assert "index.gz could not be written" in caplog.text
+
+
+def test_an_interrupted_scan_goes_on(folder, tmp_path, examined, monkeypatch):
+    index, examine = tmp_path / "index.gz", files.examine
+
+    def interrupt(path, max_pixels):
+        if path.endswith("150.png"):
+            raise KeyboardInterrupt
+        return examine(path, max_pixels)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "examine", interrupt)
+        scanned(folder, index)
+    examined()
+    assert len(scanned(folder, index)) == 200
+    assert examined() == [f"{number:03}.png" for number in range(128, 200)]
+    os.utime(folder / "150.png", ns=(1, 1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "examine", interrupt)
+        scanned(folder, index)
+    scanned(folder, index)
+    assert examined() == ["150.png"]
+
+
+@pytest.mark.parametrize("max_pixels", [0, 178_956_971])
+def test_limits_out_of_range_are_named(max_pixels):
+    with pytest.raises(ValueError, match=f"at most 178956970, .*Pillow, got {max_pixels}"):
+        scan([], "/nowhere", max_pixels=max_pixels)
+
+
+def test_odd_names_are_in_the_index(tmp_path, examined):
+    image = tf.io.encode_png(tf.zeros([2, 3, 3], tf.uint8)).numpy()
+    root = tmp_path / "images"
+    root.mkdir()
+    for name in ("two\nlines", "Ünï 猫", os.fsdecode(b"\xff\xfe")):
+        (root / name).write_bytes(image)
+    first = scanned(root, tmp_path / "index.gz")
+    assert len(examined()) == 3
+    assert scanned(root, tmp_path / "index.gz") == first
+    assert examined() == []
