@@ -28,6 +28,7 @@ class StepGuard:
     """
 
     def __init__(self):
+        self._strategy = tf.distribute.get_strategy()
         own = {
             "trainable": False,
             "synchronization": tf.VariableSynchronization.ON_READ,
@@ -60,20 +61,22 @@ class StepGuard:
 
     def steps(self):
         """How many steps passed since `reset`, an int."""
-        return int(_own_copy(self._steps))
+        return int(self._copies(self._steps)[0])
 
     def held_by(self):
         """What was not finite in the step that is held, one of `TERMS`, or None."""
-        term = int(_own_copy(self._term))
+        term = int(self._copies(self._term)[0])
         return None if term == ALL_FINITE else TERMS[term]
 
     def reset(self):
         """Lets steps pass again, and counts them from 0."""
-        strategy = tf.distribute.get_strategy()
-        for copy in strategy.experimental_local_results(self._steps):
+        for copy in self._copies(self._steps):
             copy.assign(0)
-        for copy in strategy.experimental_local_results(self._term):
+        for copy in self._copies(self._term):
             copy.assign(ALL_FINITE)
+
+    def _copies(self, variable):
+        return self._strategy.experimental_local_results(variable)
 
 
 def apply_if(passes, optimizer, gradients, variables):
@@ -173,7 +176,3 @@ def _not_finite(tensors):
         ]
         or [False]
     )
-
-
-def _own_copy(variable):
-    return tf.distribute.get_strategy().experimental_local_results(variable)[0]

@@ -29,19 +29,21 @@ def run_block(block, folder):
 
 @pytest.mark.slow
 def test_python_example(tmp_path):
-    output = run_block(BLOCKS[0], tmp_path)
+    output = run_block(BLOCKS[0] + BLOCKS[1], tmp_path)
+    assert "epochs: 60 loss: " in output
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     assert float(re.search(r"k-NN accuracy: ([\d.]+)", output)[1]) > 0.85
     assert tf.saved_model.contains_saved_model(str(tmp_path / "my_encoder"))
 
 
 @pytest.mark.slow
 def test_example_of_several_devices(tmp_path):
-    first, *_, last = re.findall(r"loss: ([\d.]+)", run_block(BLOCKS[1], tmp_path))
+    first, *_, last = re.findall(r"loss: ([\d.]+)", run_block(BLOCKS[2], tmp_path))
     assert float(last) < float(first)
 
 
 def test_examples_stay_short():
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     for block in BLOCKS:
         assert len([line for line in block.splitlines() if line.strip()]) <= 20
 

@@ -27,6 +27,15 @@ OVERFLOW = {
         "epochs": 1,
     },
 }
+HELD = {
+    "held": {
+        "optimizer": {"name": "sgd"},
+        "overflow": True,
+        "hold_nonfinite": True,
+        "epochs": 2,
+    },
+    "held by no step": {"optimizer": {"name": "lars"}, "hold_nonfinite": True, "epochs": 2},
+}
 STRATEGIES = {
     "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
     "2 workers": {"strategy": "multi_worker", "workers": 2},
@@ -35,15 +44,18 @@ STRATEGIES = {
 
 @pytest.fixture(scope="module")
 def one_device(train):
-    free = {"free": {"optimizer": {"name": "sgd"}, "epochs": 2}}
-    return train({**CLIPPED, **OVERFLOW, **free})[0]
+    free = {
+        "free": {"optimizer": {"name": "sgd"}, "epochs": 2},
+        "free lars": {"optimizer": {"name": "lars"}, "epochs": 2},
+    }
+    return train({**CLIPPED, **OVERFLOW, **HELD, **free})[0]
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_as_on_one_device(name, train, one_device, assert_same):
-    results = train({**CLIPPED, **OVERFLOW}, **STRATEGIES[name])
+    results = train({**CLIPPED, **OVERFLOW, **HELD}, **STRATEGIES[name])
     for result in results:
-        for case in (*CLIPPED, "overflow", "overflow clipped"):
+        for case in (*CLIPPED, *HELD, "overflow", "overflow clipped"):
             assert_same(result[case], one_device[case], tolerance=1e-4)
         np.testing.assert_array_equal(result["overflow"]["scale"], 2**15 / 2)
         for case in OVERFLOW:  # float16 overflows by itself as well, before its scale is found
@@ -54,6 +66,14 @@ def test_as_on_one_device(name, train, one_device, assert_same):
                 if weight.startswith("weights/"):
                     first = results[0][case][weight][:1]
                     np.testing.assert_array_equal(copies, np.broadcast_to(first, copies.shape))
+
+
+def test_a_gradient_that_is_not_finite_on_one_replica_holds_all(one_device, assert_same):
+    np.testing.assert_array_equal(one_device["held"]["finite steps"], [1, True])
+    np.testing.assert_array_equal(one_device["held by no step"]["finite steps"], [8, False])
+    guarded = {**one_device["held by no step"]}
+    del guarded["finite steps"]
+    assert_same(guarded, one_device["free lars"], tolerance=1e-5)
 
 
 def test_clipping_and_the_overflow_change_something(one_device):

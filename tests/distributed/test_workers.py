@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TINY = ("--width=2", "--projector_dims=16,8", "--batch_size=256", "--epochs=8")
 LAUNCH = ("-m", "keras_bt.launch", "--workers=2")
-PRETRAIN = (ROOT / "examples" / "pretrain.py", *TINY, "--checkpoint_minutes=0", "--seed=4")
+PRETRAIN = (ROOT / "examples" / "pretrain.py", *TINY, "--checkpoint_steps=3", "--seed=4")
 OF_THE_RUN_ALONE = ("seconds", "images_per_second", "encoder_dir")
 
 
@@ -76,7 +76,7 @@ def test_a_killed_worker_changes_nothing_in_the_result(undisturbed, started, tmp
     workdir = tmp_path / "killed"
     command = (*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
     with started(*command) as launcher:
-        wait_for(lambda: (workdir / "checkpoints" / "ckpt-3.index").exists())
+        wait_for(lambda: (workdir / "checkpoints" / "ckpt-18").exists())
         os.kill(worker_of(launcher.pid, 1), signal.SIGKILL)
         stdout, stderr = launcher.communicate(timeout=240)
     assert launcher.returncode == 0, stderr[-4000:]
@@ -88,14 +88,28 @@ def test_a_killed_worker_changes_nothing_in_the_result(undisturbed, started, tmp
     assert losses == expected
 
 
+def test_a_signal_to_the_launcher_saves_the_run(undisturbed, started, tmp_path):
+    workdir = tmp_path / "left"
+    flags = [flag for flag in PRETRAIN if flag != "--checkpoint_steps=3"]
+    command = (*LAUNCH, "--", *flags, f"--workdir={workdir}")
+    with started(*command) as launcher:
+        wait_for(lambda: (workdir / "metrics.jsonl").exists() and metrics(workdir))
+        launcher.send_signal(signal.SIGTERM)
+        _, stderr = launcher.communicate(timeout=30)
+    assert launcher.returncode != 0
+    assert "SIGTERM at step " in stderr and "Traceback" not in stderr
+    assert list(workdir.glob("checkpoints/ckpt-*"))
+    with started(*command) as launcher:
+        stdout, stderr = launcher.communicate(timeout=240)
+    assert figures(json.loads(stdout)) == figures(undisturbed[1])
+
+
 def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path):
     """The number of devices is no setting of the run."""
     workdir = tmp_path / "moved"
     shutil.copytree(undisturbed[0], workdir)
-    for file in (workdir / "result.json", *workdir.glob("checkpoints/ckpt-8*")):
-        file.unlink()
-    newest = workdir / "checkpoints" / "checkpoint"
-    newest.write_text('model_checkpoint_path: "ckpt-7"\nall_model_checkpoint_paths: "ckpt-7"\n')
+    (workdir / "result.json").unlink()
+    shutil.rmtree(workdir / "checkpoints" / "ckpt-40")
     done = start(*PRETRAIN, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)

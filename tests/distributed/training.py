@@ -104,7 +104,9 @@ def train(strategy, case):
         model = keras_bt.BarlowTwins(encoder(), projector(24), views)
         keras_bt.sync_batch_norm(model)
         loss = keras_bt.BarlowTwinsLoss(0.01, form=case.get("form", "auto"))
-        model.compile(optimizer(**case["optimizer"]), loss)
+        model.compile(
+            optimizer(**case["optimizer"]), loss, hold_nonfinite=case.get("hold_nonfinite", False)
+        )
     batches = dataset(case)
     history = model.fit(batches, epochs=case.get("epochs", 5), verbose=0).history
     result = {
@@ -118,6 +120,9 @@ def train(strategy, case):
         result["predict"] = model.predict(batches, verbose=0)
     if hasattr(model.optimizer, "dynamic_scale"):
         result["scale"] = own_copies(strategy, model.optimizer.dynamic_scale)
+    if model.step_guard:
+        term = model.step_guard.held_by()
+        result["finite steps"] = np.array([model.step_guard.steps(), term == "gradient"])
     return result
 
 
