@@ -11,11 +11,10 @@ from keras_bt import workers
 from keras_bt.checkpoint import CheckpointError, Checkpoints
 from keras_bt.interruption import Interrupted, Interruption
 from keras_bt.nonfinite import first_nonfinite
+from keras_bt.pace import Pace
 from keras_bt.training_state import TrainingState
 
 ON_NONFINITE = ("stop", "skip", "rewind")
-LOOK_SECONDS = 1.0  # between looks at what has to wait for the device
-RETRY_SECONDS = 60.0  # until a checkpoint that could not be written is tried again
 LEAVE_SECONDS = 20.0
 
 log = logging.getLogger("keras_bt")
@@ -141,8 +140,8 @@ class ResumableTraining:
         self._callbacks = _OneTraining(self, callbacks, self._model, epochs, steps_per_epoch)
         self._interruption = Interruption()
         self._began = time.monotonic() - self.state.seconds
-        self._saved_at = self._looked_at = time.monotonic()
-        self._saved_step = self._looked_step = self._next_look = self.state.step
+        self._pace = Pace(self.state.step, self.every_minutes, self.every_steps)
+        self._next_look = self.state.step
         if self.on_nonfinite == "rewind" and not self._checkpoints.steps():
             self.save()
         self._callbacks.begin()
@@ -155,6 +154,7 @@ class ResumableTraining:
                     self._meet_nonfinite(held.term)
             self._interruption.held = True
             self.save()
+            self._interruption.release()
         except Interrupted as interrupted:
             self._leave(interrupted)
         finally:
@@ -171,7 +171,7 @@ class ResumableTraining:
         self.state.note()
         if self.writes:
             self._checkpoints.save(self.state.step)
-        self._saved_at, self._saved_step = time.monotonic(), self.state.step
+        self._pace.saved(self.state.step)
 
     def _fit_on(self):
         """Tells of an epoch whose steps are done; else trains, a begun epoch to its end first."""
@@ -215,20 +215,11 @@ class ResumableTraining:
             raise _Held(term)
         if self.state.step % self._steps_per_epoch:  # else when its epoch was told
             self._save_if_due()
-        told = workers.collect(self._strategy, [self._interruption.signal, self._steps_to_look()])
+        steps = self._pace.steps_to_look(self.state.step) if self.on_nonfinite == "stop" else 1
+        told = workers.collect(self._strategy, [self._interruption.signal, steps])
         self._next_look = self.state.step + told[0][1]
         if came := [number for number, _ in told if number]:
             raise Interrupted(came[0])
-
-    def _steps_to_look(self):
-        """How many steps to train before looking again."""
-        now, step = time.monotonic(), self.state.step
-        seconds_a_step = (now - self._looked_at) / max(1, step - self._looked_step)
-        self._looked_at, self._looked_step = now, step
-        steps = 1 if self.on_nonfinite != "stop" else max(1, int(LOOK_SECONDS / seconds_a_step))
-        if self.every_steps:
-            steps = min(steps, self._saved_step + self.every_steps - step)
-        return steps
 
     def _end_epoch(self):
         self._look()
@@ -248,16 +239,13 @@ class ResumableTraining:
         self._interruption.release()
 
     def _save_if_due(self):
-        now = time.monotonic()
-        steps_due = self.every_steps and self.state.step - self._saved_step >= self.every_steps
-        if not steps_due and now - self._saved_at < 60 * self.every_minutes:
+        if not self._pace.due(self.state.step):
             return
         try:
             self.save()
         except OSError as error:
             log.warning("%s Training goes on, and it is tried again.", error)
-            self._saved_at = now - 60 * self.every_minutes + RETRY_SECONDS
-            self._saved_step = self.state.step
+            self._pace.failed(self.state.step)
 
     def _meet_nonfinite(self, term):
         state, where = self.state, self._where_nonfinite()
@@ -275,7 +263,7 @@ class ResumableTraining:
             self._give_up(
                 f"{message} It is one more than the {self.most_nonfinite} that may be passed over."
             )
-        if last_of_epoch and not self._model.invariance_tracker.count:
+        if last_of_epoch and float(self._model.invariance_tracker.count) == 0:
             self._give_up(f"{message} No step of this epoch was finite.")
         log.warning("%s Going on by %s.", message, self.on_nonfinite)
         state.nonfinite_steps += 1
@@ -308,9 +296,9 @@ class ResumableTraining:
         try:
             self.save()
             log.warning("%s at step %d; the same command goes on.", interrupted, self.state.step)
+            self._callbacks.end()
         except OSError as error:
             log.error("%s at step %d. %s", interrupted, self.state.step, error)
-        self._callbacks.end()
         with contextlib.suppress(tf.errors.OpError):
             workers.leave_together(self._strategy, LEAVE_SECONDS)
         interrupted.leave()

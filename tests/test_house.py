@@ -30,6 +30,7 @@ HOUSE = [
     "launch",
     "checkpoint",
     "interruption",
+    "pace",
     "training_state",
     "resume",
     "evaluation",

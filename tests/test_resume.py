@@ -88,8 +88,7 @@ def assert_same(one, other, tolerance=1e-5):
         assert line == pytest.approx(other_line, rel=tolerance)
 
 
-@pytest.mark.parametrize("killed_at", [1, 4, 6, 11])
-@pytest.mark.parametrize("every_steps", [1, 3])
+@pytest.mark.parametrize(("killed_at", "every_steps"), [(1, 3), (4, 1), (6, 1), (11, 3)])
 def test_a_killed_training_ends_as_an_undisturbed_one(train, killed_at, every_steps):
     undisturbed = train("undisturbed", every_steps=every_steps)
     with pytest.raises(Killed):
@@ -99,6 +98,7 @@ def test_a_killed_training_ends_as_an_undisturbed_one(train, killed_at, every_st
     assert_same(resumed, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_a_compiled_training_is_resumed_to_the_last_bit(train, build, policy):
     before = keras.config.dtype_policy()
@@ -125,8 +125,14 @@ def test_loss_scaling_is_resumed(train, build):
     assert_same(train("killed", model=scaled()), undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("when", ["in a step", "last step", "monitors"])
+@pytest.mark.parametrize(
+    ("number", "when"),
+    [
+        (signal.SIGTERM, "in a step"),
+        (signal.SIGTERM, "last step"),
+        (signal.SIGINT, "monitors"),
+    ],
+)
 def test_a_signal_saves_and_ends(train, number, when, capfd):
     class Signal(keras.callbacks.Callback):
         steps = 0
@@ -175,6 +181,11 @@ def test_callbacks_see_one_training(train):
     watch = Watch()
     train("killed", watch)
     assert watch.seen == ("train", 1, 3, 2, 3, "end")
+
+
+def test_an_epoch_without_a_finite_step_has_no_logs(train, build_bursting, with_white):
+    with pytest.raises(FloatingPointError, match="Step 8 .* No step of this epoch was finite"):
+        train("run", model=build_bursting(), data=with_white(4, 5, 6, 7), on_nonfinite="skip")
 
 
 def test_a_finished_training_trains_no_more(train):
