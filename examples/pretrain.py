@@ -42,6 +42,7 @@ flags.DEFINE_bool(
 )
 flags.DEFINE_float("checkpoint_minutes", 5.0, "Between checkpoints.", 0.0)
 flags.DEFINE_integer("checkpoint_steps", None, "Between checkpoints, if sooner.", 1)
+flags.DEFINE_integer("keep_checkpoints", 3, "How many of the newest to keep.", 1)
 flags.DEFINE_enum(
     "on_nonfinite",
     "stop",
@@ -111,12 +112,11 @@ def main(arguments):
                 folder,
                 every_minutes=FLAGS.checkpoint_minutes,
                 every_steps=FLAGS.checkpoint_steps,
+                keep=FLAGS.keep_checkpoints,
                 on_nonfinite=FLAGS.on_nonfinite,
             )
         except (FloatingPointError, CheckpointError, OSError) as error:
             refuse(error, strategy)
-        except KeyboardInterrupt:
-            sys.exit(130)
     if folder.writes:
         print(json.dumps(result))
     workers.leave_together(strategy)
@@ -124,4 +124,7 @@ def main(arguments):
 
 if __name__ == "__main__":
     absl_logging.set_verbosity(absl_logging.WARNING)
-    app.run(main)
+    try:
+        app.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -146,6 +146,7 @@ def test_own_images_of_mixed_sizes_without_labels(tmp_path):
         )
     )
     assert (result["recipe"], result["dataset"], result["images"]) == ("cifar10", "photos", 40)
+    assert (result["skipped_images"], result["replaced_images"]) == (1, 0)
     assert len(list(tmp_path.glob(".photos-*.images.gz"))) == 1
     for name in ("pixels", "untrained", "trained"):
         assert result[name] == dict.fromkeys(FIGURES)

@@ -16,6 +16,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
+STEPS = 50
 OF_THE_RUN_ALONE = ("seconds", "images_per_second", "encoder_dir")
 
 
@@ -33,7 +34,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def command(images):
     flags = "--deterministic --width=1 --projector_dims=8,8 --batch_size=8 --image_size=12"
-    flags += " --epochs=8 --checkpoint_steps=1 --seed=3 --optimizer=adamw"
+    flags += " --epochs=10 --checkpoint_steps=1 --seed=3 --optimizer=adamw"
     script = ROOT / "examples" / "pretrain.py"
     return [sys.executable, script, *flags.split(), f"--image_dir={images}"]
 
@@ -61,9 +62,10 @@ def start(command):
 
 @pytest.fixture(scope="module")
 def undisturbed(command, tmp_path_factory):
-    """The folder of a run that nothing disturbs."""
+    """The folder of a run that nothing disturbs, with the checkpoints of all its steps."""
     workdir = tmp_path_factory.mktemp("run") / "undisturbed"
-    done = subprocess.run([*command, f"--workdir={workdir}"], capture_output=True, text=True)
+    flags = [f"--workdir={workdir}", "--keep_checkpoints=1000"]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
     return workdir
 
@@ -84,16 +86,22 @@ def without_time(entry):
     return {name: value for name, value in entry.items() if name not in OF_THE_RUN_ALONE}
 
 
-def assert_same(workdir, expected):
-    """Weights, optimizer, figures and history to the last bit, all but the time."""
-    newest = [folder / "checkpoints" / "ckpt-40" / "state" for folder in (workdir, expected)]
-    got, wanted = (tf.train.load_checkpoint(str(path)) for path in newest)
+def assert_same_state(workdir, expected, step):
+    """The checkpoints of a step agree to the last bit in weights, optimizer and counters."""
+    paths = [folder / "checkpoints" / f"ckpt-{step}" / "state" for folder in (workdir, expected)]
+    got, wanted = (tf.train.load_checkpoint(str(path)) for path in paths)
     names = got.get_variable_to_shape_map()
     assert names == wanted.get_variable_to_shape_map()
-    compared = [name for name in names if "training." not in name and "settings" not in name]
+    of_time = ("training.Sseconds", "training.Shistory")
+    compared = [name for name in names if not any(part in name for part in of_time)]
     assert sum("layer" in name for name in compared) > 50
     for name in compared:
         assert np.array_equal(got.get_tensor(name), wanted.get_tensor(name)), name
+
+
+def assert_same_end(workdir, expected):
+    """Last state, figures and history agree to the last bit, all but the time."""
+    assert_same_state(workdir, expected, STEPS)
     results = [json.loads((folder / "result.json").read_text()) for folder in (workdir, expected)]
     assert without_time(results[0]) == without_time(results[1])
     assert history(workdir) == history(expected)
@@ -108,25 +116,29 @@ def checkpoints(workdir):
     return sorted(int(path.name[5:]) for path in workdir.glob("checkpoints/ckpt-*"))
 
 
-def random_moment(undisturbed, trial):
-    """Seconds, at most as many as the steps of the undisturbed run took."""
+def seconds_of_a_step(undisturbed):
     lines = (undisturbed / "metrics.jsonl").read_text().splitlines()
-    first, *_, last = (json.loads(line)["seconds"] for line in lines)
-    return Random(trial).uniform(0, 8 / 7 * (last - first))
+    first, *_, last = map(json.loads, lines)
+    return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 
 
-@pytest.mark.parametrize("trial", range(10))
-def test_killed_at_a_random_moment(undisturbed, start, tmp_path, trial):
-    """A checkpoint is written at each step, so that some are killed while one is written."""
-    workdir = tmp_path / "run"
-    process = start(workdir)
-    wait_for(lambda: checkpoints(workdir), process)
-    time.sleep(random_moment(undisturbed, trial))
-    process.kill()
-    process.communicate()
-    print(f"killed with checkpoints {checkpoints(workdir)}")
+def test_killed_at_ten_random_moments(undisturbed, start, tmp_path):
+    """Each time the run is found in a state that the undisturbed run was in, and goes on."""
+    workdir, moment = tmp_path / "run", Random(0)
+    killed_at = []
+    for _ in range(10):
+        before = checkpoints(workdir)
+        process = start(workdir)
+        wait_for(lambda before=before: checkpoints(workdir) > before, process)
+        time.sleep(moment.uniform(0, 2 * seconds_of_a_step(undisturbed)))
+        process.kill()
+        process.communicate()
+        half_written = list(workdir.glob("checkpoints/.*-ckpt-*"))
+        killed_at.append(f"{checkpoints(workdir)[-1]}{' while writing' * bool(half_written)}")
+        assert_same_state(workdir, undisturbed, checkpoints(workdir)[-1])
+    print("killed at steps", ", ".join(killed_at))
     finish(start, workdir)
-    assert_same(workdir, undisturbed)
+    assert_same_end(workdir, undisturbed)
 
 
 @pytest.mark.parametrize("trial", range(2))
@@ -135,12 +147,13 @@ def test_sigterm_at_a_random_moment(undisturbed, start, tmp_path, trial):
     workdir, seldom = tmp_path / "run", "--checkpoint_steps=1000"
     process = start(workdir, seldom)
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and history(workdir), process)
-    time.sleep(random_moment(undisturbed, trial) / 2)
+    time.sleep(Random(trial).uniform(0, 20 * seconds_of_a_step(undisturbed)))
     process.terminate()
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     (step,) = checkpoints(workdir)
     assert f"SIGTERM at step {step}; the same command goes on." in stderr
     assert "Traceback" not in stderr
+    assert_same_state(workdir, undisturbed, step)
     finish(start, workdir, seldom)
-    assert_same(workdir, undisturbed)
+    assert_same_end(workdir, undisturbed)

@@ -130,10 +130,12 @@ def test_predict_gives_representations(tiny_model, images):
 
 def test_reload_goes_on_where_it_was(tiny_model, images, tmp_path):
     model = tiny_model()
-    model.compile(keras_bt.LARS(0.1, momentum=0.5), keras_bt.BarlowTwinsLoss(0.01, form="gram"))
+    loss = keras_bt.BarlowTwinsLoss(0.01, form="gram")
+    model.compile(keras_bt.LARS(0.1, momentum=0.5), loss, hold_nonfinite=True)
     model.fit(images, batch_size=8, verbose=0)
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert reloaded.step_guard is not None
     assert reloaded.loss.get_config() == model.loss.get_config()
     np.testing.assert_array_equal(
         reloaded.predict(images, verbose=0), model.predict(images, verbose=0)

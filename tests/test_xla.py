@@ -15,7 +15,8 @@ def model_for(optimizer, jit_compile=True):
     encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
     projector, views = keras_bt.projector(16, (12, 8)), keras_bt.paper_views(16, seed=0)
     model = keras_bt.BarlowTwins(encoder, projector, views)
-    model.compile(optimizer, keras_bt.BarlowTwinsLoss(), jit_compile=jit_compile)
+    loss = keras_bt.BarlowTwinsLoss()
+    model.compile(optimizer, loss, hold_nonfinite=True, jit_compile=jit_compile)
     model.optimizer.build(model.trainable_variables)
     return model
 

@@ -72,7 +72,7 @@ class Pretraining:
 
         Args:
             folder: `RunFolder`. On several workers the chief's writes, and it alone scores.
-            **training: See `ResumableTraining`: every_minutes, every_steps, on_nonfinite.
+            **training: See `ResumableTraining`: every_minutes, every_steps, keep, on_nonfinite.
 
         Returns:
             The result, a dict that JSON can hold; None on workers but the chief.

@@ -34,6 +34,12 @@ HELD = {
         "hold_nonfinite": True,
         "epochs": 2,
     },
+    "held by no step, with a scale": {
+        "optimizer": {"name": "sgd", "loss_scale": True},
+        "overflow": True,
+        "hold_nonfinite": True,
+        "epochs": 1,
+    },
     "held by no step": {"optimizer": {"name": "lars"}, "hold_nonfinite": True, "epochs": 2},
 }
 STRATEGIES = {
@@ -70,7 +76,8 @@ def test_as_on_one_device(name, train, one_device, assert_same):
 
 def test_a_gradient_that_is_not_finite_on_one_replica_holds_all(one_device, assert_same):
     np.testing.assert_array_equal(one_device["held"]["finite steps"], [1, True])
-    np.testing.assert_array_equal(one_device["held by no step"]["finite steps"], [8, False])
+    for name, steps in (("held by no step", 8), ("held by no step, with a scale", 4)):
+        np.testing.assert_array_equal(one_device[name]["finite steps"], [steps, False])
     guarded = {**one_device["held by no step"]}
     del guarded["finite steps"]
     assert_same(guarded, one_device["free lars"], tolerance=1e-5)

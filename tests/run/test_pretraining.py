@@ -1,0 +1,57 @@
+import json
+
+import pytest
+import tensorflow as tf
+
+from keras_bt.data import Source, from_arrays
+from keras_bt.recipes import recipes
+from keras_bt.run import Pretraining, RunFolder
+
+TINY = {
+    "image_size": 8,
+    "load_size": 8,
+    "width": 1,
+    "projector_dims": (4,),
+    "batch_size": 4,
+    "epochs": 2,
+}
+
+
+@pytest.fixture
+def start(rng, tmp_path):
+    """Starts a run of so many unlabelled images in one folder, to its end."""
+    pixels = rng.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
+
+    def start(images=12, **options):
+        recipe = recipes["cifar10"].override(**TINY)
+        source = Source("mine", from_arrays(pixels[:images]), skipped=3)
+        run = Pretraining(recipe, source, tf.distribute.get_strategy(), **options)
+        folder = RunFolder(tmp_path / "run", recipe.settings())
+        try:
+            return run.to_the_end(folder, every_minutes=60.0)
+        finally:
+            folder.close()
+
+    return start
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_steps_it_began_with(start, tmp_path, caplog):
+    first = start()
+    assert (first["steps"], first["images"], first["skipped_images"]) == (6, 12, 3)
+    assert "began with" not in caplog.text
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert json.loads(lines[-1])["loss"] == first["loss"]
+    baselines = tmp_path / "run" / "baselines.json"
+    baselines.write_text(json.dumps({"pixels": "as written before"}))
+    again = start(images=7)
+    assert (again["steps"], again["images"], again["loss"]) == (6, 7, first["loss"])
+    assert again["pixels"] == "as written before"
+    assert "The run began with 12 images and goes on with 7." in caplog.text
+
+
+def test_what_is_wrong_is_met_before_anything_is_written(start, tmp_path):
+    with pytest.raises(ValueError, match="fewer than the batch_size of 4"):
+        start(images=3)
+    assert not (tmp_path / "run").exists()
