@@ -2,8 +2,9 @@ import json
 
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from keras_bt.data import Source, from_arrays
+from keras_bt.data import Source, from_arrays, from_folder
 from keras_bt.recipes import recipes
 from keras_bt.run import Pretraining, RunFolder
 
@@ -18,14 +19,17 @@ TINY = {
 
 
 @pytest.fixture
-def start(rng, tmp_path):
-    """Starts a run of so many unlabelled images in one folder, to its end."""
-    pixels = rng.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
+def pixels(rng):
+    return rng.integers(0, 256, (12, 8, 8, 3)).astype("uint8")
 
-    def start(images=12, **options):
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a run in one folder, to its end."""
+
+    def start(source):
         recipe = recipes["cifar10"].override(**TINY)
-        source = Source("mine", from_arrays(pixels[:images]), skipped=3)
-        run = Pretraining(recipe, source, tf.distribute.get_strategy(), **options)
+        run = Pretraining(recipe, source, tf.distribute.get_strategy())
         folder = RunFolder(tmp_path / "run", recipe.settings())
         try:
             return run.to_the_end(folder, every_minutes=60.0)
@@ -36,8 +40,8 @@ def start(rng, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_steps_it_began_with(start, tmp_path, caplog):
-    first = start()
+def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, caplog):
+    first = start(Source("mine", from_arrays(pixels), skipped=3))
     assert (first["steps"], first["images"], first["skipped_images"]) == (6, 12, 3)
     assert "began with" not in caplog.text
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
@@ -45,13 +49,25 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, tmp_path, caplog):
     assert json.loads(lines[-1])["loss"] == first["loss"]
     baselines = tmp_path / "run" / "baselines.json"
     baselines.write_text(json.dumps({"pixels": "as written before"}))
-    again = start(images=7)
+    again = start(Source("mine", from_arrays(pixels[:7])))
     assert (again["steps"], again["images"], again["loss"]) == (6, 7, first["loss"])
     assert again["pixels"] == "as written before"
     assert "The run began with 12 images and goes on with 7." in caplog.text
 
 
-def test_what_is_wrong_is_met_before_anything_is_written(start, tmp_path):
+def test_what_is_wrong_is_met_before_anything_is_written(start, pixels, tmp_path):
     with pytest.raises(ValueError, match="fewer than the batch_size of 4"):
-        start(images=3)
+        start(Source("mine", from_arrays(pixels[:3])))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_images_that_vanish_are_counted(start, pixels, tmp_path, caplog):
+    (tmp_path / "images").mkdir()
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "images" / f"{number:02}.png")
+    source = from_folder(tmp_path / "images")
+    (tmp_path / "images" / "05.png").unlink()
+    result = start(source)
+    assert (result["images"], result["replaced_images"]) == (12, 1)
+    assert "Another image replaces" in caplog.text and "05.png" in caplog.text
