@@ -62,7 +62,6 @@ class RunFolder:
             self._begin()
 
     def _begin(self):
-        self.path.mkdir(parents=True, exist_ok=True)
         start = self.path / "run.json"
         if start.exists():
             _refuse_other_settings(start, _settings_in(start), self.settings)
