@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21"]
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
-DEV = ["hypothesis", "mypy", "pytest", "pytest-xdist", "ruff"]
+DEV = ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "ruff"]
 
 setup(
     name="keras-bt",

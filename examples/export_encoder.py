@@ -7,6 +7,7 @@ The model is a `BarlowTwins` that was saved, or any Keras model from images to f
 
 import os
 import sys
+import zipfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -29,7 +30,7 @@ def main(arguments):
         model = keras.saving.load_model(FLAGS.model, compile=False)
         encoder = model.encoder if isinstance(model, keras_bt.BarlowTwins) else model
         print(keras_bt.export_encoder(encoder, FLAGS.out, overwrite=FLAGS.overwrite))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"export_encoder: {error}")
 
 

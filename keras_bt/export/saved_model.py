@@ -4,6 +4,7 @@
 no regularization losses, and stores every weight twice.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -24,7 +25,8 @@ def export_encoder(encoder, path, *, metadata=None, overwrite=False):
         features = module(images, training=True)   # batch statistics, for fine-tuning
 
     The folder appears whole or not at all: it is written beside `path`, loaded again and
-    compared with the encoder, and only then renamed.
+    compared with the encoder, and only then renamed. Its description holds checksums of all
+    other files, by which `load_encoder` knows damage.
 
     Args:
         encoder: `keras.Model`, float [batch, height, width, channels] in [0, 1] to
@@ -85,7 +87,7 @@ def load_encoder(path, trainable=False):
         `ExportedEncoder`, a Keras layer from float images in [0, 1] to features.
 
     Raises:
-        ValueError: If the folder holds no reusable SavedModel.
+        ValueError: If the folder holds no reusable SavedModel, or a damaged one.
 
     Example:
         >>> load_encoder("no/such/folder")
@@ -111,12 +113,13 @@ class ExportedEncoder(keras.layers.Layer):
         training: Bool. With `trainable`, whether batch statistics are used and updated.
 
     Raises:
-        ValueError: If the folder holds no reusable SavedModel.
+        ValueError: If the folder holds no reusable SavedModel, or a damaged one.
     """
 
     def __init__(self, folder, trainable=False, **kwargs):
         super().__init__(trainable=trainable, autocast=False, **kwargs)
         self.folder = str(Path(folder).expanduser())
+        _refuse_damaged(Path(self.folder))
         if not tf.saved_model.contains_saved_model(self.folder):
             raise ValueError(f"There is no SavedModel in {self.folder}.")
         self._module = tf.saved_model.load(self.folder)
@@ -233,10 +236,34 @@ def _describe(folder, encoder, input_shape, signature, metadata):
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         **(metadata or {}),
+        "sha256": {
+            str(file.relative_to(folder)): _sha256(file)
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
     }
     file = folder / DESCRIPTION
     file.parent.mkdir()
     file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def _refuse_damaged(folder):
+    """Compares files with their checksums: TensorFlow loads changed constants in silence."""
+    try:
+        digests = json.loads((folder / DESCRIPTION).read_text("utf-8"))["sha256"]
+    except (FileNotFoundError, KeyError, TypeError):
+        return  # nothing that `export_encoder` wrote
+    except ValueError as error:
+        raise ValueError(f"{folder} is damaged: {DESCRIPTION} is not JSON.") from error
+    for name, digest in digests.items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != digest:
+            raise ValueError(f"{folder} is damaged: {name} is not as it was exported.")
+
+
+def _sha256(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_reloaded(folder, encoder, input_shape):

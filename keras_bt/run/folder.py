@@ -3,6 +3,7 @@
 import fcntl
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -62,7 +63,6 @@ class RunFolder:
             self._begin()
 
     def _begin(self):
-        self.path.mkdir(parents=True, exist_ok=True)
         start = self.path / "run.json"
         if start.exists():
             _refuse_other_settings(start, _settings_in(start), self.settings)
@@ -107,8 +107,9 @@ class RunFolder:
         write_json(self.path / "result.json", figures)
 
     def save_model(self, model):
-        """Writes model.keras, whole or not at all."""
-        with atomic.replacing(self.model, 4 * model.count_params()) as aside:
+        """Writes model.keras, the compiled model with its optimizer, whole or not at all."""
+        kept = [*model.variables, *model.optimizer.variables]
+        with atomic.replacing(self.model, 4 * sum(math.prod(v.shape) for v in kept)) as aside:
             model.save(aside)
 
 

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 
 import keras
 import numpy as np
@@ -105,6 +106,25 @@ def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
         reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "run.json"]
+
+
+def test_the_room_a_model_needs_is_told_with_its_optimizer(tmp_path, monkeypatch):
+    model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(1000)])
+    model.compile("adam")
+    model.optimizer.build(model.trainable_variables)
+
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(model, "save", full)
+    with pytest.raises(atomic.WriteError, match="about 12.0 MB are needed"):
+        RunFolder(tmp_path, {}).save_model(model)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(atomic.WriteError, match="file/run/run.json could not be written: not a d"):
+        RunFolder(tmp_path / "file" / "run", {})
 
 
 @pytest.mark.parametrize("name", ["encoder", "metrics.jsonl", "model.keras", "result.json"])

@@ -1,0 +1,239 @@
+"""A full disk: what was there stays, what is missing is named, and starting again goes on."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_bt
+from keras_bt import atomic
+from keras_bt.checkpoint import Checkpoints
+from keras_bt.run import RunFolder
+
+ROOT = Path(__file__).parents[1]
+ROOM = r"; [\d,.]+ MB are free there, about [\d,.]+ MB are needed\."
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """The folder of a file system of four megabytes, in memory."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@contextlib.contextmanager
+def leaving(room, folder):
+    """Fills the disk of a folder but for so many bytes."""
+    ballast = folder / "ballast"
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - room)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def contents(folder):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def encoder():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization()(keras.layers.Conv2D(24, 3)(inputs))
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "model", "encoder"])
+def test_whatever_part_finds_no_room(what, encoder, small_disk, tiny_model):
+    model = tiny_model()
+    model.compile("adam")
+    run = RunFolder(small_disk, {})
+    states = {str(number): variable.value for number, variable in enumerate(encoder.variables)}
+    checkpoints = Checkpoints(run.checkpoints, states)
+    write = {
+        "checkpoint": lambda: checkpoints.save(1),
+        "model": lambda: run.save_model(model),
+        "encoder": lambda: keras_bt.export_encoder(encoder, run.encoder),
+    }[what]
+    free = shutil.disk_usage(small_disk).free
+    write()
+    needed = free - shutil.disk_usage(small_disk).free
+    for path in (run.checkpoints, run.model, run.encoder):
+        atomic.remove(path)
+    for room in np.linspace(0, needed, 6, endpoint=False, dtype=int):
+        with leaving(room, small_disk):
+            with pytest.raises(atomic.WriteError, match="no space left on device" + ROOM):
+                write()
+            assert set(contents(small_disk)) == {"run.json", "ballast"}
+    write()
+
+
+def test_a_read_only_disk_is_met_at_the_start(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(atomic.WriteError, match="run.json could not be written: read-only file"):
+        RunFolder(small_disk / "run", {})
+
+
+EXPORT = """
+import resource, sys
+import keras, keras_bt
+encoder = keras.saving.load_model(sys.argv[1])
+for limit in range(0, int(sys.argv[3]), int(sys.argv[3]) // 4 + 1):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        keras_bt.export_encoder(encoder, sys.argv[2], overwrite=True)
+    except keras_bt.atomic.WriteError as error:
+        print(error)
+"""
+
+
+def test_an_export_that_is_not_overwritten_stays(encoder, tmp_path, images):
+    """As above, where the size of files is limited."""
+    path = Path(keras_bt.export_encoder(encoder, tmp_path / "encoders" / "encoder"))
+    expected, before = keras_bt.load_encoder(path)(images), contents(path.parent)
+    encoder.layers[1].kernel.assign(2 * encoder.layers[1].kernel)
+    encoder.save(tmp_path / "other.keras")
+    largest = max(map(len, before.values()))
+    program = [sys.executable, "-c", EXPORT, tmp_path / "other.keras", path, str(largest)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    messages = done.stdout.splitlines()
+    assert len(messages) == 4
+    for message in messages:
+        assert re.fullmatch(f"{path} could not be written: file too large" + ROOM, message)
+    assert contents(path.parent) == before
+    np.testing.assert_array_equal(keras_bt.load_encoder(path)(images), expected)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """A script on images without labels, so that a start takes seconds."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    for number in range(40):
+        pixels = random.integers(0, 256, (20, 20, 3), "uint8")
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    flags = "--deterministic --width=1 --projector_dims=8,8 --batch_size=8 --image_size=12"
+    flags += " --epochs=4 --checkpoint_steps=1 --seed=3"
+    script = ROOT / "examples" / "pretrain.py"
+    return [sys.executable, script, *flags.split(), f"--image_dir={folder}"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(command, tmp_path_factory):
+    """The folder of a run with all the room it needs."""
+    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run([*command, f"--workdir={workdir}"], check=True, capture_output=True)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def stopped(command, undisturbed, tmp_path_factory):
+    """The folder of a run that was stopped after a few steps, with an export of an earlier one."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    process = subprocess.Popen([*command, f"--workdir={workdir}"], stderr=subprocess.PIPE)
+    try:
+        while not (workdir / "checkpoints" / "ckpt-3").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    shutil.copytree(undisturbed / "encoder", workdir / "encoder")
+    return workdir
+
+
+@pytest.fixture
+def start(request, command, tmp_path):
+    """Starts the script in a folder with so much room, for each file or for all."""
+    whole_disk = request.param == "disk"
+    folder = request.getfixturevalue("small_disk") if whole_disk else tmp_path
+
+    def start(room=None):
+        arguments, full = [*command, f"--workdir={folder}/run"], contextlib.nullcontext()
+        if room and whole_disk:
+            full = leaving(room, folder)
+        elif room:  # in blocks of 512 bytes
+            arguments = ["sh", "-c", f'ulimit -f {room // 512}; exec "$@"', "sh", *arguments]
+        with full:
+            return subprocess.run(arguments, capture_output=True, text=True, timeout=240)
+
+    start.workdir = folder / "run"
+    return start
+
+
+def part(files, *names):
+    return {name: files[name] for name in files if name.startswith(names)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "last"), [("files", "encoder"), ("disk", "model.keras")], indirect=["start"]
+)
+def test_a_run_goes_on_where_a_full_disk_ended_it(start, last, stopped, undisturbed):
+    workdir = start.workdir
+    shutil.copytree(stopped, workdir)
+    model, graph, checkpoint = (
+        len(contents(undisturbed)[name])
+        for name in (
+            "model.keras",
+            "encoder/saved_model.pb",
+            "checkpoints/ckpt-20/state.data-00000-of-00001",
+        )
+    )
+
+    def fails(room, file):
+        done = start(room)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        full = "(file too large|no space left on device)" + ROOM
+        assert re.search(f"pretrain: {workdir}/{file} could not be written: {full}", done.stderr)
+        assert not list(workdir.rglob(".*"))
+        return done.stderr
+
+    before = contents(workdir)
+    told = fails(checkpoint // 2, "checkpoints/ckpt-20")
+    assert re.search("ckpt-19 could not be written: .* are needed. Training goes on", told)
+    after = contents(workdir)
+    assert after.pop("metrics.jsonl") != before.pop("metrics.jsonl")
+    assert after == before
+
+    fails({"model.keras": model // 2, "encoder": (model + graph) // 2}[last], last)
+    trained = contents(workdir)
+    assert part(trained, "encoder") == part(before, "encoder")
+
+    done = start()
+    assert done.returncode == 0, done.stderr
+    trainings = part(trained, "checkpoints", "metrics")  # with the seconds it took
+    assert "checkpoints/ckpt-20/state.index" in trainings
+    assert part(contents(workdir), "checkpoints", "metrics") == trainings
+    keras_bt.load_encoder(workdir / "encoder")
+    assert figures(workdir) == figures(undisturbed)
+
+
+def figures(workdir):
+    """What a run wrote, less what is never the same twice."""
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    figures = [json.loads(line) for line in [*lines, (workdir / "result.json").read_text()]]
+    for each in figures:
+        for name in ("seconds", "images_per_second", "encoder_dir"):
+            each.pop(name, None)
+    return figures

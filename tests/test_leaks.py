@@ -1,0 +1,87 @@
+"""A long training needs no more memory, files and threads than a short one."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+TRAINING = """
+import json, sys
+from pathlib import Path
+
+import keras, numpy as np, psutil
+from PIL import Image
+
+import keras_bt
+from keras_bt import data, evaluation, run
+
+folder, steps, look_every = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+random = np.random.default_rng(0)
+for number in range(250):
+    file = folder / "images" / "ab"[number % 2] / f"{number}.jpg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(random.integers(0, 256, (16, 16, 3), "uint8")).save(file)
+source = data.from_folder(folder / "images")
+
+keras.utils.set_random_seed(0)
+encoder = keras.Sequential(
+    [
+        keras.Input((8, 8, 3)),
+        keras.layers.Conv2D(4, 3, strides=2, activation="gelu"),
+        keras.layers.BatchNormalization(),
+        keras.layers.GlobalAveragePooling2D(),
+    ]
+)
+views = keras_bt.small_image_views(8, seed=0)
+model = keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views)
+model.compile("adam", hold_nonfinite=True)
+
+
+class Look(keras.callbacks.Callback):
+    process, seen = psutil.Process(), []
+
+    def on_train_batch_end(self, batch, logs=None):
+        step = int(self.model.optimizer.iterations)
+        if step % look_every == 0:
+            memory = self.process.memory_info().rss
+            self.seen.append(
+                [step, memory, self.process.num_fds(), self.process.num_threads()]
+            )
+
+
+training = keras_bt.ResumableTraining(folder / "run", every_steps=look_every)
+history = training.restore(model).history
+steps_per_epoch = source.train.count // 8
+callbacks = [
+    *evaluation.monitors(source, image_size=8, every_epochs=1),
+    run.MetricsLog(folder / "metrics.jsonl", history),
+    run.ProgressBar(steps, loss_floor=0.0),
+    Look(),
+]
+training.fit(
+    lambda step: source.train.shuffled_batches(8, 8, 0, step),
+    steps // steps_per_epoch,
+    steps_per_epoch,
+    callbacks,
+)
+assert len(history) == steps // steps_per_epoch and "knn_accuracy" in history[-1]
+print(json.dumps(Look.seen))
+"""
+STEPS, WARM_UP_STEPS, LOOK_EVERY = 2000, 600, 50
+MOST_BYTES_A_STEP = 1024  # 190 to 390 were measured; a monitor that compiles each epoch takes 2,700
+
+
+@pytest.mark.slow
+def test_memory_files_and_threads_stay_as_they_are(tmp_path):
+    """2,000 steps in 80 epochs, with files read, a monitor, logs and a checkpoint every 50."""
+    program = [sys.executable, "-c", TRAINING, tmp_path, str(STEPS), str(LOOK_EVERY)]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seen = np.array(json.loads(done.stdout))
+    assert len(seen) == STEPS // LOOK_EVERY
+    steps, memory, files, threads = seen[seen[:, 0] > WARM_UP_STEPS].T
+    assert np.polyfit(steps, memory, 1)[0] < MOST_BYTES_A_STEP, memory
+    assert np.median(files[-8:]) <= np.median(files[:8]), files  # a look may meet an open one
+    assert max(threads[-8:]) <= max(threads[:8]), threads
