@@ -62,12 +62,19 @@ def settings_of_flags(recipe):
 
 
 def prepare(strategy):
-    """Meets wrong flags, folders and images before anything is computed or written."""
+    """Meets wrong flags, folders and images before anything is computed.
+
+    Returns:
+        The run's folder and the run; in its place None if it has ended before.
+    """
     default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
     recipe = workers.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
     settings, chief = settings_of_flags(recipe), workers.is_chief(strategy)
     workers.check_agreement(strategy, settings)
     workdir = FLAGS.workdir or f"runs/{recipe.name}"
+
+    def open_folder(writes):
+        return workers.together(strategy, lambda: run.RunFolder(workdir, settings, writes))
 
     def open_source():
         return image_source.open_source(recipe.dataset, workdir)
@@ -77,10 +84,12 @@ def prepare(strategy):
             recipe, source, strategy, FLAGS.seed, FLAGS.minutes, FLAGS.deterministic
         )
 
+    folder = open_folder(writes=False)
+    if workers.collect(strategy, folder.result())[0]:
+        return folder, None
     source = workers.chief_first(strategy, open_source)
     pretraining = workers.together(strategy, build)
-    folder = workers.together(strategy, lambda: run.RunFolder(workdir, settings, writes=chief))
-    return pretraining, folder
+    return open_folder(writes=chief), pretraining
 
 
 def refuse(error, strategy=None):
@@ -99,12 +108,13 @@ def main(arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         strategy = device_flags.strategy_of_flags()
-        pretraining, folder = prepare(strategy)
+        folder, pretraining = prepare(strategy)
     except (ValueError, OSError) as error:
         refuse(error, strategy)
-    logging.getLogger("keras_bt").setLevel(logging.INFO if folder.writes else logging.WARNING)
-    result = workers.collect(strategy, folder.result())[0]
-    if result:
+    chief = workers.is_chief(strategy)
+    logging.getLogger("keras_bt").setLevel(logging.INFO if chief else logging.WARNING)
+    if pretraining is None:
+        result = folder.result()
         logging.getLogger("keras_bt").info("%s holds the finished run.", folder.path)
     else:
         try:
@@ -117,7 +127,7 @@ def main(arguments):
             )
         except (FloatingPointError, CheckpointError, OSError) as error:
             refuse(error, strategy)
-    if folder.writes:
+    if chief:
         print(json.dumps(result))
     workers.leave_together(strategy)
 

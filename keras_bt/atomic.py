@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-REPLACED = ".replaced"
+ASIDE, REPLACED = ".keras_bt-", ".replaced"  # around the process and the name of a file
 
 
 class WriteError(OSError):
@@ -44,9 +44,10 @@ def replacing(path, needed_bytes=None):
         'whole'
     """
     path = Path(path)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
+    aside = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove(aside)  # of a process of the same number, killed before
         yield aside
         _flush(aside)
         _move(aside, path)
@@ -98,11 +99,11 @@ def tidy(folder):
     Args:
         folder: `Path`.
     """
-    for replaced in folder.glob(f".[0-9]*-*{REPLACED}"):
-        name = replaced.name.removesuffix(REPLACED).partition("-")[2]
+    for replaced in folder.glob(f"{ASIDE}*{REPLACED}"):
+        name = replaced.name.removeprefix(ASIDE).removesuffix(REPLACED).partition("-")[2]
         if not (folder / name).exists():  # killed between the two renamings
             replaced.rename(folder / name)
-    for half_written in folder.glob(".[0-9]*-*"):
+    for half_written in folder.glob(f"{ASIDE}*"):
         remove(half_written)
 
 
@@ -136,7 +137,7 @@ def _move(aside, path):
     path.rename(old)
     try:
         aside.rename(path)
-    except OSError:
+    except BaseException:
         old.rename(path)
         raise
     remove(old)

@@ -11,6 +11,8 @@ from keras_bt.settings import differences
 
 SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name for it in the file
 
+log = logging.getLogger("keras_bt")
+
 
 class CheckpointError(ValueError):
     """A checkpoint that a training cannot go on from."""
@@ -72,7 +74,8 @@ class Checkpoints:
         """Brings the variables to the newest checkpoint that is whole.
 
         Args:
-            set_aside: Bool. Whether damaged ones are moved to the folder `damaged`.
+            set_aside: Bool. Whether damaged ones are moved to the folder `damaged`, if there
+                is a whole one.
 
         Returns:
             Its step, or None if there is no checkpoint.
@@ -80,18 +83,23 @@ class Checkpoints:
         Raises:
             CheckpointError: If it is of another model or of other settings, or if there are
                 checkpoints and all are damaged.
+            OSError: If the system does not let it be read.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        damaged = []
+        for step in reversed(self.steps()):
             try:
                 settings = _settings_of_whole(self._path(step))
             except (tf.errors.OpError, LookupError, ValueError) as error:
-                self._tell_of_damage(step, error, set_aside)
+                reason = str(error).partition("\n")[0]
+                log.warning("%s is damaged: %s", self._path(step), reason)
+                damaged.append(step)
             else:
                 self._refuse_other_settings(step, settings)
                 self._restore(step)
+                if set_aside:
+                    self._set_aside(damaged)
                 return step
-        if steps:
+        if damaged:
             raise CheckpointError(
                 f"All checkpoints in {self.folder} are damaged; in another folder training "
                 "begins anew."
@@ -100,22 +108,18 @@ class Checkpoints:
 
     def steps(self):
         """The steps of all checkpoints, ascending, unread and so perhaps damaged."""
-        return sorted(
-            int(path.name.removeprefix("ckpt-")) for path in self.folder.glob("ckpt-[0-9]*")
-        )
+        names = [path.name.removeprefix("ckpt-") for path in self.folder.glob("ckpt-*")]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def _path(self, step):
         return self.folder / f"ckpt-{step}"
 
-    def _tell_of_damage(self, step, error, set_aside):
-        logging.getLogger("keras_bt").warning(
-            "%s is damaged: %s", self._path(step), str(error).partition("\n")[0]
-        )
-        if set_aside:
-            damaged = self.folder / "damaged"
-            damaged.mkdir(exist_ok=True)
-            atomic.remove(damaged / self._path(step).name)
-            self._path(step).replace(damaged / self._path(step).name)
+    def _set_aside(self, steps):
+        for path in map(self._path, steps):
+            aside = self.folder / "damaged" / path.name
+            aside.parent.mkdir(exist_ok=True)
+            atomic.remove(aside)
+            path.replace(aside)
 
     def _refuse_other_settings(self, step, before):
         differing = differences(before, self.settings)
@@ -133,6 +137,8 @@ class Checkpoints:
 
 def _settings_of_whole(path):
     """The settings in a checkpoint, all of which is read to find out whether it is whole."""
+    for file in path.iterdir():
+        file.open("rb").close()  # what the system refuses is no damage
     reader = tf.train.load_checkpoint(str(path / "state"))
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)

@@ -4,6 +4,7 @@ import signal
 import threading
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+NOT_OURS = (signal.SIG_IGN, None)  # ignored, as SIGINT by a job in the background
 
 
 class Interrupted(BaseException):
@@ -52,7 +53,8 @@ class Interruption:
     def listen(self):
         """Takes over the signals, until `close`."""
         if not self._before and threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            ours = [number for number in SIGNALS if signal.getsignal(number) not in NOT_OURS]
+            self._before = {number: signal.signal(number, self._receive) for number in ours}
 
     def close(self):
         """Leaves the signals to who had them before."""
@@ -64,7 +66,11 @@ class Interruption:
         """Lets signals through, one that waited first."""
         self.held = False
         if self.signal is not None:
-            raise Interrupted(self.signal)
+            self._raise()
+
+    def _raise(self):
+        self.held = True  # a second signal is not to end what the first has begun
+        raise Interrupted(self.signal)
 
     def _receive(self, number, frame):
         impatient = number == self.signal == signal.SIGINT
@@ -72,4 +78,4 @@ class Interruption:
         if impatient:
             raise KeyboardInterrupt
         if not self.held:
-            raise Interrupted(number)
+            self._raise()

@@ -1,5 +1,7 @@
 """The Keras model that trains an encoder by Barlow Twins."""
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -111,7 +113,16 @@ class BarlowTwins(DistributedModel):
         self._check_data(x, y, batch_size, kwargs)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
-        return super().fit(self.shared_out(x), y, batch_size, **kwargs)
+        if self.step_guard:
+            self.step_guard.reset()
+        history = super().fit(self.shared_out(x), y, batch_size, **kwargs)
+        if self.step_guard and self.step_guard.held_by():
+            warnings.warn(
+                f"From step {self.step_guard.steps() + 1} of this fit on nothing was trained: the "
+                f"{self.step_guard.held_by()} was not finite.",
+                stacklevel=2,
+            )
+        return history
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         self._check_data(x, y, batch_size, kwargs)
@@ -130,8 +141,11 @@ class BarlowTwins(DistributedModel):
         gradients = tape.gradient(scaled_loss, self.trainable_variables)
         gradients = gradients_to_apply(gradients, self.optimizer)
         if self.step_guard:
-            looks_itself = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
-            passes = self.step_guard.lets_pass(terms, [] if looks_itself else gradients)
+            # Infinities are ordinary while the scale of a loss is looked for; it ends above 1.
+            scale = self.optimizer.scale_loss(tf.constant(1.0))
+            scaling = isinstance(self.optimizer, keras.optimizers.LossScaleOptimizer)
+            matters = scale < 1.0 if scaling else True
+            passes = self.step_guard.lets_pass(terms, gradients, matters)
             apply_if(passes, self.optimizer, gradients, self.trainable_variables)
             put_back_unless(passes, variables, before)
         else:

@@ -37,20 +37,22 @@ class StepGuard:
         self._steps = tf.Variable(0, dtype=tf.int64, **own)
         self._term = tf.Variable(ALL_FINITE, dtype=tf.int64, **own)
 
-    def lets_pass(self, terms, gradients):
+    def lets_pass(self, terms, gradients, gradients_matter=True):
         """Looks at a step, on every replica.
 
         Args:
             terms: The global loss's invariance, redundancy and regularization, scalars.
-            gradients: List of tensors or None, of this replica. An empty list where an
-                optimizer with loss scaling looks at them itself.
+            gradients: List of tensors or None, of this replica.
+            gradients_matter: Bool, or scalar bool tensor: false where an optimizer with loss
+                scaling expects infinities, and passes over them itself.
 
         Returns:
             Scalar bool tensor, the same on all replicas.
         """
         # Only gradients differ between replicas.
         broken = [_not_finite([term]) for term in terms]
-        broken.append(current_replicas().sum([tf.cast(_not_finite(gradients), tf.float32)])[0] > 0)
+        broken_gradients = tf.logical_and(gradients_matter, _not_finite(gradients))
+        broken.append(current_replicas().sum([tf.cast(broken_gradients, tf.float32)])[0] > 0)
         first = tf.argmax(tf.stack(broken), output_type=tf.int64)
         now = tf.where(tf.reduce_any(broken), first, tf.constant(ALL_FINITE, tf.int64))
         term = tf.where(tf.equal(self._term, ALL_FINITE), now, self._term)
@@ -130,11 +132,13 @@ def first_nonfinite(model, images):
     """
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [tf.identity(variable.value) for variable in variables]
-    with _watched_layers() as found, tf.GradientTape() as tape:
-        view_a, view_b = model.two_views(images)
-        loss = sum(model.loss_terms(view_a, view_b, training=True))
-    gradients = tape.gradient(loss, model.trainable_variables)
-    put_back_unless(False, variables, before)
+    try:
+        with _watched_layers() as found, tf.GradientTape() as tape:
+            view_a, view_b = model.two_views(images)
+            loss = sum(model.loss_terms(view_a, view_b, training=True))
+        gradients = tape.gradient(loss, model.trainable_variables)
+    finally:
+        put_back_unless(False, variables, before)
     if found:
         return f"in the output of layer {found[0].path}"
     for variable, gradient in reversed(

@@ -28,7 +28,7 @@ class ResumableTraining:
     data, the logs and the time spent. Killed at any moment and started
     again it ends as if it had never been killed: to the last bit, where two undisturbed
     trainings agree to the last bit. On several workers the chief writes and all read: the
-    folder has to be one that all of them see.
+    folder has to be one that all of them see, and that no other training uses.
 
     Args:
         directory: Folder of the checkpoints; see `checkpoint.Checkpoints`.
@@ -78,6 +78,8 @@ class ResumableTraining:
     ):
         if on_nonfinite not in ON_NONFINITE:
             raise ValueError(f"on_nonfinite must be one of {ON_NONFINITE}, got {on_nonfinite!r}.")
+        if not every_minutes >= 0:  # NaN included
+            raise ValueError(f"every_minutes must be at least 0, got {every_minutes}.")
         if every_steps is not None and every_steps < 1:
             raise ValueError(f"every_steps must be at least 1, got {every_steps}.")
         self.directory = directory
@@ -103,11 +105,12 @@ class ResumableTraining:
                 damaged, or workers see different ones.
             ValueError: If the model cannot be trained so.
         """
-        _check_model(model)
+        _check_model(model, self.on_nonfinite)
         self._model, self._strategy = model, model.distribute_strategy
         if not model.optimizer.built:
             with self._strategy.scope():
                 model.optimizer.build(model.trainable_variables)
+        self._optimizer = model.optimizer
         self.state = TrainingState(model)
         self._checkpoints = Checkpoints(
             self.directory, self.state.variables, self.settings, self.keep
@@ -129,13 +132,24 @@ class ResumableTraining:
             epochs: Int. Of the whole training.
             steps_per_epoch: Int.
             callbacks: Keras callbacks. To them it is one training, however often it is held
-                up. One that ends it early is to do so at the end of an epoch.
+                up in this process; what they remember themselves, as EarlyStopping does, is
+                not saved. One that ends it early is to do so at the end of an epoch.
 
         Raises:
+            ValueError: If `batches` gives data that ends, or the training began with another
+                `steps_per_epoch`.
             FloatingPointError: If numbers are not finite and it is not to go on, naming the
                 step, the term of the loss and the layer.
             OSError: If the last checkpoint cannot be written.
         """
+        if self._model.optimizer is not self._optimizer:
+            raise ValueError("The model was compiled anew; restore() has to come after compile().")
+        if self.state.step and self.state.steps_per_epoch != steps_per_epoch:
+            raise ValueError(
+                f"steps_per_epoch was {self.state.steps_per_epoch} when the training began, "
+                f"is {steps_per_epoch} now."
+            )
+        self.state.steps_per_epoch = steps_per_epoch
         self._batches, self._epochs, self._steps_per_epoch = batches, epochs, steps_per_epoch
         self._callbacks = _OneTraining(self, callbacks, self._model, epochs, steps_per_epoch)
         self._interruption = Interruption()
@@ -157,6 +171,9 @@ class ResumableTraining:
             self._interruption.release()
         except Interrupted as interrupted:
             self._leave(interrupted)
+        except OSError:
+            self._callbacks.end()
+            raise
         finally:
             self._interruption.close()
         self._callbacks.end()
@@ -180,23 +197,30 @@ class ResumableTraining:
         self._reset_at = self.state.step
         epoch, done = divmod(self.state.step, self._steps_per_epoch)
         if self.state.ended_epochs < epoch:
+            self._callbacks.tell_of_begin(epoch - 1)
             self.state.recall_logs()
-            self._interruption.release()
+            self._release_if_alone()
             logs = self._model.get_metrics_result()
             self._callbacks.on_epoch_end(epoch - 1, {name: float(logs[name]) for name in logs})
             return
+        data = self._batches(self.state.step)
+        if isinstance(data, tf.data.Dataset) and data.cardinality() >= 0:
+            raise ValueError("batches must give data without end, such as dataset.repeat().skip.")
         self._model.fit(
-            self._batches(self.state.step),
+            data,
             initial_epoch=epoch,
             epochs=epoch + 1 if done else self._epochs,
             steps_per_epoch=self._steps_per_epoch - done,
             callbacks=self._callbacks,
             verbose=0,
         )
+        if self.state.step == self._reset_at:
+            raise ValueError(f"batches gave no data from step {self._reset_at} on.")
 
     def _begin_epoch(self):
         self._before_batches = self.state.step
-        if self.state.step % self._steps_per_epoch:
+        self._steps_done = self.state.step % self._steps_per_epoch
+        if self._steps_done:
             self.state.recall_logs()
 
     def _end_step(self, batch):
@@ -204,7 +228,10 @@ class ResumableTraining:
         self._interruption.listen()  # before the first step there is nothing to lose
         if self.state.step >= self._next_look:
             self._look()
-        if not workers.has_workers(self._strategy):  # several look together, or not at all
+        self._release_if_alone()
+
+    def _release_if_alone(self):
+        if not workers.has_workers(self._strategy):  # several leave together, at a look
             self._interruption.release()
 
     def _look(self):
@@ -215,13 +242,16 @@ class ResumableTraining:
             raise _Held(term)
         if self.state.step % self._steps_per_epoch:  # else when its epoch was told
             self._save_if_due()
-        steps = self._pace.steps_to_look(self.state.step) if self.on_nonfinite == "stop" else 1
+        steps = self._pace.steps_to_look(self.state.step)
+        if self.on_nonfinite != "stop":
+            steps = 1  # callbacks are not to count steps that are held
         told = workers.collect(self._strategy, [self._interruption.signal, steps])
         self._next_look = self.state.step + told[0][1]
         if came := [number for number, _ in told if number]:
             raise Interrupted(came[0])
 
     def _end_epoch(self):
+        self._interruption.held = True
         self._look()
         self._interruption.release()  # monitors may take long
 
@@ -248,6 +278,7 @@ class ResumableTraining:
             self._pace.failed(self.state.step)
 
     def _meet_nonfinite(self, term):
+        self._interruption.held = True
         state, where = self.state, self._where_nonfinite()
         message = (
             f"Step {state.step + 1} (epoch {state.step // self._steps_per_epoch + 1}): the {term} "
@@ -279,7 +310,8 @@ class ResumableTraining:
 
     def _where_nonfinite(self):
         batch = next(iter(self._batches(self.state.step)))
-        found = (first_nonfinite(self._model, part) for part in _parts(self._strategy, batch))
+        # All of them, for workers sum what they read: each has to do so as often as the others.
+        found = [first_nonfinite(self._model, part) for part in _parts(self._strategy, batch)]
         told = workers.collect(self._strategy, next(filter(None, found), None))
         return next(filter(None, told), None)
 
@@ -293,6 +325,8 @@ class ResumableTraining:
 
     def _leave(self, interrupted):
         self._interruption.held = True
+        if self._model.step_guard.held_by():  # since the last look
+            self.state.step = self._reset_at + self._model.step_guard.steps()
         try:
             self.save()
             log.warning("%s at step %d; the same command goes on.", interrupted, self.state.step)
@@ -334,16 +368,19 @@ class _OneTraining(keras.callbacks.CallbackList):
     def on_train_end(self, logs=None):
         pass
 
+    def tell_of_begin(self, epoch):
+        super().on_epoch_begin(epoch)
+
     def on_epoch_begin(self, epoch, logs=None):
         self._training._begin_epoch()
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch, logs=None):
         self._training._interruption.held = True
-        super().on_train_batch_begin(batch, logs)
+        super().on_train_batch_begin(self._training._steps_done + batch, logs)
 
     def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
+        super().on_train_batch_end(self._training._steps_done + batch, logs)
         self._training._end_step(batch)
 
     def on_epoch_end(self, epoch, logs=None):
@@ -357,10 +394,14 @@ def _parts(strategy, batch):
     return [tf.nest.pack_sequence_as(batch, part) for part in zip(*leaves, strict=True)]
 
 
-def _check_model(model):
+def _check_model(model, on_nonfinite):
     if getattr(model, "step_guard", None) is None:
         raise ValueError("The model has to be compiled, with hold_nonfinite=True.")
+    if model.steps_per_execution > 1:
+        raise ValueError("steps_per_execution must be 1: training is left between any two steps.")
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if on_nonfinite == "rewind" and optimizer.gradient_accumulation_steps:
+        raise ValueError("on_nonfinite='rewind' does not go with gradient_accumulation_steps.")
     if optimizer.use_ema:
         raise ValueError(
             "use_ema=True cannot be resumed: Keras replaces the weights by their averages "

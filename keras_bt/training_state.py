@@ -5,7 +5,7 @@ import re
 
 import tensorflow as tf
 
-COUNTS = ("step", "ended_epochs", "nonfinite_steps")
+COUNTS = ("step", "steps_per_epoch", "ended_epochs", "nonfinite_steps")
 
 
 class TrainingState:
@@ -16,6 +16,7 @@ class TrainingState:
 
     Attributes:
         step: Int. Batches that were trained on.
+        steps_per_epoch: Int. Of the training, 0 before it has begun.
         ended_epochs: Int. Epochs whose logs are complete and told to the callbacks.
         nonfinite_steps: Int. Batches among them that were passed over.
         seconds: Float. Spent in training.
@@ -25,14 +26,14 @@ class TrainingState:
     """
 
     def __init__(self, model):
-        self.step = self.ended_epochs = self.nonfinite_steps = 0
+        self.step = self.steps_per_epoch = self.ended_epochs = self.nonfinite_steps = 0
         self.seconds = 0.0
         self.history: list[dict] = []
         self._model = model
         self._counts = {name: tf.Variable(0, dtype=tf.int64) for name in COUNTS}
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
         # Replicas each have their own sums of the logs, all alike; they are saved once.
-        self._log_sums = [tf.Variable(tf.zeros(v.shape)) for v in model.metrics_variables]
+        self._log_sums = [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.metrics_variables]
         self._history = tf.Variable("[]")
         self._progress = [*self._counts.values(), self._seconds, self._history, *self._log_sums]
         self.variables = {

@@ -82,10 +82,11 @@ def test_undecodable_names_survive(tmp_path):
 
 
 def test_what_a_killed_process_left_is_cleared_up(tmp_path):
-    for name in (".7-a", ".7-b", ".7-b.replaced", ".8-a.replaced", "a", ".hidden"):
+    halves = [".keras_bt-7-a", ".keras_bt-7-b", ".keras_bt-7-b.replaced", ".keras_bt-8-a.replaced"]
+    for name in (*halves, "a", ".hidden", ".2026-notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "from").write_text(name)
     atomic.tidy(tmp_path)
-    assert sorted(names(tmp_path)) == [".hidden", "a", "b"]
+    assert sorted(names(tmp_path)) == [".2026-notes", ".hidden", "a", "b"]
     assert (tmp_path / "a" / "from").read_text() == "a"
-    assert (tmp_path / "b" / "from").read_text() == ".7-b.replaced"
+    assert (tmp_path / "b" / "from").read_text() == ".keras_bt-7-b.replaced"

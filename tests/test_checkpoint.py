@@ -109,8 +109,19 @@ def test_readers_leave_damaged_ones_where_they_are(saved):
 def test_training_does_not_begin_anew_where_all_are_damaged(saved):
     for step in saved.steps():
         (saved.folder / f"ckpt-{step}" / "state.index").write_bytes(b"nothing")
-    with pytest.raises(CheckpointError, match="All checkpoints in .* are damaged"):
+    for _ in range(2):  # nor when it is tried again
+        with pytest.raises(CheckpointError, match="All checkpoints in .* are damaged"):
+            saved.restore()
+
+
+def test_what_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(saved.folder), "open", refuse)
+    with pytest.raises(PermissionError, match="ckpt-20"):
         saved.restore()
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
 
 
 def test_other_settings_are_named(saved, weights):
@@ -143,7 +154,8 @@ def test_what_cannot_be_written_leaves_the_others(saved, weights, monkeypatch):
 
 
 def test_half_written_ones_of_a_killed_process_are_removed(saved):
-    (saved.folder / ".123-ckpt-30").mkdir()
+    (saved.folder / ".keras_bt-123-ckpt-30").mkdir()
+    (saved.folder / "ckpt-40.bak").mkdir()
     assert saved.steps() == [10, 20]
     saved.save(40)
-    assert names(saved.folder) == ["ckpt-10", "ckpt-20", "ckpt-40"]
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20", "ckpt-40", "ckpt-40.bak"]

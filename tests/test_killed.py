@@ -147,7 +147,7 @@ def test_sigterm_at_a_random_moment(undisturbed, start, tmp_path, trial):
     workdir, seldom = tmp_path / "run", "--checkpoint_steps=1000"
     process = start(workdir, seldom)
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and history(workdir), process)
-    time.sleep(Random(trial).uniform(0, 20 * seconds_of_a_step(undisturbed)))
+    time.sleep(Random(trial).uniform(0, 3 * seconds_of_a_step(undisturbed)))
     process.terminate()
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM

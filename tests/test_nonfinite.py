@@ -31,6 +31,24 @@ def test_the_first_term_is_named_and_all_after_it_wait(terms, gradient, named):
     assert (guard.steps(), guard.held_by()) == (0, None)
 
 
+def test_gradients_matter_unless_the_scale_of_the_loss_is_looked_for():
+    guard = StepGuard()
+    for matter, passes in ((tf.constant(False), True), (tf.constant(True), False)):
+        found = guard.lets_pass([1.0, 1.0, 0.0], [tf.constant(NAN)], matter)
+        assert bool(found) == passes
+
+
+def test_fit_tells_of_steps_that_were_held(bursting_model, images):
+    model, layer = bursting_model
+    model.compile("adam", hold_nonfinite=True)
+    layer.bursting.assign(1.0)
+    message = "From step 1 of this fit on nothing was trained: the invariance term was not finite"
+    with pytest.warns(UserWarning, match=message):
+        model.fit(images, batch_size=8, verbose=0)
+    layer.bursting.assign(0.0)
+    assert model.fit(images, batch_size=8, verbose=0).history["loss"][0] > 0
+
+
 def test_apply_if_applies_or_does_nothing():
     weight, optimizer = keras.Variable([1.0, 2.0]), keras.optimizers.Adam(0.5)
     optimizer.build([weight])
@@ -83,8 +101,9 @@ def test_a_held_step_changes_nothing(bursting_model, images, jit_compile, optimi
             for variable, value in zip(variables(model), before, strict=True):
                 variable.assign(value)
 
-    model.fit(batches, steps_per_epoch=3, callbacks=[Burst()], verbose=0)
-    assert (model.step_guard.steps(), model.step_guard.held_by()) == (2, "invariance term")
+    with pytest.warns(UserWarning, match="nothing was trained"):
+        model.fit(batches, steps_per_epoch=3, callbacks=[Burst()], verbose=0)
+    assert (model.step_guard.steps(), model.step_guard.held_by()) == (0, "invariance term")
     for variable, value in zip(variables(model), before, strict=True):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 

@@ -271,7 +271,7 @@ def with_white(batches):
             return view, tf.where(tf.reduce_any(step == steps), tf.ones_like(view), view)
 
         def from_step(step):
-            return tf.data.Dataset.zip(tf.data.Dataset.range(step, 99), batches(step)).map(views)
+            return tf.data.Dataset.zip(tf.data.Dataset.counter(step), batches(step)).map(views)
 
         return from_step
 
@@ -359,14 +359,45 @@ def test_passing_over_has_a_bound(train, build_bursting, with_white):
         )
 
 
-def test_what_cannot_be_trained_is_refused(train, build, tiny_model):
+def test_a_signal_does_not_save_held_steps_as_trained(train, build_bursting, with_white, tmp_path):
+    """Nor does one that comes while the layer is looked for."""
+    signals = at_step(5, lambda _: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        train("run", signals, model=build_bursting(), data=with_white(5))
+    training = keras_bt.ResumableTraining(tmp_path / "run")
+    assert training.restore(build_bursting()).step == 5
+    with pytest.raises(FloatingPointError, match="Step 6"):
+        train("run", model=build_bursting(), data=with_white(5))
+
+
+def test_the_data_and_the_model_stay_those_restored(train, build, batches, tmp_path):
+    train("run")
+    training, model = keras_bt.ResumableTraining(tmp_path / "run"), build()
+    training.restore(model)
+    with pytest.raises(ValueError, match="steps_per_epoch was 4 when .* began, is 6 now"):
+        training.fit(batches, EPOCHS, 6)
+    model.compile("sgd", hold_nonfinite=True)
+    with pytest.raises(ValueError, match="restore\\(\\) has to come after compile"):
+        training.fit(batches, EPOCHS, STEPS_PER_EPOCH)
+
+
+def test_what_cannot_be_trained_is_refused(train, build, batches):
     with pytest.raises(ValueError, match="on_nonfinite must be one of .*'stop'.*, got 'ignore'"):
         train("run", on_nonfinite="ignore")
     with pytest.raises(ValueError, match="every_steps must be at least 1, got 0"):
         train("run", every_steps=0)
     with pytest.raises(ValueError, match="hold_nonfinite=True"):
         train("run", model=build(hold_nonfinite=False))
+    with pytest.raises(ValueError, match="every_minutes must be at least 0, got nan"):
+        train("run", every_minutes=float("nan"))
+    with pytest.raises(ValueError, match="steps_per_execution must be 1"):
+        train("run", model=build(steps_per_execution=2))
+    with pytest.raises(ValueError, match="must give data without end"):
+        train("run", data=lambda step: batches(step).take(4))
     model = build()
+    model.compile(keras.optimizers.Adam(gradient_accumulation_steps=2), hold_nonfinite=True)
+    with pytest.raises(ValueError, match="rewind.* does not go with gradient_accumulation_steps"):
+        train("run", model=model, on_nonfinite="rewind")
     model.compile(keras.optimizers.Adam(use_ema=True), hold_nonfinite=True)
     with pytest.raises(ValueError, match="use_ema=True cannot be resumed"):
         train("run", model=model)

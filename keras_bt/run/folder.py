@@ -37,7 +37,8 @@ class RunFolder:
     Args:
         workdir: The folder; made if it is not there.
         settings: Dict that JSON can hold: everything that decides the run.
-        writes: Bool. False for all workers but the chief, who only read here.
+        writes: Bool. False for all workers but the chief, who only read here: the folder need
+            not be there.
 
     Raises:
         ValueError: If the folder holds a run with other settings, naming those, or files
@@ -59,18 +60,20 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.writes = writes
         self.settings = json.loads(json.dumps(settings))  # tuples are lists in the file
+        self._refuse_others()
         if writes:
-            self._begin()
+            self._unlock = weakref.finalize(self, os.close, _locked(self.path / ".lock"))
+            self._refuse_others()  # that came before the lock
+            atomic.tidy(self.path)
+            circumstances = {**_circumstances(), "settings": self.settings}
+            self.once("run", lambda: circumstances)
 
-    def _begin(self):
+    def _refuse_others(self):
         start = self.path / "run.json"
         if start.exists():
             _refuse_other_settings(start, _settings_in(start), self.settings)
         else:
             _refuse_foreign_files(self.path)
-            write_json(start, {**_circumstances(), "settings": self.settings})
-        self._unlock = weakref.finalize(self, os.close, _locked(start))
-        atomic.tidy(self.path)
 
     def close(self):
         """Lets another run into the folder; the end of the process does the same."""
@@ -180,13 +183,20 @@ def _settings_in(file):
 
 
 def _locked(file):
-    """An open descriptor of the file, locked until it is closed, at the latest with us."""
-    descriptor = os.open(file, os.O_RDONLY)
+    """An open descriptor of a file, locked until it is closed, at the latest with us."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT)  # NFS locks no file that is read only
+    except OSError as error:
+        raise atomic.WriteError(file.parent, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
         raise ValueError(f"Another process is running in {file.parent}.") from error
+    except OSError as error:
+        reason = "%s cannot be locked (%s); no other process may run in its folder."
+        logging.getLogger("keras_bt").warning(reason, file, error)
     return descriptor
 
 

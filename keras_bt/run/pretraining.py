@@ -86,8 +86,9 @@ class Pretraining:
         scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
         figures = self._train(folder, training)
         read = [self.source.train, self.source.test or self.source.train]
-        replaced = len(set.union(*(images.replaced for images in read)))
-        replaced = sum(workers.collect(self.strategy, replaced))
+        replaced = workers.collect(
+            self.strategy, sorted(set.union(*(images.replaced for images in read)))
+        )
         if not folder.writes:
             return None
         folder.save_model(self.model)  # before scoring: whatever fails there, the training stays
@@ -96,7 +97,7 @@ class Pretraining:
             "dataset": self.source.name,
             "images": self.source.train.count,
             "skipped_images": self.source.skipped,
-            "replaced_images": replaced,
+            "replaced_images": len(set().union(*replaced)),  # since the last start
             **figures,
             "encoder_dir": str(folder.encoder),
             "seed": self.seed,

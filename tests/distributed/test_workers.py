@@ -44,6 +44,7 @@ def test_one_worker_writes_and_prints(undisturbed):
     assert result["replicas"] == 2
     assert [line["epoch"] for line in metrics(workdir)] == [*range(1, 9)]
     assert {path.name for path in workdir.iterdir()} == {
+        ".lock",
         "baselines.json",
         "checkpoints",
         "encoder",

@@ -105,7 +105,7 @@ def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
     np.testing.assert_array_equal(
         reloaded.predict(images, verbose=0), model.predict(images, verbose=0)
     )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "model.keras", "run.json"]
 
 
 def test_the_room_a_model_needs_is_told_with_its_optimizer(tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_the_room_a_model_needs_is_told_with_its_optimizer(tmp_path, monkeypatch
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(atomic.WriteError, match="file/run/run.json could not be written: not a d"):
+    with pytest.raises(atomic.WriteError, match="file/run could not be written: not a d"):
         RunFolder(tmp_path / "file" / "run", {})
 
 
