@@ -164,7 +164,8 @@ def test_a_diverging_run_says_where_and_goes_no_further(tmp_path):
         message,
     )
     message = " ".join(fails("pretrain", *flags, "--on_nonfinite=skip"))
-    assert "Step 10 (epoch 2)" in message and "No step of this epoch was finite." in message
+    assert "Step 5 (epoch 1)" in message and "Going on by skip." in message
+    assert "The representations after epoch 1 are not finite; a lower" in message
     written = [path.read_text() for path in tmp_path.rglob("*.json*")]
     assert not any("NaN" in text or "Infinity" in text for text in written)
 

@@ -59,6 +59,9 @@ class KNNMonitor(keras.callbacks.Callback):
         k: See `knn_accuracy`.
         temperature: See `knn_accuracy`.
 
+    Raises:
+        FloatingPointError: At the end of an epoch, if the representations are NaN or infinite.
+
     Example:
         >>> import tensorflow as tf
         >>> data = tf.data.Dataset.from_tensors((tf.zeros([2, 4, 4, 3], tf.uint8), [0, 1]))
@@ -85,6 +88,11 @@ class KNNMonitor(keras.callbacks.Callback):
             return
         train, train_labels = embed_compiled(self._encode, self.train)
         test, test_labels = embed_compiled(self._encode, self.test)
+        if not (np.isfinite(train).all() and np.isfinite(test).all()):
+            raise FloatingPointError(
+                f"The representations after epoch {epoch + 1} are not finite; a lower learning "
+                "rate may help."
+            )
         logs["knn_accuracy"] = knn_accuracy(
             train, train_labels, test, test_labels, k=self.k, temperature=self.temperature
         )

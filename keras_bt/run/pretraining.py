@@ -28,6 +28,7 @@ class Pretraining:
 
     Attributes:
         model: `BarlowTwins`, not trained yet.
+        loss_floor: Float; see `keras_bt.loss_floor`.
 
     Raises:
         ValueError: If recipe, images and strategy do not go together.
@@ -51,6 +52,8 @@ class Pretraining:
             raise ValueError("A deterministic run needs a single device; see --strategy=one.")
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
+        dim, weight = recipe.projector_dims[-1], recipe.redundancy_weight
+        self.loss_floor = loss_floor(recipe.batch_size, dim, weight)
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             self.model = recipe.build_model(seed)
@@ -124,15 +127,13 @@ class Pretraining:
         )
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
-        dim, weight = self.recipe.projector_dims[-1], self.recipe.redundancy_weight
-        floor = loss_floor(batch_size, dim, weight)
         callbacks = []
         if folder.writes:
             every_epochs = -(-epochs // MONITORED)
             callbacks = [
                 *evaluation.monitors(self.source, self.recipe.image_size, every_epochs),
                 MetricsLog(folder.metrics, state.history),
-                ProgressBar(steps, floor, state.step),
+                ProgressBar(steps, self.loss_floor, state.step),
             ]
         training.fit(self.batches, epochs, steps_per_epoch, callbacks)
         return {
@@ -144,7 +145,7 @@ class Pretraining:
             "images_per_second": round(steps * batch_size / state.seconds, 1),
             "nonfinite_steps": state.nonfinite_steps,
             "loss": state.history[-1]["loss"],
-            "loss_floor": floor,
+            "loss_floor": self.loss_floor,
         }
 
     def _planned(self, folder):

@@ -102,3 +102,12 @@ def test_wrong_arguments_are_named(change, message):
 def test_monitor_needs_a_rhythm():
     with pytest.raises(ValueError, match="every_epochs must be at least 1, got 0"):
         keras_bt.KNNMonitor(None, None, every_epochs=0)
+
+
+def test_the_monitor_ends_a_training_whose_representations_are_not_finite(tiny_model, images):
+    labelled = tf.data.Dataset.from_tensors((images, np.arange(16) % 2))
+    monitor = keras_bt.KNNMonitor(labelled, labelled, k=3)
+    model = tiny_model()
+    model.compile(keras.optimizers.SGD(1e38))
+    with pytest.raises(FloatingPointError, match="representations after epoch 1 are not finite"):
+        model.fit(images, batch_size=8, callbacks=[monitor], verbose=0)
