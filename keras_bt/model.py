@@ -81,7 +81,8 @@ class BarlowTwins(DistributedModel):
             loss: `BarlowTwinsLoss`; None for one with the published settings.
             hold_nonfinite: Bool. Whether a step with NaN or an infinity in its loss or
                 gradient, and all after it, change nothing until `step_guard.reset()`;
-                `ResumableTraining` says where it came from, and may go on after it.
+                `ResumableTraining` says where it came from, and may go on after it. With
+                loss scaling, gradients count once the scale has fallen below 1.
             **kwargs: `keras.Model.compile`'s `run_eagerly`, `jit_compile`,
                 `steps_per_execution`, `auto_scale_loss`.
 

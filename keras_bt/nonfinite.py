@@ -120,16 +120,25 @@ def put_back_unless(passes, variables, before):
         variable.assign(tf.where(passes, variable.value, value))
 
 
-def first_nonfinite(model, images):
-    """Where numbers first are not finite in a step, done again on one device and undone.
+def first_nonfinite(model, batch):
+    """Where numbers first are not finite in a step, done again without replicas and undone.
 
     Args:
         model: Compiled `BarlowTwins`.
-        images: What its `train_step` takes.
+        batch: What its `fit` takes from the data, in parts where replicas are several.
 
     Returns:
         String, or None if all is finite this time.
     """
+    local_results = model.distribute_strategy.experimental_local_results
+    leaves = [local_results(leaf) for leaf in tf.nest.flatten(batch)]
+    parts = [tf.nest.pack_sequence_as(batch, part) for part in zip(*leaves, strict=True)]
+    # All of them, for workers sum what they read: each has to do so as often as the others.
+    found = [_first_nonfinite(model, part) for part in parts]
+    return next(filter(None, found), None)
+
+
+def _first_nonfinite(model, images):
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [tf.identity(variable.value) for variable in variables]
     try:

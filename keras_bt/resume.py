@@ -4,13 +4,13 @@ import contextlib
 import logging
 import time
 
-import keras
 import tensorflow as tf
 
 from keras_bt import workers
 from keras_bt.checkpoint import CheckpointError, Checkpoints
 from keras_bt.interruption import Interrupted, Interruption
 from keras_bt.nonfinite import first_nonfinite
+from keras_bt.one_training import OneTraining
 from keras_bt.pace import Pace
 from keras_bt.training_state import TrainingState
 
@@ -151,7 +151,17 @@ class ResumableTraining:
             )
         self.state.steps_per_epoch = steps_per_epoch
         self._batches, self._epochs, self._steps_per_epoch = batches, epochs, steps_per_epoch
-        self._callbacks = _OneTraining(self, callbacks, self._model, epochs, steps_per_epoch)
+        self._callbacks = OneTraining(
+            callbacks,
+            self._model,
+            epochs,
+            steps_per_epoch,
+            begin_epoch=self._begin_epoch,
+            begin_step=self._begin_step,
+            end_step=self._end_step,
+            end_epoch=self._end_epoch,
+            epoch_was_told=self._epoch_was_told,
+        )
         self._interruption = Interruption()
         self._began = time.monotonic() - self.state.seconds
         self._pace = Pace(self.state.step, self.every_minutes, self.every_steps)
@@ -197,7 +207,7 @@ class ResumableTraining:
         self._reset_at = self.state.step
         epoch, done = divmod(self.state.step, self._steps_per_epoch)
         if self.state.ended_epochs < epoch:
-            self._callbacks.tell_of_begin(epoch - 1)
+            self._callbacks.begin_told_epoch(epoch - 1)
             self.state.recall_logs()
             self._release_if_alone()
             logs = self._model.get_metrics_result()
@@ -218,13 +228,17 @@ class ResumableTraining:
             raise ValueError(f"batches gave no data from step {self._reset_at} on.")
 
     def _begin_epoch(self):
-        self._before_batches = self.state.step
-        self._steps_done = self.state.step % self._steps_per_epoch
-        if self._steps_done:
+        self._before_epoch = self.state.step
+        done = self.state.step % self._steps_per_epoch
+        if done:
             self.state.recall_logs()
+        return done
 
-    def _end_step(self, batch):
-        self.state.step = self._before_batches + batch + 1
+    def _begin_step(self):
+        self._interruption.held = True
+
+    def _end_step(self, steps):
+        self.state.step = self._before_epoch + steps
         self._interruption.listen()  # before the first step there is nothing to lose
         if self.state.step >= self._next_look:
             self._look()
@@ -310,9 +324,7 @@ class ResumableTraining:
 
     def _where_nonfinite(self):
         batch = next(iter(self._batches(self.state.step)))
-        # All of them, for workers sum what they read: each has to do so as often as the others.
-        found = [first_nonfinite(self._model, part) for part in _parts(self._strategy, batch)]
-        told = workers.collect(self._strategy, next(filter(None, found), None))
+        told = workers.collect(self._strategy, first_nonfinite(self._model, batch))
         return next(filter(None, told), None)
 
     def _rewind(self):
@@ -344,54 +356,6 @@ class _Held(Exception):
     def __init__(self, term):
         super().__init__(term)
         self.term = term
-
-
-class _OneTraining(keras.callbacks.CallbackList):
-    """Callbacks to which several calls of `fit` are one training."""
-
-    def __init__(self, training, callbacks, model, epochs, steps_per_epoch):
-        # The last to see an epoch's logs, to which monitors add theirs.
-        last = keras.callbacks.LambdaCallback(on_epoch_end=training._epoch_was_told)
-        params = {"epochs": epochs, "steps": steps_per_epoch, "verbose": 0}
-        super().__init__([*callbacks, last], add_history=True, model=model, **params)
-        self._training = training
-
-    def begin(self):
-        super().on_train_begin()
-
-    def end(self):
-        super().on_train_end()
-
-    def on_train_begin(self, logs=None):
-        pass  # of one `fit` among several
-
-    def on_train_end(self, logs=None):
-        pass
-
-    def tell_of_begin(self, epoch):
-        super().on_epoch_begin(epoch)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._training._begin_epoch()
-        super().on_epoch_begin(epoch, logs)
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self._training._interruption.held = True
-        super().on_train_batch_begin(self._training._steps_done + batch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(self._training._steps_done + batch, logs)
-        self._training._end_step(batch)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._training._end_epoch()
-        super().on_epoch_end(epoch, logs)
-
-
-def _parts(strategy, batch):
-    """What each replica of this process gets of a batch."""
-    leaves = [strategy.experimental_local_results(leaf) for leaf in tf.nest.flatten(batch)]
-    return [tf.nest.pack_sequence_as(batch, part) for part in zip(*leaves, strict=True)]
 
 
 def _check_model(model, on_nonfinite):

@@ -13,6 +13,7 @@ PACKAGE = Path(keras_bt.__file__).parent
 HOUSE = [
     "atomic",
     "settings",
+    "progress_bar",
     "functional",
     "collectives",
     "batch_norm",
@@ -31,6 +32,7 @@ HOUSE = [
     "checkpoint",
     "interruption",
     "pace",
+    "one_training",
     "training_state",
     "resume",
     "evaluation",

@@ -5,18 +5,17 @@ import gzip
 import json
 import logging
 import os
-import sys
 import warnings
 import zlib
 from pathlib import Path
 
 import PIL
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_bt import atomic
 from keras_bt.data import files
 from keras_bt.data.files import MAX_PIXELS, FileRecord
+from keras_bt.progress_bar import progress_bar
 
 FILES_A_TASK = 64
 FIELDS = FileRecord._fields
@@ -76,14 +75,7 @@ def _examined(paths, root, known, max_pixels):
 
     parts = [paths[i : i + FILES_A_TASK] for i in range(0, len(paths), FILES_A_TASK)]
     pool = concurrent.futures.ThreadPoolExecutor()
-    bar = tqdm(
-        desc="reading images",
-        total=len(paths),
-        unit="image",
-        delay=2.0,
-        mininterval=1.0 if sys.stderr.isatty() else 30.0,  # a log file is not rewound
-        dynamic_ncols=True,
-    )
+    bar = progress_bar(desc="reading images", total=len(paths), unit="image", delay=2.0)
     try:
         with bar, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, of files that it reads nevertheless

@@ -1,9 +1,8 @@
 """The line that moves while a model trains."""
 
-import sys
-
 import keras
-from tqdm import tqdm
+
+from keras_bt.progress_bar import progress_bar
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -29,14 +28,7 @@ class ProgressBar(keras.callbacks.Callback):
         self._knn = {}
 
     def on_train_begin(self, logs=None):
-        seconds = 1.0 if sys.stderr.isatty() else 30.0  # a log file is not rewound
-        self._bar = tqdm(
-            total=self.total_steps,
-            initial=self.first_step,
-            unit="step",
-            mininterval=seconds,
-            dynamic_ncols=True,
-        )
+        self._bar = progress_bar(total=self.total_steps, initial=self.first_step, unit="step")
 
     def on_train_batch_end(self, batch, logs=None):
         if self._bar.update():  # it was just redrawn: reading the loss each step would wait for it
