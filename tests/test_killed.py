@@ -16,7 +16,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-STEPS = 50
+STEPS, STEPS_PER_EPOCH = 50, 5
 OF_THE_RUN_ALONE = ("seconds", "images_per_second", "encoder_dir")
 
 
@@ -92,8 +92,11 @@ def assert_same_state(workdir, expected, step):
     got, wanted = (tf.train.load_checkpoint(str(path)) for path in paths)
     names = got.get_variable_to_shape_map()
     assert names == wanted.get_variable_to_shape_map()
-    # After the last step of an epoch a signal saves before its logs are told, others after.
+    # A signal between two epochs saves before or after the logs of the first are told and its
+    # sums are emptied, others in between; the history at the end shows that none is lost.
     apart = ("training.Sseconds", "training.Shistory", "training.Sended_epochs")
+    if step % STEPS_PER_EPOCH == 0:
+        apart += ("variables/logs.",)
     compared = [name for name in names if not any(part in name for part in apart)]
     assert sum("layer" in name for name in compared) > 50
     for name in compared:
