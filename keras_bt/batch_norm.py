@@ -4,16 +4,19 @@ import keras
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
+from keras_bt.functional.xla import compiled_by_xla
+
+FUSED_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
 class SyncBatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` with the statistics of the global batch.
+    """`keras.layers.BatchNormalization` in fused kernels, over the global batch.
 
         mean = sum(x) / count        variance = sum((x - mean)^2) / count
 
-    over batch and space, on all replicas. On one it is Keras's layer. Arguments are those of
-    `keras.layers.BatchNormalization`.
+    over batch and space, on all replicas. Arguments, weights and results are those of
+    `keras.layers.BatchNormalization`, which goes over its input several times as often.
 
     Example:
         >>> layer = SyncBatchNormalization(momentum=0.9)
@@ -27,6 +30,36 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         of TensorFlow's own differentiable sums walks through the graphs of all replicas.
     """
 
+    def call(self, inputs, training=None, mask=None):
+        if not self._fuses(inputs, mask):
+            return super().call(inputs, training=training, mask=mask)
+        x = tf.convert_to_tensor(inputs)
+        images = x if x.shape.rank == 4 else tf.reshape(x, [-1, 1, 1, x.shape[-1]])
+        gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones_like(self.moving_mean)
+        beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros_like(self.moving_mean)
+        if training and self.trainable:
+            y, mean, variance = batch_normalize(
+                images, gamma, beta, epsilon=self.epsilon, replicas=current_replicas()
+            )
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        else:
+            moments = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
+            y, *_ = _fused(images, gamma, beta, *moments, self.epsilon, training=False)
+        return y if images is x else tf.ensure_shape(tf.reshape(y, tf.shape(x)), x.shape)
+
+    def _fuses(self, inputs, mask):
+        # XLA fuses by itself, and would take the mean of squares less the square of the mean.
+        return (
+            mask is None
+            and not self.renorm
+            and self.axis in (-1, len(inputs.shape) - 1)
+            and keras.backend.standardize_dtype(inputs.dtype) in FUSED_DTYPES
+            and inputs.dtype == self.compute_dtype
+            and self.variable_dtype == "float32"
+            and not compiled_by_xla()
+        )
+
     def _moments(self, inputs, mask):
         replicas = current_replicas()
         if replicas.count == 1:
@@ -34,6 +67,83 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             raise ValueError(f"{self.name} takes no mask on several replicas.")
         return global_moments(inputs, self._reduction_axes, replicas)
+
+
+def batch_normalize(x, gamma, beta, *, epsilon, replicas):
+    """Batch normalization of images by the moments of all replicas, in fused kernels.
+
+        y = gamma x_hat + beta        x_hat = (x - mean) / sqrt(variance + epsilon)
+
+    with moments over batch, height and width. Its gradient is
+
+        d gamma = sum(dy x_hat)        d beta = sum(dy)
+        d x = gamma / sqrt(variance + epsilon) (dy - (d beta + x_hat d gamma) / count)
+
+    where d x takes both sums over all replicas.
+
+    Args:
+        x: Tensor [batch, height, width, channels], of 16 or 32 bit floats. On each replica
+            its own images.
+        gamma: Float32 tensor [channels].
+        beta: Float32 tensor [channels].
+        epsilon: Float.
+        replicas: `Replicas` that hold the images.
+
+    Returns:
+        y, like `x`; mean and (biased) variance, float32 [channels], without gradient.
+
+    Example:
+        >>> from keras_bt.functional.correlation import ONE_REPLICA
+        >>> x, gamma, beta = tf.constant([[[[1.0]]], [[[3.0]]]]), tf.ones([1]), tf.zeros([1])
+        >>> y, mean, variance = batch_normalize(x, gamma, beta, epsilon=0, replicas=ONE_REPLICA)
+        >>> y.numpy().ravel(), mean.numpy(), variance.numpy()
+        (array([-1.,  1.], dtype=float32), array([2.], dtype=float32), array([1.], dtype=float32))
+
+    Source: arXiv 1502.03167, algorithm 1.
+    """
+    if replicas.count == 1:
+        y, mean, variance = _fused(x, gamma, beta, None, None, epsilon, training=True)
+        count = tf.cast(tf.size(x, tf.int64) // x.shape[-1], tf.float32)
+        return y, mean, variance * (1.0 - 1.0 / count)  # the kernel divides by count - 1
+
+    @replicas.custom_gradient
+    def normalized(x, gamma, beta):
+        mean, variance = global_moments(tf.cast(x, tf.float32), [0, 1, 2], replicas)
+        y, *_ = _fused(x, gamma, beta, mean, variance, epsilon, training=False)
+
+        def gradient(of_y, _of_mean, _of_variance):
+            own = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=of_y,
+                x=x,
+                scale=gamma,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=[],
+                epsilon=epsilon,
+                is_training=False,
+            )
+            count, of_gamma, of_beta = replicas.sum(
+                [
+                    tf.cast(tf.size(x) // x.shape[-1], tf.float32),
+                    own.scale_backprop,
+                    own.offset_backprop,
+                ]
+            )
+            scale = tf.math.rsqrt(variance + epsilon)
+            slope = gamma * scale * scale * of_gamma / count
+            level = gamma * scale * of_beta / count - slope * mean
+            of_x = own.x_backprop - tf.cast(slope, x.dtype) * x - tf.cast(level, x.dtype)
+            return of_x, own.scale_backprop, own.offset_backprop
+
+        return (y, mean, variance), gradient
+
+    return normalized(x, gamma, beta)
+
+
+def _fused(x, gamma, beta, mean, variance, epsilon, training):
+    return tf.compat.v1.nn.fused_batch_norm(
+        x, gamma, beta, mean, variance, epsilon, is_training=training
+    )
 
 
 def global_moments(x, axes, replicas):

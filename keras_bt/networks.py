@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from keras_bt.batch_norm import SyncBatchNormalization
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -183,9 +185,7 @@ def _conv(x, channels, kernel_size, stride, name):
 def _batch_norm(x, name, last_of_block=False):
     # A block that starts as the identity: zero_init_residual of the official encoder.
     gamma = "zeros" if last_of_block else "ones"
-    return layers.BatchNormalization(
-        momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name
-    )(x)
+    return SyncBatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
 
 
 def _torch_linear():

@@ -88,8 +88,14 @@ class LARS(keras.optimizers.Optimizer):
             direction *= trust_ratio(weight, direction, self.trust_coefficient)
 
         momentum = self.momentums[self._get_variable_index(variable)]
-        self.assign(momentum, self.momentum * momentum + direction)
-        self.assign_sub(variable, learning_rate * momentum)
+        # In one kernel: m = momentum * m + d, then w = w - learning_rate * m.
+        tf.raw_ops.ResourceApplyMomentum(
+            var=_handle(variable),
+            accum=_handle(momentum),
+            lr=learning_rate,
+            grad=direction,
+            momentum=tf.cast(self.momentum, dtype),
+        )
 
     def _apply_weight_decay(self, variables):
         # Keras would decay before the step; here decay is inside the adapted direction.
@@ -102,6 +108,10 @@ class LARS(keras.optimizers.Optimizer):
             "trust_coefficient": self.trust_coefficient,
             "bias_learning_rate_ratio": self.bias_learning_rate_ratio,
         }
+
+
+def _handle(variable):
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
 def trust_ratio(weight, direction, trust_coefficient):
@@ -121,7 +131,8 @@ def trust_ratio(weight, direction, trust_coefficient):
         >>> float(trust_ratio(tf.constant([3.0, 4.0]), tf.constant([0.0, 2.0]), 0.5))
         1.25
     """
-    weight_norm, direction_norm = tf.norm(weight), tf.norm(direction)
+    # `l2_loss` is half a sum of squares, in one pass and without the tensor of squares.
+    weight_norm, direction_norm = (tf.sqrt(2 * tf.nn.l2_loss(x)) for x in (weight, direction))
     ratio = trust_coefficient * tf.math.divide_no_nan(weight_norm, direction_norm)
     return tf.where((weight_norm > 0) & (direction_norm > 0), ratio, tf.ones_like(ratio))
 

@@ -163,13 +163,21 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         if self.grayscale_rate:
             x = tf.where(t["gray"][:, None, None, None], ops.grayscale(x), x)
         if self.blur_rate:
-            rows = ops.gaussian_blur_weights(t["sigma"], out_height)
-            columns = ops.gaussian_blur_weights(t["sigma"], out_width)
-            x = tf.minimum(ops.apply_separable(x, rows, columns), 1.0)  # white may round above
+            x = tf.minimum(self._blurred(x, t["sigma"]), 1.0)  # white may round above
         if self.solarize_rate:
             solarized = ops.solarize(x, self.solarize_threshold)
             x = tf.where(t["solarized"][:, None, None, None], solarized, x)
         return tf.cast(tf.transpose(x, [0, 2, 3, 1]), self.compute_dtype)
+
+    def _blurred(self, images, sigma):
+        most_sigma = self.blur_sigma[1]
+        if self.blur_rate > 0.5:
+            return ops.gaussian_blur(images, sigma, most_sigma)
+
+        def blur(images, places):
+            return ops.gaussian_blur(images, tf.gather(sigma, places), most_sigma)
+
+        return ops.apply_to_chosen(blur, images, sigma > 0.0)
 
     def augment_labels(self, labels, transformations, **kwargs):
         return labels

@@ -33,6 +33,78 @@ def test_a_large_mean_does_not_cancel_the_variance(rng):
     np.testing.assert_allclose(variance, x.astype("float64").var(0), rtol=1e-5)
 
 
+def trained_once(layer, x, of_y, jit_compile=False):
+    """Output, gradients and statistics of a step."""
+    layer.build(x.shape)
+    for weight, value in zip(layer.trainable_weights, (1.5, -0.5), strict=False):
+        weight.assign(value * np.arange(1.0, 1.0 + x.shape[-1]))
+
+    @tf.function(jit_compile=jit_compile)
+    def step():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+        gradients = tape.gradient(y, [x, *layer.trainable_variables], output_gradients=of_y)
+        return [y, *gradients]
+
+    operations = {
+        operation.type for operation in step.get_concrete_function().graph.get_operations()
+    }
+    return [*step(), *map(tf.convert_to_tensor, layer.non_trainable_variables)], operations
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 5, 3), (4, 5, 6, 3), (2, 3, 2, 2, 3)], ids=len)
+@pytest.mark.parametrize("parts", [{}, {"scale": False}, {"center": False}], ids=str)
+def test_fused_it_is_keras_layer(rng, shape, parts):
+    x, of_y = (tf.constant(rng.normal(2, 3, shape), tf.float32) for _ in range(2))
+    (expected, _), (got, operations) = (
+        trained_once(layer(momentum=0.9, **parts), x, of_y)
+        for layer in (keras.layers.BatchNormalization, keras_bt.SyncBatchNormalization)
+    )
+    assert {"FusedBatchNormV3", "FusedBatchNormGradV3"} <= operations
+    for value, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(value, other, rtol=1e-5, atol=2e-5)
+
+
+def test_fused_with_the_statistics_of_training(rng):
+    layer = keras_bt.SyncBatchNormalization(momentum=0.5)
+    x = tf.constant(rng.normal(2, 3, (8, 4, 4, 3)), tf.float32)
+    layer(x, training=True)
+    plain = keras.layers.BatchNormalization()
+    plain.build(x.shape)
+    plain.set_weights(layer.get_weights())
+    np.testing.assert_allclose(layer(x), plain(x), rtol=1e-5, atol=1e-6)
+    layer.trainable = False
+    before = np.copy(layer.moving_mean)
+    np.testing.assert_array_equal(layer(x, training=True), layer(x))
+    np.testing.assert_array_equal(layer.moving_mean, before)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_other_precisions_are_keras_layer_too(rng, policy):
+    dtype = keras.dtype_policies.get(policy).compute_dtype
+    x, of_y = (tf.cast(rng.normal(2, 3, (8, 4, 4, 3)), dtype) for _ in range(2))
+    (expected, _), (got, _) = (
+        trained_once(layer(momentum=0.9, dtype=policy), x, of_y)
+        for layer in (keras.layers.BatchNormalization, keras_bt.SyncBatchNormalization)
+    )
+    tolerance = {"bfloat16": 3e-2, "float16": 4e-3, "float64": 1e-12}[dtype]
+    for value, other in zip(got, expected, strict=True):
+        assert value.dtype == other.dtype
+        scale = np.abs(np.float64(other)).max()
+        np.testing.assert_allclose(np.float64(value), np.float64(other), atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_large_means_cost_no_digits_of_the_variance(rng, jit_compile):
+    x = rng.normal(300, 1, (64, 4, 4, 2)).astype("float32")
+    layer = keras_bt.SyncBatchNormalization(momentum=0.0)
+    (y, *_), _ = trained_once(layer, tf.constant(x), tf.ones_like(x), jit_compile)
+    variance = np.float64(x).var((0, 1, 2))
+    np.testing.assert_allclose(layer.moving_variance, variance, rtol=1e-4)
+    np.testing.assert_allclose(np.var(y, (0, 1, 2)), [1.5**2, 3.0**2], rtol=2e-3)
+
+
 def test_nested_models_are_converted_with_their_weights(rng):
     inner = small_model()
     model = keras.Sequential([keras.Input((3,)), inner, keras.layers.BatchNormalization()])
@@ -57,7 +129,7 @@ def test_on_one_replica_it_trains_as_before(rng):
         model.fit(x, np.ones((8, 4)), epochs=3, verbose=0)
         results.append(model.get_weights())
     for plain, converted in zip(*results, strict=True):
-        np.testing.assert_array_equal(plain, converted)
+        np.testing.assert_allclose(plain, converted, rtol=2e-5, atol=1e-7)
 
 
 def test_life_in_a_keras_file(tmp_path, rng):

@@ -93,7 +93,7 @@ def test_normalization_is_inside(rng):
 def test_projector_is_the_papers():
     head = keras_bt.projector(16, (32, 24, 8))
     kinds = [type(layer).__name__ for layer in head.layers[1:]]
-    assert kinds == ["Dense", "BatchNormalization", "ReLU"] * 2 + ["Dense"]
+    assert kinds == ["Dense", "SyncBatchNormalization", "ReLU"] * 2 + ["Dense"]
     assert not any(layer.use_bias for layer in head.layers if isinstance(layer, keras.layers.Dense))
     assert head.output_shape == (None, 8)
 

@@ -84,13 +84,14 @@ def test_color_operations(augment, source):
 @pytest.mark.parametrize("source", ["cifar0", "china"])
 def test_blur_is_the_true_gaussian(augment, source):
     small = planar(augment[f"{source}/small"])
-    size = small.shape[2]
     checked = 0
     for key in augment.files:
         if key.startswith(f"{source}/true_gaussian_blur_k23/"):
-            weights = ops.gaussian_blur_weights(tf.constant([float(key.rsplit("/")[-1])]), size)
-            blurred = ops.apply_separable(small, weights, weights)
-            assert_close(blurred, augment[key], mean=0.02 * LEVEL, most=0.1 * LEVEL)
+            sigma = float(key.rsplit("/")[-1])
+            for jit in (False, True):
+                blur = tf.function(ops.gaussian_blur, jit_compile=jit)
+                blurred = blur(small, tf.constant([sigma]), sigma)
+                assert_close(blurred, augment[key], mean=0.02 * LEVEL, most=0.1 * LEVEL)
             checked += 1
     assert checked >= 2
 
@@ -201,3 +202,47 @@ def test_pixels_out_of_range_are_named():
     with pytest.raises(TypeError, match="uint8.*got dtype int32"):
         ops.as_unit_range(tf.constant([3]))
     assert ops.as_unit_range(tf.zeros([0, 8, 8, 3])).shape == (0, 8, 8, 3)
+
+
+@pytest.mark.parametrize("size", [8, 40])
+def test_blur_is_the_same_in_both_forms(rng, size):
+    """In the smaller image the kernel would be reflected twice, and XLA has the matrices too."""
+    images = tf.constant(rng.uniform(size=(5, 3, size, size + 4)), tf.float32)
+    sigma = tf.constant([0.0, 0.1, 0.7, 1.3, 2.0])
+    blurs = [
+        tf.function(lambda: ops.gaussian_blur(images, sigma, 2.0), jit_compile=jit)
+        for jit in (False, True)
+    ]
+    np.testing.assert_allclose(blurs[0](), blurs[1](), atol=2e-5)
+    np.testing.assert_allclose(blurs[1]()[0], images[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("batch", [1, 7, 20])
+def test_only_the_chosen_are_changed_and_all_of_them(rng, batch, jit_compile):
+    images = tf.constant(rng.normal(size=(batch, 2)), tf.float32)
+
+    @tf.function(jit_compile=jit_compile)
+    def negate_chosen(chosen):
+        def negate(rows, places):
+            return tf.where(tf.gather(chosen, places)[:, None], -rows, rows)
+
+        return ops.apply_to_chosen(negate, images, chosen)
+
+    for count in range(batch + 1):
+        chosen = rng.permutation(np.arange(batch) < count)
+        expected = np.where(chosen[:, None], -images.numpy(), images)
+        np.testing.assert_array_equal(negate_chosen(tf.constant(chosen)), expected)
+
+
+def test_the_function_sees_about_as_many_images_as_are_chosen():
+    seen = []
+
+    def count_rows(rows, places):
+        seen.append(len(rows))
+        return rows
+
+    for chosen in (0, 1, 8, 9):
+        seen.clear()
+        ops.apply_to_chosen(count_rows, tf.zeros([64, 1]), tf.range(64) < chosen)
+        assert sum(seen) == -(-chosen // 8) * 8
