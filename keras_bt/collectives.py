@@ -87,7 +87,7 @@ def loop(times, step, state):
         Tuple of tensors: the state after the last turn.
 
     Example:
-        >>> loop(4, lambda turn, total: (total + turn,), (tf.constant(0),))[0].numpy()
+        >>> int(loop(4, lambda turn, total: (total + turn,), (tf.constant(0),))[0])
         6
     """
 

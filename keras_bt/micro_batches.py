@@ -20,7 +20,8 @@ def gradients_by_micro_batches(embed, loss, batch, count, specs, variables, stat
         embed: Function from the tensors of a micro-batch to a tuple of tensors.
         loss: Function from such a tuple, each tensor stacked [count, ...] over micro-batches,
             to a scalar and anything else.
-        batch: Tensors [batch, ...]. Micro-batches are consecutive rows of them.
+        batch: Tensors [batch, ...]. Micro-batch i has their rows i, count + i, ..., which are
+            the same images however many replicas share the batch out.
         count: Int. How many micro-batches.
         specs: See `outputs_by_micro_batches`.
         variables: List of the w.
@@ -60,7 +61,7 @@ def gradients_by_micro_batches(embed, loss, batch, count, specs, variables, stat
     def add_one(index, *sums):
         with tf.GradientTape() as tape:
             z_i = embed(*_part(parts, index))
-        gradients = tape.gradient(z_i, variables, _part(of_z, index))
+        gradients = tape.gradient(z_i, variables, [tf.gather(each, index) for each in of_z])
         connected[:] = [gradient is not None for gradient in gradients]
         return tuple(
             total if gradient is None else total + gradient
@@ -87,11 +88,11 @@ def outputs_by_micro_batches(function, batch, count, specs):
     Example:
         >>> spec = tf.TensorSpec([None])
         >>> outputs_by_micro_batches(lambda x: (2 * x,), [tf.range(4.0)], 2, [spec])[0].numpy()
-        array([[0., 2.],
-               [4., 6.]], dtype=float32)
+        array([[0., 4.],
+               [2., 6.]], dtype=float32)
     """
     parts = _parts(batch, count)
-    rows = tf.shape(parts[0])[1] if parts[0].shape[1] is None else parts[0].shape[1]
+    rows = tf.shape(parts[0])[0] if parts[0].shape[0] is None else parts[0].shape[0]
 
     def write_one(index, *written):
         outputs = function(*_part(parts, index))
@@ -144,18 +145,19 @@ def _left_as_it_was(variables):
 
 
 def _parts(tensors, count):
-    """[batch, ...] as [count, batch / count, ...]."""
-    return [_stacked(tensor, count) for tensor in tensors]
+    """[batch, ...] as [batch / count, count, ...]."""
+    rows = tensors[0].shape[0]
+    message = f"The batch of a replica must be a multiple of micro_batches={count}."
+    divides = tf.debugging.assert_equal(tf.shape(tensors[0])[0] % count, 0, message)
+    with tf.control_dependencies([divides] if rows is None else []):
+        return [_cut(tensor, count) for tensor in tensors]
 
 
-def _stacked(tensor, count):
+def _cut(tensor, count):
+    parts = tf.reshape(tensor, tf.concat([[-1, count], tf.shape(tensor)[1:]], axis=0))
     rows = tensor.shape[0]
-    if rows is None:
-        message = f"The batch of a replica must be a multiple of micro_batches={count}."
-        tf.debugging.assert_equal(tf.shape(tensor)[0] % count, 0, message)
-    stacked = tf.reshape(tensor, tf.concat([[count, -1], tf.shape(tensor)[1:]], axis=0))
-    return tf.ensure_shape(stacked, [count, rows and rows // count, *tensor.shape[1:]])
+    return tf.ensure_shape(parts, [rows and rows // count, count, *tensor.shape[1:]])
 
 
-def _part(stacked, index):
-    return [tf.gather(tensor, index) for tensor in stacked]
+def _part(parts, index):
+    return [tf.gather(tensor, index, axis=1) for tensor in parts]

@@ -317,8 +317,8 @@ def _precision(z):
 
 
 def _of_the_batch(z_a, z_b, regularization):
-    """Embeddings of micro-batches put together, [batch, dim], and the mean of what they add."""
-    z_a, z_b = (tf.reshape(z, [-1, z.shape[-1]]) for z in (z_a, z_b))
+    """Embeddings of micro-batches in the order of the batch, and the mean of what they add."""
+    z_a, z_b = (tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, z.shape[-1]]) for z in (z_a, z_b))
     return z_a, z_b, tf.reduce_mean(regularization)
 
 

@@ -39,7 +39,8 @@ def model_without_batch_norm(micro_batches, dropout=0.0, views="default"):
             layers.Dropout(dropout, seed=7),
         ]
     )
-    projector = keras.Sequential([keras.Input((6,)), layers.Dense(12, "gelu"), layers.Dense(8)])
+    last = layers.Dense(8, use_bias=False)  # a bias would have no gradient but rounding
+    projector = keras.Sequential([keras.Input((6,)), layers.Dense(12, "gelu"), last])
     if views == "default":
         views = keras_bt.small_image_views(8, seed=0)
     return keras_bt.BarlowTwins(encoder, projector, views, micro_batches)
@@ -59,14 +60,14 @@ def assert_same_training(one, other, rtol):
     for got, wanted in zip(one[1:], other[1:], strict=True):
         assert got.keys() == wanted.keys()
         for name in wanted:
-            np.testing.assert_allclose(got[name], wanted[name], rtol=10 * rtol, err_msg=name)
+            np.testing.assert_allclose(got[name], wanted[name], rtol=rtol, err_msg=name)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_same_training_as_the_whole_batch_at_once(images, mode):
     whole = trained(model_without_batch_norm(1), images, **MODES[mode])
     parts = trained(model_without_batch_norm(4), images, **MODES[mode])
-    assert_same_training(parts, whole, rtol=1e-5)
+    assert_same_training(parts, whole, rtol=1e-4)
     fresh = model_without_batch_norm(1).get_weights()
     assert max(np.abs(a - b).max() for a, b in zip(whole[0], fresh, strict=True)) > 1e-3
 
@@ -91,24 +92,27 @@ def test_both_passes_draw_the_same_random_numbers(images, mode):
     """Dropout's masks, known from the seed, against the same by hand."""
     views, k = np.split(images / np.float32(255), 2), 4
     model, twin = (model_without_batch_norm(k, dropout=0.5, views=None) for _ in range(2))
-    model.compile(keras.optimizers.SGD(1.0), **MODES[mode])
+    model.compile(keras.optimizers.SGD(0.1), **MODES[mode])
+
+    @tf.function(jit_compile=mode == "xla")  # which draws other floats
+    def gradients_by_hand():
+        with tf.GradientTape() as tape:
+            z = [
+                [twin.projector(twin.encoder(part, training=True)) for part in pair]
+                for pair in ([view[part::k] for view in views] for part in range(k))
+            ]
+            z_a, z_b = (tf.concat(each, axis=0) for each in zip(*z, strict=True))
+            loss = keras_bt.BarlowTwinsLoss()(z_a, z_b) + tf.add_n(twin.losses)
+        return tape.gradient(loss, twin.trainable_variables)
+
     for _ in range(2):
         model.train_on_batch(*views)
-        with tf.GradientTape() as tape:
-            z = []
-            for part_a, part_b in zip(*(np.split(view, k) for view in views), strict=True):
-                z += [
-                    [twin.projector(twin.encoder(part, training=True)) for part in (part_a, part_b)]
-                ]
-            loss = keras_bt.BarlowTwinsLoss()(*(tf.concat(each, 0) for each in zip(*z)))
-            loss += tf.add_n(twin.losses)
-        gradients = tape.gradient(loss, twin.trainable_variables)
-        for variable, gradient in zip(twin.trainable_variables, gradients, strict=True):
-            variable.assign_sub(gradient)
-    for got, wanted in zip(model.variables, twin.variables, strict=True):
-        if got.path.startswith(("sequential", "dropout", "seed")) or "sequential" in got.path:
-            got, wanted = np.asarray(got), np.asarray(wanted)
-            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+        for variable, gradient in zip(twin.trainable_variables, gradients_by_hand(), strict=True):
+            variable.assign_sub(0.1 * gradient)
+    for got, wanted in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-4 * np.abs(wanted).max())
+    seeds = [m.encoder.layers[-1].seed_generator.state.numpy() for m in (model, twin)]
+    np.testing.assert_array_equal(*seeds)
 
 
 def test_statistics_move_once_a_micro_batch(images):
@@ -121,19 +125,19 @@ def test_statistics_move_once_a_micro_batch(images):
     model.compile("sgd")
     model.train_on_batch(*views)
     mean = np.zeros(3)
-    for part_a, part_b in zip(*(np.split(view, k) for view in views), strict=True):
-        for part in (part_a, part_b):
-            mean = 0.5 * mean + 0.5 * part.mean(axis=(0, 1, 2))
+    for part in range(k):
+        for view in views:
+            mean = 0.5 * mean + 0.5 * view[part::k].mean(axis=(0, 1, 2))
     np.testing.assert_allclose(encoder.layers[0].moving_mean, mean, rtol=1e-5)
 
 
 def test_variables_without_a_part_in_the_loss_have_no_gradient():
     used, unused = tf.Variable(2.0), tf.Variable(3.0)
-    x, spec = tf.constant([1.0, 2.0]), tf.TensorSpec([None])
+    x, spec = tf.constant([1.0, 2.0, 3.0, 4.0]), tf.TensorSpec([None])
     _, gradients = gradients_by_micro_batches(
         lambda x: (used * x,), lambda z: (tf.reduce_sum(z), ()), [x], 2, [spec], [unused, used]
     )
-    assert gradients[0] is None and float(gradients[1]) == 3.0
+    assert gradients[0] is None and float(gradients[1]) == 10.0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -156,7 +160,7 @@ def test_resumed_training_names_the_layer(tiny_model, images, tmp_path):
     training.restore(model)
     batches = tf.data.Dataset.from_tensors(images).repeat().skip
     training.fit(batches, epochs=1, steps_per_epoch=2)
-    kernel = model.projector.layers[0].kernel
+    kernel = model.projector.trainable_variables[0]
     kernel.assign(tf.fill(kernel.shape, float("nan")))
     with pytest.raises(FloatingPointError, match=r"Step 3 .* first in the output of layer"):
         training.fit(batches, epochs=2, steps_per_epoch=2)
@@ -177,7 +181,7 @@ def test_scaled_losses_train_alike(images):
         trained(model_without_batch_norm(k), images, optimizer)
         for k, optimizer in ((1, None), (4, scaling(keras.optimizers.SGD(0.01))))
     ]
-    assert_same_training(*runs[::-1], rtol=1e-5)
+    assert_same_training(*runs[::-1], rtol=1e-4)
 
 
 @pytest.mark.parametrize("mode", [*MODES, "two_steps"])
