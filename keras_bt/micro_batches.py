@@ -131,8 +131,8 @@ def check_micro_batches(images, count):
         )
     if images // count < 2:
         raise ValueError(
-            f"A micro-batch must have at least 2 images, for batch norm sees no others; got {images} "
-            f"images a replica and micro_batches={count}."
+            "A micro-batch must have at least 2 images, for batch norm sees no others; got "
+            f"{images} images a replica and micro_batches={count}."
         )
 
 

@@ -72,9 +72,7 @@ class BarlowTwins(DistributedModel):
     Source: arXiv 2103.03230, algorithm 1; facebookresearch/barlowtwins main.py@8e8d284.
     """
 
-    def __init__(
-        self, encoder, projector, views, micro_batches=1, name="barlow_twins", **kwargs
-    ):
+    def __init__(self, encoder, projector, views, micro_batches=1, name="barlow_twins", **kwargs):
         super().__init__(name=name, **kwargs)
         _check_networks(encoder, projector)
         if micro_batches < 1:
