@@ -70,6 +70,52 @@ def _custom_gradient(function):
     return with_gradient
 
 
+def loop(times, step, state):
+    """Does something again and again, in whose midst replicas may sum and gather.
+
+        state = step(0, *state); state = step(1, *state); ...
+
+    In a graph it is a loop too, whose turns never overlap: memory is that of one turn.
+
+    Args:
+        times: Int.
+        step: Function from the number of a turn, a scalar int tensor, and the state to the
+            next state, of the same shapes.
+        state: Tuple of tensors.
+
+    Returns:
+        Tuple of tensors: the state after the last turn.
+
+    Example:
+        >>> int(loop(4, lambda turn, total: (total + turn,), (tf.constant(0),))[0])
+        6
+    """
+
+    def turns(step, state):
+        def turn(index, *state):
+            return (index + 1, *step(index, *state))
+
+        first = (tf.constant(0), *state)
+        return tf.while_loop(lambda i, *_: i < times, turn, first, parallel_iterations=1)[1:]
+
+    merges = not tf.__internal__.distribute.strategy_supports_no_merge_call()
+    if current_replicas().count == 1 or not merges:
+        return turns(step, state)
+
+    # Replicas merge to sum, which they may not inside a loop of each its own. So they merge
+    # first, and the one loop of all has them take each turn.
+    def turns_of_all(strategy, step, state):
+        def step_of_all(index, *state):
+            def on_each(step, index, *state):
+                return step(index, *state)
+
+            return strategy.extended.call_for_each_replica(on_each, args=(step, index, *state))
+
+        return turns(step_of_all, state)
+
+    return tf.distribute.get_replica_context().merge_call(turns_of_all, args=(step, state))
+
+
 def first_row(rows):
     """Where in the global batch the rows of this replica begin.
 

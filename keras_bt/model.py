@@ -1,5 +1,6 @@
 """The Keras model that trains an encoder by Barlow Twins."""
 
+import functools
 import warnings
 
 import keras
@@ -10,6 +11,11 @@ from keras_bt.collectives import current_replicas
 from keras_bt.distributed_model import DistributedModel
 from keras_bt.functional.image import as_unit_range
 from keras_bt.losses import BarlowTwinsLoss
+from keras_bt.micro_batches import (
+    check_micro_batches,
+    gradients_by_micro_batches,
+    outputs_by_micro_batches,
+)
 from keras_bt.nonfinite import StepGuard, apply_if, put_back_unless
 from keras_bt.optimizers import gradients_to_apply
 
@@ -33,6 +39,9 @@ class BarlowTwins(DistributedModel):
         views: (view_a, view_b), two Keras layers from images to images. They get floats
             in [0, 1] and have to return them (keras-cv layers take `value_range=(0, 1)`).
             None: the dataset yields pairs (view_a, view_b) ready-made.
+        micro_batches: Int. In how many parts the networks take the batch of a replica, each
+            twice, so that memory is that of a part. Loss and gradient are those of the whole
+            batch; batch norm sees a part.
         name: Name of the model.
         **kwargs: As in `keras.Model`.
 
@@ -48,7 +57,7 @@ class BarlowTwins(DistributedModel):
     Raises:
         TypeError: If a part is not a Keras model or layer.
         ValueError: If the encoder does not return [batch, features], the projector does
-            not take them, or `views` is not a pair.
+            not take them, `views` is not a pair, or `micro_batches` is below 1.
 
     Example:
         >>> from keras_bt import networks, views
@@ -63,12 +72,15 @@ class BarlowTwins(DistributedModel):
     Source: arXiv 2103.03230, algorithm 1; facebookresearch/barlowtwins main.py@8e8d284.
     """
 
-    def __init__(self, encoder, projector, views, name="barlow_twins", **kwargs):
+    def __init__(self, encoder, projector, views, micro_batches=1, name="barlow_twins", **kwargs):
         super().__init__(name=name, **kwargs)
         _check_networks(encoder, projector)
+        if micro_batches < 1:
+            raise ValueError(f"micro_batches must be at least 1, got {micro_batches}.")
         self.encoder = encoder
         self.projector = projector
         self.views = _check_views(views)
+        self.micro_batches = micro_batches
         self.invariance_tracker = keras.metrics.Mean(name="invariance")
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
         self.built = bool(encoder.built and projector.built)
@@ -111,7 +123,7 @@ class BarlowTwins(DistributedModel):
         return representations
 
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
-        self._check_data(x, y, batch_size, kwargs)
+        self._check_data(x, y, batch_size, kwargs, self.micro_batches)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
         if self.step_guard:
@@ -126,7 +138,7 @@ class BarlowTwins(DistributedModel):
         return history
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        self._check_data(x, y, batch_size, kwargs)
+        self._check_data(x, y, batch_size, kwargs, micro_batches=1)
         return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
 
     def train_step(self, data):
@@ -134,12 +146,11 @@ class BarlowTwins(DistributedModel):
             variables = [*self.non_trainable_variables, *self.metrics_variables]
             before = [tf.identity(variable.value) for variable in variables]
         view_a, view_b = self.two_views(data)
-        with tf.GradientTape() as tape:
-            terms = self.loss_terms(view_a, view_b, training=True)
-            # Every replica has the global loss, and their gradients are going to be summed.
-            loss = sum(terms) / current_replicas().count
-            scaled_loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled_loss, self.trainable_variables)
+        replicas = current_replicas().count
+        # Every replica has the global loss, and their gradients are going to be summed.
+        terms, gradients = self.terms_and_gradients(
+            view_a, view_b, scale_loss=lambda loss: self.optimizer.scale_loss(loss / replicas)
+        )
         gradients = gradients_to_apply(gradients, self.optimizer)
         if self.step_guard:
             # Infinities are ordinary while the scale of a loss is looked for; it ends above 1.
@@ -154,11 +165,22 @@ class BarlowTwins(DistributedModel):
         return self.get_metrics_result()
 
     def test_step(self, data):
-        view_a, view_b = self.two_views(data)
-        self.loss_terms(view_a, view_b, training=False)
+        views = self.two_views(data)
+        embed = functools.partial(self.embeddings, training=False)
+        if self.micro_batches == 1:
+            self.loss_terms(*embed(*views))
+            return self.get_metrics_result()
+        images = views[0].shape[0] or tf.shape(views[0])[0]
+        # Embeddings do not depend on each other here; what fills the last part up is dropped.
+        padding = [[0, -images % self.micro_batches], [0, 0], [0, 0], [0, 0]]
+        filled = [tf.pad(view, padding) for view in views]
+        specs = self._embedding_specs(views[0])
+        outputs = outputs_by_micro_batches(embed, filled, self.micro_batches, specs)
+        z_a, z_b, regularization = _of_the_batch(*outputs)
+        self.loss_terms(z_a[:images], z_b[:images], regularization)
         return self.get_metrics_result()
 
-    def _check_data(self, x, y, batch_size, arguments):
+    def _check_data(self, x, y, batch_size, arguments, micro_batches):
         """Meets wrong images before anything is compiled; XLA could not tell of them later."""
         if arguments.get("sample_weight") is not None or arguments.get("class_weight") is not None:
             raise ValueError("The loss is of a whole batch; its images cannot be weighted.")
@@ -177,7 +199,7 @@ class BarlowTwins(DistributedModel):
         replicas = self.distribute_strategy.num_replicas_in_sync
         for images in _pair(data) if self.views is None else (_images(data),):
             _check_images(images, batch_size)
-            _check_parts(len(images), batch_size, replicas)
+            _check_parts(len(images), batch_size, replicas, micro_batches)
 
     def two_views(self, data):
         """The views of a batch as `fit` takes it: floats in [0, 1], [batch, height, width, 3]."""
@@ -190,20 +212,55 @@ class BarlowTwins(DistributedModel):
         view_a, view_b = self.views
         return _augment(view_a, images), _augment(view_b, images)
 
-    def loss_terms(self, view_a, view_b, training):
-        """What the loss is the sum of: invariance, weighted redundancy and regularization."""
+    def terms_and_gradients(self, view_a, view_b, scale_loss=lambda loss: loss):
+        """What `loss_terms` returns in training, and the gradients of their scaled sum."""
+        embed = functools.partial(self.embeddings, training=True)
+        if self.micro_batches == 1:
+            with tf.GradientTape() as tape:
+                terms = self.loss_terms(*embed(view_a, view_b))
+                loss = scale_loss(sum(terms))
+            return terms, tape.gradient(loss, self.trainable_variables)
+
+        def loss_of(*outputs):
+            terms = self.loss_terms(*_of_the_batch(*outputs))
+            return scale_loss(sum(terms)), terms
+
+        return gradients_by_micro_batches(
+            embed,
+            loss_of,
+            (view_a, view_b),
+            self.micro_batches,
+            specs=self._embedding_specs(view_a),
+            variables=self.trainable_variables,
+            state=self.non_trainable_variables,
+        )
+
+    def embeddings(self, view_a, view_b, training):
+        """z_a, z_b, and what regularizers and layers add to the loss, in the loss's precision."""
         z_a = self.projector(self.encoder(view_a, training=training), training=training)
         z_b = self.projector(self.encoder(view_b, training=training), training=training)
         self.built = True  # by its parts, for Keras does not see the model itself called
+        dtype = _precision(z_a)
+        regularization = tf.zeros([], dtype)
+        if self.losses:
+            regularization = tf.add_n([tf.cast(term, dtype) for term in self.losses])
+        return tf.cast(z_a, dtype), tf.cast(z_b, dtype), regularization
+
+    def loss_terms(self, z_a, z_b, regularization):
+        """What the loss is the sum of: invariance, weighted redundancy and regularization."""
         invariance, redundancy = self.loss.terms(z_a, z_b)
         weighted = self.loss.redundancy_weight * redundancy
-        regularization = tf.zeros_like(invariance)
-        if self.losses:
-            regularization = tf.add_n([tf.cast(term, invariance.dtype) for term in self.losses])
         self._loss_tracker.update_state(invariance + weighted + regularization)
         self.invariance_tracker.update_state(invariance)
         self.redundancy_tracker.update_state(redundancy)
         return invariance, weighted, regularization
+
+    def _embedding_specs(self, view):
+        """What `embeddings` returns of a micro-batch, without doing it."""
+        images = keras.KerasTensor((None, *view.shape[1:]), view.dtype)
+        z = self.projector.compute_output_spec(self.encoder.compute_output_spec(images))
+        spec = tf.TensorSpec(z.shape, _precision(z))
+        return spec, spec, tf.TensorSpec([], spec.dtype)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -212,6 +269,7 @@ class BarlowTwins(DistributedModel):
             "encoder": serialize(self.encoder),
             "projector": serialize(self.projector),
             "views": None if self.views is None else [serialize(view) for view in self.views],
+            "micro_batches": self.micro_batches,
         }
 
     @classmethod
@@ -249,6 +307,17 @@ def _pair(data):
             f"got {tf.nest.map_structure(lambda a: getattr(a, 'shape', a), data)}."
         )
     return view_a, view_b
+
+
+def _precision(z):
+    """float64 for embeddings in float64, else float32."""
+    return keras.backend.result_type(z.dtype, "float32")
+
+
+def _of_the_batch(z_a, z_b, regularization):
+    """Embeddings of micro-batches in the order of the batch, and the mean of what they add."""
+    z_a, z_b = (tf.reshape(tf.transpose(z, [1, 0, 2]), [-1, z.shape[-1]]) for z in (z_a, z_b))
+    return z_a, z_b, tf.reduce_mean(regularization)
 
 
 def _assert_images(images):
@@ -290,7 +359,7 @@ def _check_views(views):
     return tuple(views)
 
 
-def _check_parts(count, batch_size, replicas):
+def _check_parts(count, batch_size, replicas, micro_batches):
     """Refuses batches that cannot be shared out: of an array, or one batch (`batch_size` None)."""
     batch_size = min(count, batch_size or count)
     if batch_size % replicas:
@@ -299,11 +368,15 @@ def _check_parts(count, batch_size, replicas):
             f"{replicas} replicas."
         )
     last_batch = count % batch_size
-    if -(-last_batch // replicas) * (replicas - 1) >= last_batch > 0:
+    most = -(-last_batch // replicas)
+    least = last_batch - most * (replicas - 1)
+    if least <= 0 < last_batch:
         raise ValueError(
             f"{NO_IMAGES} Of {count} images, batch_size {batch_size}, the last batch has "
             f"{last_batch} for {replicas} replicas."
         )
+    for part in (batch_size // replicas, *((most, least) if last_batch else ())):
+        check_micro_batches(part, micro_batches)
 
 
 def _check_images(images, batch_size):

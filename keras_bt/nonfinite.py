@@ -142,10 +142,8 @@ def _first_nonfinite(model, images):
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [tf.identity(variable.value) for variable in variables]
     try:
-        with _watched_layers() as found, tf.GradientTape() as tape:
-            view_a, view_b = model.two_views(images)
-            loss = sum(model.loss_terms(view_a, view_b, training=True))
-        gradients = tape.gradient(loss, model.trainable_variables)
+        with _watched_layers() as found:
+            _, gradients = model.terms_and_gradients(*model.two_views(images))
     finally:
         put_back_unless(False, variables, before)
     if found:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_bt import networks
 from keras_bt.batch_norm import sync_batch_norm
 from keras_bt.losses import BarlowTwinsLoss
+from keras_bt.micro_batches import check_micro_batches
 from keras_bt.model import BarlowTwins
 from keras_bt.optimizers import LARS, warmup_cosine
 from keras_bt.views import two_views
@@ -44,6 +45,7 @@ class Recipe:
         dataset: "digits" or a TensorFlow Datasets name.
         epochs: Passes over the images.
         batch_size: Images a step, over all devices.
+        micro_batches: In how many parts the networks take them, to save memory; see `BarlowTwins`.
         image_size: Side of a view and of the encoder's images, in pixels.
         load_size: Side to which images are brought before they are viewed, in pixels.
         encoder: "resnet18", "resnet34", "resnet50" or "resnet101".
@@ -73,6 +75,7 @@ class Recipe:
     dataset: str
     epochs: int
     batch_size: int
+    micro_batches: int
     image_size: int
     load_size: int
     encoder: str
@@ -106,7 +109,8 @@ class Recipe:
                 raise ValueError(
                     f"{field} must be one of {sorted(allowed)}, got {getattr(self, field)!r}."
                 )
-        for field, least in (("epochs", 1), ("batch_size", 2), ("image_size", 1), ("load_size", 1)):
+        leasts = {"epochs": 1, "batch_size": 2, "micro_batches": 1, "image_size": 1, "load_size": 1}
+        for field, least in leasts.items():
             if getattr(self, field) < least:
                 raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}.")
         for field in ("crop_area", "aspect_ratio", "blur_rates", "blur_sigma", "solarize_rates"):
@@ -119,11 +123,14 @@ class Recipe:
 
     def settings(self):
         """All fields but the sources, as plain values that JSON can hold."""
-        return {
+        settings = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name != "sources"
         }
+        if self.micro_batches == 1:
+            del settings["micro_batches"]  # as in runs from before it was one, which then go on
+        return settings
 
     def build_encoder(self):
         """The untrained encoder, for square images of `image_size`."""
@@ -144,10 +151,12 @@ class Recipe:
 
     def build_model(self, seed):
         """`BarlowTwins` of this recipe, not yet compiled, for the strategy in whose scope it is."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        check_micro_batches(self.batch_size // replicas, self.micro_batches)
         encoder = self.build_encoder()
         head = networks.projector(encoder.output_shape[-1], self.projector_dims)
-        model = BarlowTwins(encoder, head, self.build_views(seed))
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        model = BarlowTwins(encoder, head, self.build_views(seed), self.micro_batches)
+        if replicas > 1:
             sync_batch_norm(model)
         return model
 
@@ -205,6 +214,7 @@ _PAPER_RUN = {
     "dataset": "arXiv 2103.03230, section 3",
     "epochs": _OFFICIAL + ", --epochs",
     "batch_size": _OFFICIAL + ", --batch-size",
+    "micro_batches": "the source takes a replica's batch at once",
     "image_size": _OFFICIAL + ", class Transform",
     "load_size": "ours: the source crops from the whole photo, whatever its size",
     "encoder": _OFFICIAL + ", resnet50(zero_init_residual=True)",
@@ -228,6 +238,7 @@ _IMAGENET = Recipe(
     dataset="imagenet2012",
     epochs=1000,
     batch_size=2048,
+    micro_batches=1,
     image_size=224,
     load_size=320,
     encoder="resnet50",

@@ -44,7 +44,7 @@ def images(rng):
 def tiny_model():
     """A `BarlowTwins` of a few hundred weights for images of 8x8 pixels, not compiled."""
 
-    def build(views="default"):
+    def build(views="default", micro_batches=1):
         encoder = keras.Sequential(
             [
                 keras.Input((8, 8, 3)),
@@ -56,6 +56,6 @@ def tiny_model():
         )
         if views == "default":
             views = keras_bt.small_image_views(8, seed=0)
-        return keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views)
+        return keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views, micro_batches)
 
     return build

@@ -39,6 +39,7 @@ CASES = {
         keras_bt.resnet18((8, 8, 3), width=1, stem="small"),
         keras_bt.projector(8, (4,)),
         keras_bt.small_image_views(8, seed=0),
+        micro_batches=2,
         name="mine",
     ),
 }

@@ -16,6 +16,7 @@ HOUSE = [
     "progress_bar",
     "functional",
     "collectives",
+    "micro_batches",
     "batch_norm",
     "losses",
     "optimizers",

@@ -59,7 +59,16 @@ def test_optimizers():
 
 
 def test_settings_are_all_fields_but_the_sources():
-    assert set(recipes["digits"].settings()) == FIELDS | {"name"}
+    settings = recipes["digits"].override(micro_batches=2).settings()
+    assert set(settings) == FIELDS | {"name"}
+    assert "micro_batches" not in recipes["digits"].settings()  # nor in runs from before
+
+
+def test_micro_batches_reach_the_model():
+    recipe = recipes["digits"].override(width=1, projector_dims=(4,), micro_batches=4)
+    assert recipe.build_model(seed=0).micro_batches == 4
+    with pytest.raises(ValueError, match="multiple of micro_batches=4, got 66 images"):
+        recipe.override(batch_size=66).build_model(seed=0)
 
 
 def test_unknown_recipe_names_the_nearest():
@@ -76,6 +85,7 @@ def test_unknown_recipe_names_the_nearest():
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adamw', 'lars'\], got 'sgd'"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"micro_batches": 0}, "micro_batches must be at least 1, got 0"),
         ({"crop_area": (0.5,)}, r"crop_area must be two numbers, got \(0.5,\)"),
     ],
 )

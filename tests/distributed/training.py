@@ -101,7 +101,8 @@ def train(strategy, case):
         views = None
         if not case.get("overflow"):
             views = keras_bt.small_image_views(SIZE, blur_rate=0.5, seed=0)
-        model = keras_bt.BarlowTwins(encoder(), projector(24), views)
+        parts = case.get("micro_batches", 1)
+        model = keras_bt.BarlowTwins(encoder(), projector(24), views, micro_batches=parts)
         keras_bt.sync_batch_norm(model)
         loss = keras_bt.BarlowTwinsLoss(0.01, form=case.get("form", "auto"))
         model.compile(
