@@ -84,6 +84,29 @@ of speed-up.
 """
 
 
+def race_table(measured):
+    """Contestants of a race, a case after the other; the first of each is what they race."""
+    head = ["case", "contestant", "median (fastest-slowest)", "images/s", "times the first", "aim"]
+    return table(head, map(race_line, measured))
+
+
+def race_line(row):
+    """A contestant of a case."""
+    aim = f"at least {row['wanted']:g}" if row["wanted"] else ""
+    if "not_measured" in row:
+        return [row["case"], row["contestant"], f"not measured: {row['not_measured']}", "", "", aim]
+    scale, unit = (1e3, "ms") if row["unit"] == "s" and row["median"] < 1 else (1, row["unit"])
+    median, fastest, slowest = (scale * row[key] for key in ("median", "fastest", "slowest"))
+    return [
+        row["case"],
+        row["contestant"],
+        f"{median:.4g} {unit} ({fastest:.4g}-{slowest:.4g})",
+        f"{row['images'] / row['median']:.4g}" if row["images"] else "",
+        f"{row['ratio']:.3g}" if row["ratio"] else "",
+        aim,
+    ]
+
+
 def page():
     """The whole page."""
     title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
