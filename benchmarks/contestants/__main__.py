@@ -1,7 +1,7 @@
 """A contestant's process: `python contestants NAME` answers a race, a JSON line a question.
 
 ["prepare", {...}]    calls `prepare(**...)` of NAME.py, which returns `run(steps)`
-["warm_up", seconds]  runs a few steps and says how many of them take so long
+["warm_up", seconds]  runs two steps and says how many take so long
 ["run", steps]        seconds a step; `run` may return those that count, all together
 ["peak", steps]       megabytes by which the process grew at most
 """
@@ -30,7 +30,7 @@ def main(name):
             answer = circumstances()
         elif command == "warm_up":
             run(1)
-            answer = max(1, round(argument / seconds_a_step(run, 2)))
+            answer = max(1, round(argument / seconds_a_step(run, 1)))
         elif command == "run":
             answer = seconds_a_step(run, argument)
         elif command == "peak":

@@ -54,14 +54,14 @@ def tensor_view(size, blur_rate, solarize_rate):
 
 
 class TwoViews(Dataset):
-    """Two views of each image, of as many batches as are wanted."""
+    """Two views of each of `count` images, which begin anew when they are at an end."""
 
     def __init__(self, images, view_a, view_b):
         self.images, self.view_a, self.view_b = images, view_a, view_b
-        self.batches = 0
+        self.count = len(images)
 
     def __len__(self):
-        return self.batches * len(self.images)
+        return self.count
 
     def __getitem__(self, index):
         image = self.images[index % len(self.images)]
@@ -81,10 +81,11 @@ def prepare(batch, load_size, size, blur, form):
 
     def run(steps):
         # An even number, that no worker idles while the other makes the last one.
-        pairs.batches = steps + steps % WORKERS
+        even = steps + steps % WORKERS
+        pairs.count = even * batch
         began = time.perf_counter()
         for _ in loader:
             pass
-        return (time.perf_counter() - began) * steps / pairs.batches
+        return (time.perf_counter() - began) * steps / even
 
     return run
