@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py > results/memory.jsonl
 
-By how much the resident memory of a new process rises in its first three calls, tracing included.
+By how much the resident memory of a new process rises by its first call, tracing included.
 """
 
 from race import Case, Contestant, main, weigh_steps
@@ -17,11 +17,11 @@ PARTS = (
     Contestant("1 micro batch", "keras_bt_step", {"micro_batches": 1}),
 )
 STEP = Case(
-    "step, width 64, batch 256",
-    {"width": 64, "batch": 256, "dims": (2048, 2048, 2048)},
+    "step, width 16, batch 1024",
+    {"width": 16, "batch": 1024, "dims": (2048, 2048, 2048)},
     wanted={"1 micro batch": 4.0},
 )
 
 if __name__ == "__main__":
     for case, contestants in ((LOSS, FORMS), (STEP, PARTS)):
-        main("memory", [case], contestants, weigh_steps, rounds=3, amount=3, unit="MB")
+        main("memory", [case], contestants, weigh_steps, rounds=3, amount=1, unit="MB")

@@ -146,7 +146,8 @@ def time_steps(case, contestants, rounds, seconds):
         figures: From names to lists of `rounds` numbers; or to why there are none.
         versions: From names to what the contestants run on.
     """
-    figures, versions, steps = {}, {}, {}
+    by_name = {contestant.name: contestant for contestant in contestants}
+    figures, versions, steps = {name: [] for name in by_name}, {}, {}
     with contextlib.ExitStack() as stack:
         processes = {}
 
@@ -166,12 +167,10 @@ def time_steps(case, contestants, rounds, seconds):
             arguments = {**case.arguments, **by_name[name].options}
             versions[name] = processes[name].ask("prepare", arguments)
             steps[name] = processes[name].ask("warm_up", seconds)
-            figures[name] = []
 
         def run(name):
             figures[name].append(processes[name].ask("run", steps[name]))
 
-        by_name = {contestant.name: contestant for contestant in contestants}
         for_each(by_name, start)  # all at once: imports take a while
         for_each(list(processes), warm_up)
         for number in range(rounds):
