@@ -9,8 +9,11 @@ Barlow Twins on CIFAR-10 with two workers. Both take the decoded images from mem
 
 import argparse
 import functools
+import os
 import tempfile
 from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from race import PEERS, Case, Contestant, main

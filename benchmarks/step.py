@@ -28,4 +28,4 @@ CASES = [
 ]
 
 if __name__ == "__main__":
-    main("step", CASES, CONTESTANTS, amount=3.0)
+    main("step", CASES, CONTESTANTS, amount=2.0)

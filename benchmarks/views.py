@@ -45,4 +45,4 @@ CASES = (
 )
 
 if __name__ == "__main__":
-    main("views", CASES, KERAS_BT + PEER_CONTESTANTS, amount=1.5)
+    main("views", CASES, KERAS_BT + PEER_CONTESTANTS, amount=1.0)

@@ -81,7 +81,7 @@ def prepare(batch, load_size, size, blur, form):
 
     def run(steps):
         # An even number, that no worker idles while the other makes the last one.
-        even = steps + steps % WORKERS
+        even = steps + -steps % WORKERS
         pairs.count = even * batch
         began = time.perf_counter()
         for _ in loader:
