@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
+BENCHMARKS ?= loss views step end_to_end memory startup collectives
 
-.PHONY: pretrain test bench lint clean
+.PHONY: pretrain test bench bench-setup lint clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/python examples/pretrain.py --recipe=digits --workdir=$(WORKDIR)
@@ -12,9 +13,19 @@ pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two 
 test: lint  ## Lint, types, then every test, documentation examples among them.
 	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m ''
 
-bench: $(VENV)/installed  ## Measure what RESULTS.md tells of this machine: three minutes.
-	$(RUN)/python benchmarks/collectives.py > results/collectives.jsonl
+bench: $(VENV)/installed  ## Measure all that RESULTS.md tells of this machine: under half an hour.
+	set -e; for name in $(BENCHMARKS); do \
+	    $(RUN)/python benchmarks/$$name.py > results/$$name.new; \
+	    mv results/$$name.new results/$$name.jsonl; \
+	done
 	$(RUN)/python benchmarks/report.py
+
+bench-setup: .venv-bench/installed  ## What `make bench` measures keras_bt beside: PyTorch and others.
+
+.venv-bench/installed: benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --requirement benchmarks/peers.txt
+	touch $@
 
 lint: $(VENV)/installed
 	$(RUN)/ruff format --check .
@@ -27,4 +38,4 @@ $(VENV)/installed: setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-bench build dist *.egg-info

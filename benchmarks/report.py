@@ -13,6 +13,37 @@ FIGURES = {
     "few_label_accuracy": "ten labels a class",
 }
 
+RACES = {
+    "loss": (
+        "Loss and gradient",
+        "Forward and backward of given embeddings; PyTorch runs the formula of the official code.",
+    ),
+    "views": (
+        "Two views of a batch",
+        "Of uint8 images in memory, with the published distortions. keras-cv crops bilinear and "
+        "without antialias, kornia bicubic without. Loaders and `tf.data` compute ahead, on the "
+        "same cores.",
+    ),
+    "step": (
+        "Training step without views",
+        "ResNet-18 for 32 pixels, projector 2048-2048-2048, a fixed pair of batches. keras_bt "
+        "does all that `fit` does in a recipe.",
+    ),
+    "end_to_end": (
+        "Whole trainings on CIFAR-10",
+        "ResNet-18 of width 16, batches of 256, a projector of three layers; images in memory. "
+        "lightly as in its example, keras_bt as the recipe with LARS.",
+    ),
+    "memory": (
+        "Memory at the most",
+        "By how much a new process grows by its first call, tracing included.",
+    ),
+    "startup": (
+        "Start of a process",
+        "From its start until it has imported, or trained a step; files were read before.",
+    ),
+}
+
 
 def rows(name):
     """The rows of a file of results."""
@@ -84,10 +115,90 @@ of speed-up.
 """
 
 
+def races():
+    """What is measured beside others, or against itself, in one run; what there is of it."""
+    parts = [race(name) for name in RACES if (ROOT / "results" / f"{name}.jsonl").exists()]
+    if not parts:
+        return ""
+    return "\n".join(
+        [
+            """## Speed and memory
+
+Contestants of a case take turns in one run, each in a process of its own. Fastest and slowest are
+rounds. "Times the first": how much more a contestant takes than the first of its case, by the
+median of rounds. "Aim": what was wanted before it was measured.
+""",
+            *parts,
+        ]
+    )
+
+
+def race(name):
+    """A race: how it was measured, and its table."""
+    measured = rows(name)
+    title, text = RACES[name]
+    note = {"step": share_of_the_rest, "startup": seconds_more}.get(name, lambda measured: "")
+    versions = {}
+    for row in measured:
+        versions |= row.get("versions", {})
+    beside = ", ".join(f"{library} {version}" for library, version in sorted(versions.items()))
+    return f"""### {title}
+
+{text}{note(measured)}
+{origin(measured[0])}{beside and f"; {beside}"}.
+
+{race_table(measured)}
+"""
+
+
+def share_of_the_rest(measured):
+    """How much of a whole step is not encoder and projector."""
+    shares = [
+        f"{1 - row['ratio']:.1%} ({row['case']})"
+        for row in measured
+        if row["contestant"] == "keras_bt, encoder and projector" and row.get("ratio")
+    ]
+    return f" Of the whole step all but those two takes {', '.join(shares)}." if shares else ""
+
+
+def seconds_more(measured):
+    """What is added to the first."""
+    first, *others = measured
+    added = [
+        f"{row['contestant']} {row['median'] - first['median']:.2f} s"
+        for row in others
+        if "median" in row and "median" in first
+    ]
+    return f" More than the first: {', '.join(added)}." if added else ""
+
+
+def race_table(measured):
+    """Contestants of a race, a case after the other; the first of each is what they race."""
+    head = ["case", "contestant", "median (fastest-slowest)", "images/s", "times the first", "aim"]
+    return table(head, map(race_line, measured))
+
+
+def race_line(row):
+    """A contestant of a case."""
+    aim = f"at least {row['wanted']:g}" if row["wanted"] else ""
+    if "not_measured" in row:
+        return [row["case"], row["contestant"], f"not measured: {row['not_measured']}", "", "", aim]
+    scale, unit = (1e3, "ms") if row["unit"] == "s" and row["median"] < 1 else (1, row["unit"])
+    median, fastest, slowest = (scale * row[key] for key in ("median", "fastest", "slowest"))
+    return [
+        row["case"],
+        row["contestant"],
+        f"{median:.4g} {unit} ({fastest:.4g}-{slowest:.4g})",
+        f"{row['images'] / row['median']:.4g}" if row["images"] else "",
+        f"{row['ratio']:.3g}" if row["ratio"] else "",
+        aim,
+    ]
+
+
 def page():
     """The whole page."""
     title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
-    return "\n".join([title, runs(), collectives()])
+    return "\n".join(filter(None, [title, runs(), races(), collectives()]))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""Training by lightly as in its examples/pytorch/barlowtwins.py, with a thinner ResNet-18."""
+
+import itertools
+import time
+
+import torch
+from images import images_of
+from lightly.loss import BarlowTwinsLoss
+from lightly.models.modules import BarlowTwinsProjectionHead
+from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
+from pytorch_networks import resnet18
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision_views import WORKERS, TwoViews
+
+WARM_UP_STEPS = 2
+AHEAD = 2 * WORKERS  # batches that the loader keeps ready
+
+
+def prepare(images, width, batch, dims):
+    """Some steps of a training."""
+    hidden, *_, dim = dims
+    model = nn.Sequential(resnet18(width), BarlowTwinsProjectionHead(8 * width, hidden, dim))
+    model = model.to(memory_format=torch.channels_last)
+    # The example turns off the blur for CIFAR-10.
+    small = {"input_size": 32, "gaussian_blur": 0.0}
+    views = BYOLView1Transform(**small), BYOLView2Transform(**small)
+    pairs = TwoViews(images_of(images), *views)
+    loader = DataLoader(
+        pairs, batch, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=True
+    )
+    criterion, optimizer = BarlowTwinsLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
+
+    def train(batches):
+        for x_a, x_b in batches:
+            x_a, x_b = (x.contiguous(memory_format=torch.channels_last) for x in (x_a, x_b))
+            loss = criterion(model(x_a), model(x_b))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            loss.item()
+
+    def run(steps):
+        # As in the midst of a training the loader is as far ahead at the end as at the start.
+        pairs.count = (WARM_UP_STEPS + steps + AHEAD) * batch
+        batches = iter(loader)
+        train(itertools.islice(batches, WARM_UP_STEPS))
+        began = time.perf_counter()
+        train(itertools.islice(batches, steps))
+        seconds = time.perf_counter() - began
+        for _ in batches:
+            pass
+        return seconds
+
+    return run

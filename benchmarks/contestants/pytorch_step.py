@@ -1,0 +1,30 @@
+"""A training step of the official formula in PyTorch, on two views that are given."""
+
+import torch
+from images import smooth_images
+from pytorch_loss import BarlowTwinsLoss
+from pytorch_networks import projector, resnet18
+from torch import nn
+
+SIZE = 32
+
+
+def prepare(width, batch, dims, compiled=False):
+    """Forward and backward of both views, and an update by SGD with momentum."""
+    model = nn.Sequential(resnet18(width), projector(8 * width, dims))
+    model = model.to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-6)
+    loss = BarlowTwinsLoss(dims[-1])
+    images = torch.from_numpy(smooth_images(2 * batch, SIZE)).permute(0, 3, 1, 2) / 255.0
+    views = images.to(memory_format=torch.channels_last).split(batch)
+    forward = torch.compile(model) if compiled else model
+
+    def run(steps):
+        for _ in range(steps):
+            optimizer.zero_grad()
+            value = loss(*map(forward, views))
+            value.backward()
+            optimizer.step()
+            value.item()
+
+    return run

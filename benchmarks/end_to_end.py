@@ -1,0 +1,59 @@
+"""Images a second of whole trainings on CIFAR-10, beside lightly as its users write it.
+
+    python benchmarks/end_to_end.py > results/end_to_end.jsonl
+
+ResNet-18 of width 16, batches of 256, a projector of three layers. keras_bt trains as
+`examples/pretrain.py --recipe=cifar10 --optimizer=lars` does, lightly as its own example for
+Barlow Twins on CIFAR-10 with two workers. Both take the decoded images from memory.
+"""
+
+import argparse
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from race import PEERS, Case, Contestant, main
+
+CONTESTANTS = (
+    Contestant("keras_bt", "keras_bt_fit"),
+    Contestant("lightly, 2 workers, channels last", "lightly_fit", python=PEERS),
+)
+BATCH = 256
+
+
+def cases(flags, folder):
+    """Projectors of two widths, once the images are in a folder."""
+    images = Path(folder, "cifar10.npy")
+    save_images(images, flags.data_dir)
+    return [
+        Case(
+            f"projector {dim}",
+            {"images": str(images), "width": 16, "batch": BATCH, "dims": (dim, dim, dim)},
+            images=BATCH,
+            wanted={"lightly, 2 workers, channels last": wanted},
+        )
+        for dim, wanted in ((2048, 2.5), (8192, 3.0))
+    ]
+
+
+def save_images(path, data_dir):
+    """CIFAR-10's training images as an array; without them contestants say what is missing."""
+    import tensorflow_datasets as tfds
+
+    from keras_bt.data import from_tfds
+
+    if tfds.builder("cifar10", data_dir=data_dir).is_prepared():
+        batches = from_tfds("cifar10", data_dir).train.batches(1000, size=32)
+        np.save(path, np.concatenate([batch["image"] for batch in batches]))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data_dir", help="folder of TensorFlow Datasets, if another than its own")
+    with tempfile.TemporaryDirectory() as folder:
+        of_folder = functools.partial(cases, folder=folder)
+        main("end_to_end", of_folder, CONTESTANTS, rounds=3, amount=12.0, parser=parser)

@@ -1,0 +1,27 @@
+"""Memory at the most of the loss in both its forms, and of a step in one or several parts.
+
+    python benchmarks/memory.py > results/memory.jsonl
+
+By how much the resident memory of a new process rises by its first call, tracing included.
+"""
+
+from race import Case, Contestant, main, weigh_steps
+
+FORMS = (
+    Contestant("Gram form", "keras_bt_loss", {"form": "gram"}),
+    Contestant("matrix form", "keras_bt_loss", {"form": "matrix"}),
+)
+LOSS = Case("loss, batch 256, dim 8192", {"batch": 256, "dim": 8192}, wanted={"matrix form": 5.0})
+PARTS = (
+    Contestant("8 micro batches", "keras_bt_step", {"micro_batches": 8}),
+    Contestant("1 micro batch", "keras_bt_step", {"micro_batches": 1}),
+)
+STEP = Case(
+    "step, width 16, batch 1024",
+    {"width": 16, "batch": 1024, "dims": (2048, 2048, 2048)},
+    wanted={"1 micro batch": 4.0},
+)
+
+if __name__ == "__main__":
+    for case, contestants in ((LOSS, FORMS), (STEP, PARTS)):
+        main("memory", [case], contestants, weigh_steps, rounds=3, amount=1, unit="MB")

@@ -1,0 +1,31 @@
+"""How long a process takes to import keras_bt, and until it has trained a step.
+
+    python benchmarks/startup.py > results/startup.jsonl
+
+Each figure is of a new process; files were read before.
+"""
+
+from race import Case, Contestant, main
+
+FIRST_STEP = """
+import tensorflow as tf
+from keras_bt import data, recipes
+from keras_bt.run import Pretraining
+tiny = recipes["digits"].override(width=4, projector_dims=(64, 64))
+training = Pretraining(tiny, data.digits(), tf.distribute.get_strategy())
+training.model.fit(training.batches(), steps_per_epoch=1, verbose=0)
+"""
+PLAIN = "import tensorflow, keras"
+PROGRAMS = {
+    "tensorflow and keras": PLAIN,
+    "and keras_bt": f"{PLAIN}, keras_bt",
+    "and what a training takes of it": f"{PLAIN}, keras_bt\n"
+    "keras_bt.BarlowTwins, keras_bt.paper_views, keras_bt.LARS, keras_bt.resnet18",
+    "up to the end of a first step on digits": FIRST_STEP,
+}
+CONTESTANTS = [
+    Contestant(name, "startup_process", {"code": code}) for name, code in PROGRAMS.items()
+]
+
+if __name__ == "__main__":
+    main("startup", [Case("new process", {})], CONTESTANTS, amount=0.0)

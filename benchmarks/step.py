@@ -1,0 +1,31 @@
+"""How long a training step takes, views aside, beside the same network in PyTorch.
+
+    python benchmarks/step.py > results/step.jsonl
+
+ResNet-18 for images of 32 pixels and a projector of three layers, on a fixed pair of batches.
+keras_bt's whole step as `fit` runs it in a recipe: LARS, and steps that are not finite held. By
+"encoder and projector" their forward and backward alone are meant, with a sum in the loss's
+place; what the whole step takes longer is the price of all else.
+"""
+
+from race import PEERS, Case, Contestant, main
+
+CONTESTANTS = (
+    Contestant("keras_bt, LARS", "keras_bt_step"),
+    Contestant("keras_bt, LARS, XLA", "keras_bt_step", {"jit_compile": True}),
+    Contestant("keras_bt, encoder and projector", "keras_bt_step", {"whole": False}),
+    Contestant("PyTorch, SGD, channels last", "pytorch_step", python=PEERS),
+    Contestant("PyTorch, SGD, compiled", "pytorch_step", {"compiled": True}, PEERS),
+)
+CASES = [
+    Case(
+        f"width {width}, batch {batch}",
+        {"width": width, "batch": batch, "dims": (2048, 2048, 2048)},
+        images=batch,
+        wanted={"PyTorch, SGD, channels last": wanted},
+    )
+    for width, batch, wanted in ((16, 256, 1.5), (64, 64, 1.3))
+]
+
+if __name__ == "__main__":
+    main("step", CASES, CONTESTANTS, amount=2.0)
