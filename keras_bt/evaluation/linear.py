@@ -3,12 +3,6 @@
 import warnings
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from keras_bt.evaluation.knn import check_labelled
 
@@ -42,6 +36,9 @@ def linear_probe(train, train_labels, test, test_labels):
         >>> linear_probe(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1])
         1.0
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+
     train, test = np.asarray(train), np.asarray(test)
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     check_labelled(train, train_labels, "train")
@@ -73,6 +70,11 @@ def linear_probe(train, train_labels, test, test_labels):
 
 
 def _classifier(inverse_penalty, narrow):
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # With fewer images than features the solution lies in the images' span: rotating into
     # it changes nothing but the time.
     rotation = [PCA()] if narrow else []
