@@ -25,6 +25,7 @@ setup(
         "numpy",
         "pillow>=10.1",
         "scikit-learn>=1.8",
+        "threadpoolctl>=3.1",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",
         "tqdm",
