@@ -38,6 +38,7 @@ HOUSE = [
     "resume",
     "evaluation",
     "export",
+    "profile",
     "run",
 ]
 
