@@ -27,6 +27,7 @@ setup(
         "scikit-learn>=1.8",
         "tensorflow>=2.21",
         "tensorflow-datasets>=4.9.10",
+        "threadpoolctl>=3.1",
         "tqdm",
     ],
     extras_require={"hub": HUB, "onnx": ONNX, "dev": [*DEV, *HUB]},

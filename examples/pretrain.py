@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
-from keras_bt import resume, run, workers
+from keras_bt import profile, resume, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -50,6 +50,7 @@ flags.DEFINE_enum(
     "At a step with NaN or an infinity, from which the weights are kept in any case: stop, skip "
     "its batch, or rewind to the last checkpoint and skip its batch.",
 )
+flags.DEFINE_bool("profile", False, "Say in the end, and in the result, where the time went.")
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
 
@@ -124,10 +125,13 @@ def main(arguments):
                 every_steps=FLAGS.checkpoint_steps,
                 keep=FLAGS.keep_checkpoints,
                 on_nonfinite=FLAGS.on_nonfinite,
+                profile=FLAGS.profile,
             )
         except (FloatingPointError, CheckpointError, OSError) as error:
             refuse(error, strategy)
     if chief:
+        if "profile" in result:
+            print(profile.report(result["profile"]), file=sys.stderr)
         print(json.dumps(result))
     workers.leave_together(strategy)
 

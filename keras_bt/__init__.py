@@ -1,10 +1,13 @@
 """Barlow Twins self-supervised pretraining for Keras and TensorFlow."""
 
-import os
+import importlib
+from typing import TYPE_CHECKING
 
-# TensorFlow leaves oneDNN off on processors without AVX-512, where convolutions then run
-# at half their speed. Read once, when TensorFlow is imported.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+from keras_bt import onednn
+
+onednn.turn_on()
+
+import keras
 
 from keras_bt.batch_norm import SyncBatchNormalization, sync_batch_norm
 from keras_bt.distribute import strategy
@@ -15,9 +18,12 @@ from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.model import BarlowTwins
 from keras_bt.networks import projector, resnet18, resnet34, resnet50, resnet101
 from keras_bt.optimizers import LARS
+from keras_bt.profile import StepProfile
 from keras_bt.recipes import recipes
 from keras_bt.resume import ResumableTraining
-from keras_bt.views import BarlowTwinsView, paper_views, small_image_views
+
+if TYPE_CHECKING:
+    from keras_bt.views import BarlowTwinsView, paper_views, small_image_views
 
 __all__ = [
     "LARS",
@@ -26,6 +32,7 @@ __all__ = [
     "BarlowTwinsView",
     "KNNMonitor",
     "ResumableTraining",
+    "StepProfile",
     "SyncBatchNormalization",
     "embed",
     "export_encoder",
@@ -45,3 +52,30 @@ __all__ = [
     "strategy",
     "sync_batch_norm",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        # keras_cv, of which views are layers, takes long to import: it waits for the first view.
+        if name not in ("views", "BarlowTwinsView", "paper_views", "small_image_views"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        views = importlib.import_module("keras_bt.views")
+        return views if name == "views" else getattr(views, name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+class _ViewToCome:
+    """Stands for `BarlowTwinsView` in Keras's registry until that is imported."""
+
+    @staticmethod
+    def from_config(config):
+        from keras_bt.views import BarlowTwinsView
+
+        return BarlowTwinsView.from_config(config)
+
+
+# Keras does not import the modules of objects that are not its own.
+keras.saving.get_custom_objects()["keras_bt>BarlowTwinsView"] = _ViewToCome

@@ -81,14 +81,15 @@ class BarlowTwinsLoss(keras.losses.Loss):
         replicas = current_replicas()
         if self.form == "auto":
             _log_form(z_a.shape[0], z_a.shape[-1], replicas.count)
-        return invariance_and_redundancy(
-            z_a,
-            z_b,
-            epsilon=self.epsilon,
-            centered=self.centered,
-            form=self.form,
-            replicas=replicas,
-        )
+        with tf.name_scope("loss"):
+            return invariance_and_redundancy(
+                z_a,
+                z_b,
+                epsilon=self.epsilon,
+                centered=self.centered,
+                form=self.form,
+                replicas=replicas,
+            )
 
     def call(self, z_a, z_b):
         invariance, redundancy = self.terms(z_a, z_b)

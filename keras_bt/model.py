@@ -237,8 +237,7 @@ class BarlowTwins(DistributedModel):
 
     def embeddings(self, view_a, view_b, training):
         """z_a, z_b, and what regularizers and layers add to the loss, in the loss's precision."""
-        z_a = self.projector(self.encoder(view_a, training=training), training=training)
-        z_b = self.projector(self.encoder(view_b, training=training), training=training)
+        z_a, z_b = (self._embedding(view, training) for view in (view_a, view_b))
         self.built = True  # by its parts, for Keras does not see the model itself called
         dtype = _precision(z_a)
         regularization = tf.zeros([], dtype)
@@ -254,6 +253,12 @@ class BarlowTwins(DistributedModel):
         self.invariance_tracker.update_state(invariance)
         self.redundancy_tracker.update_state(redundancy)
         return invariance, weighted, regularization
+
+    def _embedding(self, view, training):
+        with tf.name_scope("encoder"):  # for `keras_bt.profile`, as the other scopes
+            representation = self.encoder(view, training=training)
+        with tf.name_scope("projector"):
+            return self.projector(representation, training=training)
 
     def _embedding_specs(self, view):
         """What `embeddings` returns of a micro-batch, without doing it."""
@@ -327,8 +332,9 @@ def _assert_images(images):
 
 
 def _augment(view, images):
-    # keras-cv's layers augment at every call and know no `training`.
-    return view(images, training=True) if view._call_has_training_arg else view(images)
+    with tf.name_scope("views"):
+        # keras-cv's layers augment at every call and know no `training`.
+        return view(images, training=True) if view._call_has_training_arg else view(images)
 
 
 def _check_networks(encoder, projector):

@@ -14,7 +14,6 @@ from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.micro_batches import check_micro_batches
 from keras_bt.model import BarlowTwins
 from keras_bt.optimizers import LARS, warmup_cosine
-from keras_bt.views import two_views
 
 ENCODERS = {
     "resnet18": networks.resnet18,
@@ -139,6 +138,8 @@ class Recipe:
 
     def build_views(self, seed):
         """(view_a, view_b), drawing by `seed`."""
+        from keras_bt.views import two_views  # imports keras_cv, which takes long
+
         blur_a, blur_b = self.blur_rates
         solarize_a, solarize_b = self.solarize_rates
         return two_views(

@@ -70,6 +70,23 @@ def tiny_run(tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_profile_is_printed_and_in_the_result(tmp_path):
+    run = start("pretrain", f"--workdir={tmp_path}", "--profile", *TINY, "--epochs=4")
+    found = last_line(run)["profile"]
+    for shares in (found["step"]["shares"], found["run"]):
+        assert sum(shares.values()) == pytest.approx(1.0)
+    assert set(found["run"]) == {
+        "training",
+        "monitors",
+        "checkpoints",
+        "scoring",
+        "export",
+        "rest",
+    }
+    assert "waiting for input" in run.stderr and "share of the run's time" in run.stderr
+
+
+@pytest.mark.slow
 def test_pretrain_leaves_what_the_readme_says(tiny_run):
     workdir, run = tiny_run
     result = last_line(run)

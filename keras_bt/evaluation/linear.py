@@ -3,18 +3,15 @@
 import warnings
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from keras_bt.evaluation.knn import check_labelled
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # from strong to weak
 FOLDS = 5
 SINGLE_SPLIT_FROM = 2000  # with so many images one held-out fifth is precise enough
+# OpenBLAS's threads wait for each other busily: where others use the cores as well, small
+# products take thirty times as long in two threads as in one.
+THREADS_FROM_VALUES = 2**25
 
 
 def linear_probe(train, train_labels, test, test_labels):
@@ -42,6 +39,10 @@ def linear_probe(train, train_labels, test, test_labels):
         >>> linear_probe(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1])
         1.0
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import StratifiedKFold, cross_val_score
+    from threadpoolctl import threadpool_limits
+
     train, test = np.asarray(train), np.asarray(test)
     train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
     check_labelled(train, train_labels, "train")
@@ -53,7 +54,8 @@ def linear_probe(train, train_labels, test, test_labels):
             f"{len(images_per_class)} classes of at most {images_per_class.max()} images."
         )
     folds = StratifiedKFold(min(FOLDS, images_per_class.max()), shuffle=True, random_state=0)
-    with warnings.catch_warnings():
+    threads = 1 if train.size < THREADS_FROM_VALUES else None
+    with warnings.catch_warnings(), threadpool_limits(threads):
         # A fit stopped at its last iteration is still a linear classifier, honestly scored,
         # a class of fewer images than folds is merely absent from some, and of features that are
         # all constant PCA divides a variance of 0 by 0 for a figure not used here.
@@ -73,6 +75,11 @@ def linear_probe(train, train_labels, test, test_labels):
 
 
 def _classifier(inverse_penalty, narrow):
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # With fewer images than features the solution lies in the images' span: rotating into
     # it changes nothing but the time.
     rotation = [PCA()] if narrow else []

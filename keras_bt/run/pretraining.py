@@ -7,6 +7,7 @@ import keras
 from keras_bt import distribute, evaluation, workers
 from keras_bt.export import export_encoder
 from keras_bt.functional.correlation import loss_floor
+from keras_bt.profile import StepProfile, Stopwatch
 from keras_bt.resume import ResumableTraining
 from keras_bt.run.budget import epochs_in
 from keras_bt.run.folder import MetricsLog
@@ -70,11 +71,13 @@ class Pretraining:
 
         return distribute.batches(self.strategy, of_worker)
 
-    def to_the_end(self, folder, **training):
+    def to_the_end(self, folder, profile=False, **training):
         """Trains from the folder's last checkpoint on, exports and scores.
 
         Args:
             folder: `RunFolder`. On several workers the chief's writes, and it alone scores.
+            profile: Bool. Whether the result has "profile": where the time since this start
+                went, in a step (see `StepProfile`) and in the run.
             **training: See `ResumableTraining`: every_minutes, every_steps, keep, on_nonfinite.
 
         Returns:
@@ -85,16 +88,21 @@ class Pretraining:
             CheckpointError: See `ResumableTraining.restore`.
             OSError: If something cannot be written.
         """
-        size = self.recipe.image_size
-        scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
-        figures = self._train(folder, training)
+        size, watch, steps = self.recipe.image_size, Stopwatch(), StepProfile()
+        with watch.of("scoring"):
+            scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
+        with watch.of("training"):
+            figures = self._train(folder, training, watch, [steps] if profile else [])
         read = [self.source.train, self.source.test or self.source.train]
         replaced = workers.collect(
             self.strategy, sorted(set.union(*(images.replaced for images in read)))
         )
         if not folder.writes:
             return None
-        folder.save_model(self.model)  # before scoring: whatever fails there, the training stays
+        with watch.of("export"):
+            folder.save_model(self.model)  # before scoring: what fails there, the training stays
+        with watch.of("scoring"):
+            trained = evaluation.score(self.model.encoder, self.source, size)
         result = {
             "recipe": self.recipe.name,
             "dataset": self.source.name,
@@ -105,9 +113,12 @@ class Pretraining:
             "encoder_dir": str(folder.encoder),
             "seed": self.seed,
             **scores,
-            "trained": evaluation.score(self.model.encoder, self.source, size),
+            "trained": trained,
         }
-        export_encoder(self.model.encoder, folder.encoder, metadata=result, overwrite=True)
+        with watch.of("export"):
+            export_encoder(self.model.encoder, folder.encoder, metadata=result, overwrite=True)
+        if profile:
+            result["profile"] = {"step": steps.result, "run": watch.shares()}
         folder.write_result(result)
         return result
 
@@ -118,7 +129,7 @@ class Pretraining:
             "untrained": evaluation.score_untrained(self.model.encoder, self.source, size),
         }
 
-    def _train(self, folder, options):
+    def _train(self, folder, options, watch, callbacks):
         """Trains; returns what the result says of it."""
         epochs, steps_per_epoch = self._planned(folder)
         self._compile(epochs, steps_per_epoch)
@@ -127,11 +138,14 @@ class Pretraining:
         )
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
-        callbacks = []
+        watch.watch(training, "save", "checkpoints")
         if folder.writes:
             every_epochs = -(-epochs // MONITORED)
-            callbacks = [
-                *evaluation.monitors(self.source, self.recipe.image_size, every_epochs),
+            monitors = evaluation.monitors(self.source, self.recipe.image_size, every_epochs)
+            for monitor in monitors:
+                watch.watch(monitor, "on_epoch_end", "monitors")
+            callbacks += [
+                *monitors,
                 MetricsLog(folder.metrics, state.history),
                 ProgressBar(steps, self.loss_floor, state.step),
             ]
