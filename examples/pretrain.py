@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
-from keras_bt import profile, resume, run, workers
+from keras_bt import placement, profile, resume, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -50,6 +50,13 @@ flags.DEFINE_enum(
     "At a step with NaN or an infinity, from which the weights are kept in any case: stop, skip "
     "its batch, or rewind to the last checkpoint and skip its batch.",
 )
+flags.DEFINE_enum(
+    "view_placement",
+    "auto",
+    ("auto", *placement.PLACEMENTS),
+    "Where views are computed: in the step, in the step but compiled by XLA, or by tf.data while "
+    "the step before is under way. auto: compiled, where the run is long enough for it to pay.",
+)
 flags.DEFINE_bool("profile", False, "Say in the end, and in the result, where the time went.")
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
@@ -59,6 +66,8 @@ def settings_of_flags(recipe):
     """Everything that decides the run, for run.json; the number of devices does not."""
     names = ("image_dir", "bad_images", "max_pixels", "tfrecords")
     names += ("seed", "minutes", "deterministic")
+    if FLAGS.view_placement != "auto":
+        names += ("view_placement",)
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 
@@ -82,7 +91,13 @@ def prepare(strategy):
 
     def build():
         return run.Pretraining(
-            recipe, source, strategy, FLAGS.seed, FLAGS.minutes, FLAGS.deterministic
+            recipe,
+            source,
+            strategy,
+            FLAGS.seed,
+            FLAGS.minutes,
+            FLAGS.deterministic,
+            FLAGS.view_placement,
         )
 
     folder = open_folder(writes=False)

@@ -18,6 +18,7 @@ from keras_bt.micro_batches import (
 )
 from keras_bt.nonfinite import StepGuard, apply_if, put_back_unless
 from keras_bt.optimizers import gradients_to_apply
+from keras_bt.placement import PLACEMENTS, ViewsAhead
 
 NO_IMAGES = "A replica is without images: leave out short last batches, by drop_remainder=True."
 
@@ -81,11 +82,12 @@ class BarlowTwins(DistributedModel):
         self.projector = projector
         self.views = _check_views(views)
         self.micro_batches = micro_batches
+        self._compiled_augment = tf.function(_augment, jit_compile=True)
         self.invariance_tracker = keras.metrics.Mean(name="invariance")
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
         self.built = bool(encoder.built and projector.built)
 
-    def compile(self, optimizer, loss=None, hold_nonfinite=False, **kwargs):
+    def compile(self, optimizer, loss=None, hold_nonfinite=False, view_placement="step", **kwargs):
         """Configures training.
 
         Args:
@@ -95,13 +97,18 @@ class BarlowTwins(DistributedModel):
                 gradient, and all after it, change nothing until `step_guard.reset()`;
                 `ResumableTraining` says where it came from, and may go on after it. With
                 loss scaling, gradients count once the scale has fallen below 1.
+            view_placement: Where `fit` has the views computed. "step": as part of the step's
+                graph. "compiled": in the step, but compiled by XLA; takes seconds at the first
+                step, and then about half the time, on a single device. "data": by `tf.data`,
+                compiled too, while the step before is under way; for datasets and a single
+                device. The views are the same.
             **kwargs: `keras.Model.compile`'s `run_eagerly`, `jit_compile`,
                 `steps_per_execution`, `auto_scale_loss`.
 
         Raises:
             TypeError: If `loss` is another loss.
             ValueError: If there are metrics or loss weights, or the model is under a strategy
-                that cannot train it exactly.
+                that cannot train it exactly or with this `view_placement`.
         """
         for name in ("metrics", "weighted_metrics", "loss_weights"):
             if kwargs.get(name):
@@ -109,12 +116,26 @@ class BarlowTwins(DistributedModel):
         loss = BarlowTwinsLoss() if loss is None else loss
         if not isinstance(loss, BarlowTwinsLoss):
             raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
+        if view_placement not in PLACEMENTS:
+            raise ValueError(f"view_placement must be one of {PLACEMENTS}, got {view_placement!r}.")
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         self.check_strategy()
+        self._place_views(view_placement)
         # The step calls the loss itself, on embeddings that Keras never sees.
         self._compile_loss = None
         with self.distribute_strategy.scope():
             self.step_guard = StepGuard() if hold_nonfinite else None
+
+    def _place_views(self, placement):
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if placement != "step" and (replicas > 1 or self.views is None):
+            raise ValueError(
+                f"view_placement={placement!r} needs views and a single replica, got "
+                f"{'none' if self.views is None else replicas}."
+            )
+        self.view_placement = placement
+        self._augment = _augment if placement == "step" else self._compiled_augment
+        self._views_ahead = ViewsAhead(self.views, self._views_of) if placement == "data" else None
 
     def call(self, inputs, training=False):
         representations = self.encoder(as_unit_range(_images(inputs)), training=training)
@@ -126,6 +147,12 @@ class BarlowTwins(DistributedModel):
         self._check_data(x, y, batch_size, kwargs, self.micro_batches)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
+        if self._views_ahead:
+            if not isinstance(x, tf.data.Dataset):
+                raise TypeError(
+                    f"view_placement='data' takes a tf.data.Dataset, got {type(x).__name__}."
+                )
+            x = self._views_ahead.dataset(x)
         if self.step_guard:
             self.step_guard.reset()
         history = super().fit(self.shared_out(x), y, batch_size, **kwargs)
@@ -145,7 +172,8 @@ class BarlowTwins(DistributedModel):
         if self.step_guard:
             variables = [*self.non_trainable_variables, *self.metrics_variables]
             before = [tf.identity(variable.value) for variable in variables]
-        view_a, view_b = self.two_views(data)
+        ahead = self._views_ahead
+        view_a, view_b = ahead.views_of(data) if ahead else self.two_views(data)
         replicas = current_replicas().count
         # Every replica has the global loss, and their gradients are going to be summed.
         terms, gradients = self.terms_and_gradients(
@@ -207,10 +235,13 @@ class BarlowTwins(DistributedModel):
             view_a, view_b = _pair(data)
             _assert_images(view_a)
             return as_unit_range(view_a), as_unit_range(view_b)
+        return self._views_of(self.views, data)
+
+    def _views_of(self, views, data):
         images = as_unit_range(_images(data))
         _assert_images(images)
-        view_a, view_b = self.views
-        return _augment(view_a, images), _augment(view_b, images)
+        with tf.name_scope("views"):
+            return self._augment(views, images)
 
     def terms_and_gradients(self, view_a, view_b, scale_loss=lambda loss: loss):
         """What `loss_terms` returns in training, and the gradients of their scaled sum."""
@@ -287,7 +318,11 @@ class BarlowTwins(DistributedModel):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        return {**config, "hold_nonfinite": self.step_guard is not None} if config else config
+        own = {
+            "hold_nonfinite": self.step_guard is not None,
+            "view_placement": self.view_placement,
+        }
+        return {**config, **own} if config else config
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -331,10 +366,12 @@ def _assert_images(images):
         tf.debugging.assert_greater(tf.shape(images)[0], 0, NO_IMAGES)
 
 
-def _augment(view, images):
-    with tf.name_scope("views"):
-        # keras-cv's layers augment at every call and know no `training`.
-        return view(images, training=True) if view._call_has_training_arg else view(images)
+def _augment(views, images):
+    # keras-cv's layers augment at every call and know no `training`.
+    return [
+        view(images, training=True) if view._call_has_training_arg else view(images)
+        for view in views
+    ]
 
 
 def _check_networks(encoder, projector):

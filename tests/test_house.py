@@ -24,6 +24,7 @@ HOUSE = [
     "nonfinite",
     "views",
     "networks",
+    "placement",
     "distributed_model",
     "model",
     "data",

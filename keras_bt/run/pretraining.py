@@ -7,6 +7,7 @@ import keras
 from keras_bt import distribute, evaluation, workers
 from keras_bt.export import export_encoder
 from keras_bt.functional.correlation import loss_floor
+from keras_bt.placement import better_placement
 from keras_bt.profile import StepProfile, Stopwatch
 from keras_bt.resume import ResumableTraining
 from keras_bt.run.budget import epochs_in
@@ -26,6 +27,7 @@ class Pretraining:
         seed: Int, at least 0. Of weights, order and views.
         minutes: Float or None. Trains for so long instead of for the recipe's epochs.
         deterministic: Bool. Compiles the step, so that runs agree to the last bit.
+        view_placement: See `BarlowTwins.compile`; "auto" for "compiled" where that pays.
 
     Attributes:
         model: `BarlowTwins`, not trained yet.
@@ -48,13 +50,29 @@ class Pretraining:
         (2, ['few_label_accuracy', 'knn_accuracy', 'linear_accuracy'])
     """
 
-    def __init__(self, recipe, source, strategy, seed=0, minutes=None, deterministic=False):
+    def __init__(
+        self,
+        recipe,
+        source,
+        strategy,
+        seed=0,
+        minutes=None,
+        deterministic=False,
+        view_placement="auto",
+    ):
         if deterministic and strategy.num_replicas_in_sync > 1:
             raise ValueError("A deterministic run needs a single device; see --strategy=one.")
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         dim, weight = recipe.projector_dims[-1], recipe.redundancy_weight
         self.loss_floor = loss_floor(recipe.batch_size, dim, weight)
+        if view_placement == "auto":
+            view_placement = better_placement(
+                recipe.epochs * source.train.count,
+                recipe.image_size**2,
+                strategy.num_replicas_in_sync,
+            )
+        self.view_placement = view_placement
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             self.model = recipe.build_model(seed)
@@ -186,5 +204,6 @@ class Pretraining:
                 self.recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch),
                 self.recipe.build_loss(),
                 hold_nonfinite=True,
+                view_placement=self.view_placement,
                 jit_compile=self.deterministic,
             )
