@@ -11,9 +11,9 @@ memory, as uint8. Who is in a loader computes ahead, on as many cores.
 from race import PEERS, Case, Contestant, main
 
 KERAS_BT = (
-    Contestant("keras_bt, XLA", "keras_bt_views", {"placement": "xla"}),
-    Contestant("keras_bt, tf.data", "keras_bt_views", {"placement": "tf.data"}),
-    Contestant("keras_bt, tf.function", "keras_bt_views", {"placement": "graph"}),
+    Contestant("keras_bt, compiled", "keras_bt_views", {"placement": "compiled"}),
+    Contestant("keras_bt, data", "keras_bt_views", {"placement": "data"}),
+    Contestant("keras_bt, step", "keras_bt_views", {"placement": "step"}),
 )
 PEER_CONTESTANTS = (
     Contestant("keras-cv, tf.data", "keras_cv_views"),

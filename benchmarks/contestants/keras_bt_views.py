@@ -12,7 +12,7 @@ PREFETCHED, CORES = 2, os.cpu_count()
 
 
 def prepare(batch, load_size, size, blur, placement):
-    """Two views of a batch."""
+    """Two views of a batch; `placement` as in `BarlowTwins.compile`."""
     make = keras_bt.paper_views if blur else keras_bt.small_image_views
     view_a, view_b = make(size, seed=0)
     images = tf.constant(smooth_images(batch, load_size))
@@ -20,9 +20,9 @@ def prepare(batch, load_size, size, blur, placement):
     def two_views(images):
         return view_a(images), view_b(images)
 
-    if placement == "tf.data":
-        return in_dataset(two_views, images)
-    step = tf.function(two_views, jit_compile=placement == "xla")
+    if placement == "data":
+        return in_dataset(tf.function(two_views, jit_compile=True), images)
+    step = tf.function(two_views, jit_compile=placement == "compiled")
 
     def run(steps):
         for _ in range(steps):
