@@ -9,12 +9,12 @@ import keras
 import tensorflow as tf
 
 from keras_bt import networks
-from keras_bt.batch_norm import sync_batch_norm
 from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.micro_batches import check_micro_batches
 from keras_bt.model import BarlowTwins
 from keras_bt.optimizers import LARS, warmup_cosine
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 ENCODERS = {
     "resnet18": networks.resnet18,
     "resnet34": networks.resnet34,
@@ -45,6 +45,8 @@ class Recipe:
         epochs: Passes over the images.
         batch_size: Images a step, over all devices.
         micro_batches: In how many parts the networks take them, to save memory; see `BarlowTwins`.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16": what the networks compute in.
+            Weights, loss and views stay in float32.
         image_size: Side of a view and of the encoder's images, in pixels.
         load_size: Side to which images are brought before they are viewed, in pixels.
         encoder: "resnet18", "resnet34", "resnet50" or "resnet101".
@@ -75,6 +77,7 @@ class Recipe:
     epochs: int
     batch_size: int
     micro_batches: int
+    precision: str
     image_size: int
     load_size: int
     encoder: str
@@ -103,7 +106,11 @@ class Recipe:
     sources: Mapping[str, str] = dataclasses.field(compare=False, repr=False)
 
     def __post_init__(self):
-        for field, allowed in (("encoder", ENCODERS), ("optimizer", ("lars", "adamw"))):
+        for field, allowed in (
+            ("encoder", ENCODERS),
+            ("optimizer", ("lars", "adamw")),
+            ("precision", PRECISIONS),
+        ):
             if getattr(self, field) not in allowed:
                 raise ValueError(
                     f"{field} must be one of {sorted(allowed)}, got {getattr(self, field)!r}."
@@ -127,8 +134,9 @@ class Recipe:
             for field in dataclasses.fields(self)
             if field.name != "sources"
         }
-        if self.micro_batches == 1:
-            del settings["micro_batches"]  # as in runs from before it was one, which then go on
+        for field, default in (("micro_batches", 1), ("precision", "float32")):
+            if settings[field] == default:
+                del settings[field]  # as in runs from before it was one, which then go on
         return settings
 
     def build_encoder(self):
@@ -154,12 +162,14 @@ class Recipe:
         """`BarlowTwins` of this recipe, not yet compiled, for the strategy in whose scope it is."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         check_micro_batches(self.batch_size // replicas, self.micro_batches)
-        encoder = self.build_encoder()
-        head = networks.projector(encoder.output_shape[-1], self.projector_dims)
-        model = BarlowTwins(encoder, head, self.build_views(seed), self.micro_batches)
-        if replicas > 1:
-            sync_batch_norm(model)
-        return model
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.precision)
+        try:
+            encoder = self.build_encoder()
+            head = networks.projector(encoder.output_shape[-1], self.projector_dims)
+            return BarlowTwins(encoder, head, self.build_views(seed), self.micro_batches)
+        finally:
+            keras.config.set_dtype_policy(before)
 
     def build_loss(self):
         """`BarlowTwinsLoss` of this recipe."""
@@ -216,6 +226,7 @@ _PAPER_RUN = {
     "epochs": _OFFICIAL + ", --epochs",
     "batch_size": _OFFICIAL + ", --batch-size",
     "micro_batches": "the source takes a replica's batch at once",
+    "precision": "ours: the source has float16 with loss scaling, for GPUs",
     "image_size": _OFFICIAL + ", class Transform",
     "load_size": "ours: the source crops from the whole photo, whatever its size",
     "encoder": _OFFICIAL + ", resnet50(zero_init_residual=True)",
@@ -240,6 +251,7 @@ _IMAGENET = Recipe(
     epochs=1000,
     batch_size=2048,
     micro_batches=1,
+    precision="float32",
     image_size=224,
     load_size=320,
     encoder="resnet50",

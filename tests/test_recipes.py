@@ -59,9 +59,19 @@ def test_optimizers():
 
 
 def test_settings_are_all_fields_but_the_sources():
-    settings = recipes["digits"].override(micro_batches=2).settings()
-    assert set(settings) == FIELDS | {"name"}
-    assert "micro_batches" not in recipes["digits"].settings()  # nor in runs from before
+    recipe = recipes["digits"].override(micro_batches=2, precision="mixed_float16")
+    assert set(recipe.settings()) == FIELDS | {"name"}
+    before = recipes["digits"].settings()  # as in runs from before these were fields
+    assert set(before) == set(recipe.settings()) - {"micro_batches", "precision"}
+
+
+def test_precision_reaches_the_networks_and_nothing_else():
+    recipe = recipes["digits"].override(width=1, projector_dims=(4,), precision="mixed_bfloat16")
+    model = recipe.build_model(seed=0)
+    assert model.encoder.compute_dtype == model.projector.compute_dtype == "bfloat16"
+    assert [view.compute_dtype for view in model.views] == ["float32", "float32"]
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_micro_batches_reach_the_model():
@@ -85,6 +95,7 @@ def test_unknown_recipe_names_the_nearest():
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adamw', 'lars'\], got 'sgd'"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"precision": "bf16"}, r"precision must be one of \['float32', .*, got 'bf16'"),
         ({"micro_batches": 0}, "micro_batches must be at least 1, got 0"),
         ({"crop_area": (0.5,)}, r"crop_area must be two numbers, got \(0.5,\)"),
     ],

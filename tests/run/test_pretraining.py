@@ -1,9 +1,12 @@
 import json
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
+import keras_bt
 from keras_bt.data import Source, from_arrays, from_folder
 from keras_bt.recipes import recipes
 from keras_bt.run import Pretraining, RunFolder
@@ -27,9 +30,10 @@ def pixels(rng):
 def start(tmp_path):
     """Starts a run in one folder, to its end."""
 
-    def start(source):
-        recipe = recipes["cifar10"].override(**TINY)
-        run = Pretraining(recipe, source, tf.distribute.get_strategy())
+    def start(source, view_placement="auto", **fields):
+        recipe = recipes["cifar10"].override(**TINY, **fields)
+        strategy = tf.distribute.get_strategy()
+        run = Pretraining(recipe, source, strategy, view_placement=view_placement)
         folder = RunFolder(tmp_path / "run", recipe.settings())
         try:
             return run.to_the_end(folder, every_minutes=60.0)
@@ -53,6 +57,28 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, cap
     assert (again["steps"], again["images"], again["loss"]) == (6, 7, first["loss"])
     assert again["pixels"] == "as written before"
     assert "The run began with 12 images and goes on with 7." in caplog.text
+
+
+@pytest.mark.slow
+def test_in_other_precision_and_with_views_ahead(start, pixels, tmp_path):
+    labelled = Source(
+        "mine", *(from_arrays(pixels, labels=[0, 1] * 6) for _ in ("train", "test")), classes=2
+    )
+    result = start(labelled, view_placement="data", precision="mixed_bfloat16")
+    assert np.isfinite(result["loss"]) and 0 <= result["trained"]["knn_accuracy"] <= 1
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    assert model.view_placement == "data"
+    assert model.encoder.get_layer("conv1").compute_dtype == "bfloat16"
+    encoder = keras_bt.load_encoder(result["encoder_dir"])
+    assert encoder(pixels / np.float32(255)).dtype == tf.float32
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_views_are_compiled_where_it_pays(pixels):
+    source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
+    for epochs, expected in ((2, "step"), (1000000, "compiled")):
+        recipe = recipes["cifar10"].override(**{**TINY, "epochs": epochs})
+        assert Pretraining(recipe, source, strategy).model.view_placement == expected
 
 
 def test_what_is_wrong_is_met_before_anything_is_written(start, pixels, tmp_path):
