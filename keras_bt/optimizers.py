@@ -1,5 +1,7 @@
 """LARS and its schedule, as the official code has them; gradients of several replicas."""
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -150,7 +152,7 @@ def warmup_cosine(peak_rate, warmup_steps, total_steps):
         total_steps: Int, above `warmup_steps`.
 
     Returns:
-        `keras.optimizers.schedules.CosineDecay`.
+        `keras.optimizers.schedules.CosineDecay`, or `WarmupCosine`, which is one.
 
     Raises:
         ValueError: If the warm-up leaves no step for the cosine.
@@ -166,13 +168,33 @@ def warmup_cosine(peak_rate, warmup_steps, total_steps):
         raise ValueError(
             f"warmup_steps must lie in [0, total_steps), got {warmup_steps} of {total_steps}."
         )
-    schedule = keras.optimizers.schedules.CosineDecay
     decay_steps = total_steps - warmup_steps
     if warmup_steps == 0:
-        return schedule(peak_rate, decay_steps, alpha=1e-3)
-    return schedule(
+        return keras.optimizers.schedules.CosineDecay(peak_rate, decay_steps, alpha=1e-3)
+    return WarmupCosine(
         0.0, decay_steps, alpha=1e-3, warmup_target=peak_rate, warmup_steps=warmup_steps
     )
+
+
+@keras.saving.register_keras_serializable(package="keras_bt")
+class WarmupCosine(keras.optimizers.schedules.CosineDecay):
+    """Keras's `CosineDecay` with a warm-up from 0, in few operations and without a branch.
+
+    Keras's AdamW computes the rate anew for each weight that it decays: 64 branches for a
+    ResNet-18, which took a fifth of the time until the first step was done.
+
+    Example:
+        >>> float(WarmupCosine(0.0, decay_steps=8, warmup_target=1.0, warmup_steps=2)(1))
+        0.5
+    """
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        rise = self.warmup_target / self.warmup_steps * step
+        angle = math.pi / self.decay_steps * tf.minimum(step - self.warmup_steps, self.decay_steps)
+        last = self.alpha * self.warmup_target
+        fall = last + (self.warmup_target - last) / 2 * (1.0 + tf.cos(angle))
+        return tf.where(step < self.warmup_steps, rise, fall)
 
 
 def gradients_to_apply(gradients, optimizer):

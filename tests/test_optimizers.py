@@ -92,6 +92,18 @@ def test_golden_schedule(case):
     assert 0.024 * rate == pytest.approx(case["lr_biases"], rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_schedule_is_that_of_keras(dtype):
+    schedule = warmup_cosine(0.3, 7, 50)
+    of_keras = keras.optimizers.schedules.CosineDecay.from_config(schedule.get_config())
+    steps = tf.range(60, dtype=dtype)
+    ours = [float(schedule(step)) for step in steps]
+    expected = [float(of_keras(step)) for step in steps]
+    np.testing.assert_allclose(ours, expected, rtol=1e-5)
+    reloaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
+    assert [float(reloaded(step)) for step in steps] == ours
+
+
 def test_schedule_without_warm_up_and_beyond_its_end():
     schedule = warmup_cosine(0.5, 0, 10)
     assert float(schedule(0)) == pytest.approx(0.5)
