@@ -16,6 +16,8 @@ CONTESTANTS = (
     Contestant("keras_bt, encoder and projector", "keras_bt_step", {"whole": False}),
     Contestant("PyTorch, SGD, channels last", "pytorch_step", python=PEERS),
     Contestant("PyTorch, SGD, compiled", "pytorch_step", {"compiled": True}, PEERS),
+    Contestant("keras_bt, LARS, bfloat16", "keras_bt_step", {"precision": "mixed_bfloat16"}),
+    Contestant("PyTorch, SGD, bfloat16", "pytorch_step", {"bfloat16": True}, PEERS),
 )
 CASES = [
     Case(

@@ -1,5 +1,6 @@
 """A training step of keras_bt on two views that are given."""
 
+import keras
 import tensorflow as tf
 from images import smooth_images
 
@@ -8,11 +9,12 @@ import keras_bt
 SIZE = 32
 
 
-def prepare(width, batch, dims, jit_compile=False, whole=True, **options):
+def prepare(width, batch, dims, jit_compile=False, whole=True, precision="float32", **options):
     """The step as `fit` runs it; or forward and backward of encoder and projector alone.
 
     `options` are those of `BarlowTwins`.
     """
+    keras.config.set_dtype_policy(precision)
     encoder = keras_bt.resnet18((SIZE, SIZE, 3), width=width, stem="small")
     projector = keras_bt.projector(encoder.output_shape[-1], dims)
     model = keras_bt.BarlowTwins(encoder, projector, views=None, **options)

@@ -9,7 +9,7 @@ from torch import nn
 SIZE = 32
 
 
-def prepare(width, batch, dims, compiled=False):
+def prepare(width, batch, dims, compiled=False, bfloat16=False):
     """Forward and backward of both views, and an update by SGD with momentum."""
     model = nn.Sequential(resnet18(width), projector(8 * width, dims))
     model = model.to(memory_format=torch.channels_last).train()
@@ -22,7 +22,9 @@ def prepare(width, batch, dims, compiled=False):
     def run(steps):
         for _ in range(steps):
             optimizer.zero_grad()
-            value = loss(*map(forward, views))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                embeddings = [forward(view) for view in views]
+            value = loss(*(embedding.float() for embedding in embeddings))
             value.backward()
             optimizer.step()
             value.item()
