@@ -34,15 +34,15 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         if not self._fuses(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         x = tf.convert_to_tensor(inputs)
-        images = x if x.shape.rank == 4 else tf.reshape(x, [-1, 1, 1, x.shape[-1]])
+        images = x if x.shape.rank == 4 else tf.reshape(x, [-1, 1, 1, *self.moving_mean.shape])
         gamma = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones_like(self.moving_mean)
         beta = tf.convert_to_tensor(self.beta) if self.center else tf.zeros_like(self.moving_mean)
         if training and self.trainable:
             y, mean, variance = batch_normalize(
                 images, gamma, beta, epsilon=self.epsilon, replicas=current_replicas()
             )
-            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(self.momentum * moving + (1.0 - self.momentum) * batch)
         else:
             moments = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
             y, *_ = _fused(images, gamma, beta, *moments, self.epsilon, training=False)
@@ -101,9 +101,9 @@ def batch_normalize(x, gamma, beta, *, epsilon, replicas):
 
     Source: arXiv 1502.03167, algorithm 1.
     """
+    count = tf.cast(tf.size(x, tf.int64) // gamma.shape[0], tf.float32)
     if replicas.count == 1:
         y, mean, variance = _fused(x, gamma, beta, None, None, epsilon, training=True)
-        count = tf.cast(tf.size(x, tf.int64) // x.shape[-1], tf.float32)
         return y, mean, variance * (1.0 - 1.0 / count)  # the kernel divides by count - 1
 
     @replicas.custom_gradient
@@ -122,18 +122,14 @@ def batch_normalize(x, gamma, beta, *, epsilon, replicas):
                 epsilon=epsilon,
                 is_training=False,
             )
-            count, of_gamma, of_beta = replicas.sum(
-                [
-                    tf.cast(tf.size(x) // x.shape[-1], tf.float32),
-                    own.scale_backprop,
-                    own.offset_backprop,
-                ]
+            images, of_gamma, of_beta = replicas.sum(
+                [count, own.scale_backprop, own.offset_backprop]
             )
-            scale = tf.math.rsqrt(variance + epsilon)
-            slope = gamma * scale * scale * of_gamma / count
-            level = gamma * scale * of_beta / count - slope * mean
-            of_x = own.x_backprop - tf.cast(slope, x.dtype) * x - tf.cast(level, x.dtype)
-            return of_x, own.scale_backprop, own.offset_backprop
+            inverse_deviation = tf.math.rsqrt(variance + epsilon)
+            x_hat = (tf.cast(x, tf.float32) - mean) * inverse_deviation
+            through_moments = gamma * inverse_deviation / images * (of_beta + x_hat * of_gamma)
+            of_x = tf.cast(own.x_backprop, tf.float32) - through_moments
+            return tf.cast(of_x, x.dtype), own.scale_backprop, own.offset_backprop
 
         return (y, mean, variance), gradient
 

@@ -1,10 +1,9 @@
 """The gradient of a whole batch on the memory of a part: each part passes the networks twice."""
 
-import contextlib
-
 import tensorflow as tf
 
 from keras_bt.collectives import loop
+from keras_bt.state import left_as_it_was
 
 
 def gradients_by_micro_batches(embed, loss, batch, count, specs, variables, state=()):
@@ -49,7 +48,7 @@ def gradients_by_micro_batches(embed, loss, batch, count, specs, variables, stat
     Source: Gao et al., arXiv 2101.06983, section 3.2: the gradient cache.
     """
     check_micro_batches(batch[0].shape[0], count)
-    with _left_as_it_was(state):
+    with left_as_it_was(state):
         z = outputs_by_micro_batches(embed, batch, count, specs)
     with tf.GradientTape() as tape:
         tape.watch(z)
@@ -134,14 +133,6 @@ def check_micro_batches(images, count):
             "A micro-batch must have at least 2 images, for batch norm sees no others; got "
             f"{images} images a replica and micro_batches={count}."
         )
-
-
-@contextlib.contextmanager
-def _left_as_it_was(variables):
-    before = [tf.identity(variable.value) for variable in variables]
-    yield
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
 
 
 def _parts(tensors, count):

@@ -19,6 +19,7 @@ from keras_bt.micro_batches import (
 from keras_bt.nonfinite import StepGuard, apply_if, put_back_unless
 from keras_bt.optimizers import gradients_to_apply
 from keras_bt.placement import PLACEMENTS, ViewsAhead
+from keras_bt.state import left_as_it_was
 
 NO_IMAGES = "A replica is without images: leave out short last batches, by drop_remainder=True."
 
@@ -82,7 +83,9 @@ class BarlowTwins(DistributedModel):
         self.projector = projector
         self.views = _check_views(views)
         self.micro_batches = micro_batches
-        self._compiled_augment = tf.function(_augment, jit_compile=True)
+        self.view_placement = "step"
+        self._views_ahead = None
+        self._augment_compiled = tf.function(_augment, jit_compile=True)
         self.invariance_tracker = keras.metrics.Mean(name="invariance")
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
         self.built = bool(encoder.built and projector.built)
@@ -98,10 +101,11 @@ class BarlowTwins(DistributedModel):
                 `ResumableTraining` says where it came from, and may go on after it. With
                 loss scaling, gradients count once the scale has fallen below 1.
             view_placement: Where `fit` has the views computed. "step": as part of the step's
-                graph. "compiled": in the step, but compiled by XLA; takes seconds at the first
-                step, and then about half the time, on a single device. "data": by `tf.data`,
-                compiled too, while the step before is under way; for datasets and a single
-                device. The views are the same.
+                graph. "compiled": in the step, but compiled by XLA: seconds at the first step,
+                and then about half the time. "data": by `tf.data` on the CPU, compiled too,
+                while the step before is under way; for datasets. Both without a strategy, and
+                for layers that XLA compiles, whose state is in their variables; those of
+                keras_bt draw the same everywhere.
             **kwargs: `keras.Model.compile`'s `run_eagerly`, `jit_compile`,
                 `steps_per_execution`, `auto_scale_loss`.
 
@@ -116,26 +120,24 @@ class BarlowTwins(DistributedModel):
         loss = BarlowTwinsLoss() if loss is None else loss
         if not isinstance(loss, BarlowTwinsLoss):
             raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
-        if view_placement not in PLACEMENTS:
-            raise ValueError(f"view_placement must be one of {PLACEMENTS}, got {view_placement!r}.")
+        self._check_placement(view_placement)
         super().compile(optimizer=optimizer, loss=loss, **kwargs)
         self.check_strategy()
-        self._place_views(view_placement)
+        self.view_placement = view_placement
+        ahead = view_placement == "data"
+        self._views_ahead = ViewsAhead(self.views, self._views_of) if ahead else None
         # The step calls the loss itself, on embeddings that Keras never sees.
         self._compile_loss = None
         with self.distribute_strategy.scope():
             self.step_guard = StepGuard() if hold_nonfinite else None
 
-    def _place_views(self, placement):
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if placement != "step" and (replicas > 1 or self.views is None):
-            raise ValueError(
-                f"view_placement={placement!r} needs views and a single replica, got "
-                f"{'none' if self.views is None else replicas}."
-            )
-        self.view_placement = placement
-        self._augment = _augment if placement == "step" else self._compiled_augment
-        self._views_ahead = ViewsAhead(self.views, self._views_of) if placement == "data" else None
+    def _check_placement(self, placement):
+        if placement not in PLACEMENTS:
+            raise ValueError(f"view_placement must be one of {PLACEMENTS}, got {placement!r}.")
+        if placement != "step" and self.views is None:
+            raise ValueError(f"view_placement={placement!r} needs views, got views=None.")
+        if placement != "step" and tf.distribute.has_strategy():
+            raise ValueError(f"view_placement={placement!r} does not go with a strategy's scope.")
 
     def call(self, inputs, training=False):
         representations = self.encoder(as_unit_range(_images(inputs)), training=training)
@@ -166,14 +168,17 @@ class BarlowTwins(DistributedModel):
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         self._check_data(x, y, batch_size, kwargs, micro_batches=1)
-        return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
+        # Views that `tf.data` computes ahead know nothing of those of an evaluation.
+        views = self.views if self._views_ahead else ()
+        with left_as_it_was([variable for view in views for variable in view.variables]):
+            return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
 
     def train_step(self, data):
         if self.step_guard:
             variables = [*self.non_trainable_variables, *self.metrics_variables]
             before = [tf.identity(variable.value) for variable in variables]
-        ahead = self._views_ahead
-        view_a, view_b = ahead.views_of(data) if ahead else self.two_views(data)
+        ahead = self._views_ahead and self._views_ahead.made(data)
+        view_a, view_b = self._views_ahead.views_of(data) if ahead else self.two_views(data)
         replicas = current_replicas().count
         # Every replica has the global loss, and their gradients are going to be summed.
         terms, gradients = self.terms_and_gradients(
@@ -240,8 +245,9 @@ class BarlowTwins(DistributedModel):
     def _views_of(self, views, data):
         images = as_unit_range(_images(data))
         _assert_images(images)
+        augment = _augment if self.view_placement == "step" else self._augment_compiled
         with tf.name_scope("views"):
-            return self._augment(views, images)
+            return augment(views, images)
 
     def terms_and_gradients(self, view_a, view_b, scale_loss=lambda loss: loss):
         """What `loss_terms` returns in training, and the gradients of their scaled sum."""
@@ -318,14 +324,19 @@ class BarlowTwins(DistributedModel):
 
     def get_compile_config(self):
         config = super().get_compile_config()
-        own = {
+        if not config:  # not compiled
+            return config
+        return {
+            **config,
             "hold_nonfinite": self.step_guard is not None,
             "view_placement": self.view_placement,
         }
-        return {**config, **own} if config else config
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            config["view_placement"] = "step"  # the only place there
+        self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 

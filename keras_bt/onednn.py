@@ -14,9 +14,9 @@ CPU_INFO = Path("/proc/cpuinfo")
 def turn_on():
     """Has TensorFlow use oneDNN; where it is too late for that, says so.
 
-    TensorFlow leaves it off on x86 processors without AVX-512, where convolutions then run at
-    half their speed. The variable is read once, when TensorFlow is imported; one that the user
-    has set is left alone.
+    TensorFlow leaves it off on x86 processors without AVX-512's VNNI or BF16, where convolutions
+    then run at half their speed. The variable is read once, when TensorFlow is imported; one that
+    the user has set is left alone.
 
     Example:
         >>> turn_on()

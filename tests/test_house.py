@@ -14,6 +14,7 @@ HOUSE = [
     "onednn",
     "atomic",
     "settings",
+    "state",
     "progress_bar",
     "functional",
     "collectives",

@@ -1,14 +1,14 @@
 """Views of keras_bt: where they are computed is `placement`."""
 
-import os
 import time
 
 import tensorflow as tf
 from images import smooth_images
 
 import keras_bt
+from keras_bt.placement import ViewsAhead
 
-PREFETCHED, CORES = 2, os.cpu_count()
+AHEAD = 2  # one is ready, one under way
 
 
 def prepare(batch, load_size, size, blur, placement):
@@ -17,11 +17,12 @@ def prepare(batch, load_size, size, blur, placement):
     view_a, view_b = make(size, seed=0)
     images = tf.constant(smooth_images(batch, load_size))
 
+    if placement == "data":
+        return in_dataset(ViewsAhead((view_a, view_b), make_compiled), images)
+
     def two_views(images):
         return view_a(images), view_b(images)
 
-    if placement == "data":
-        return in_dataset(tf.function(two_views, jit_compile=True), images)
     step = tf.function(two_views, jit_compile=placement == "compiled")
 
     def run(steps):
@@ -31,12 +32,15 @@ def prepare(batch, load_size, size, blur, placement):
     return run
 
 
-def in_dataset(two_views, images):
+@tf.function(jit_compile=True)
+def make_compiled(views, images):
+    """As `BarlowTwins` has them made."""
+    return [view(images) for view in views]
+
+
+def in_dataset(ahead, images):
     """Views of batches computed ahead by `tf.data`."""
-    batches = tf.data.Dataset.from_tensors(images).repeat()
-    views = batches.map(two_views, num_parallel_calls=CORES).prefetch(PREFETCHED)
-    views = iter(views)  # once, for to make an iterator takes as long as some batches
-    ahead = PREFETCHED + CORES
+    views = iter(ahead.dataset(tf.data.Dataset.from_tensors(images).repeat()))
 
     def seconds_for(batches):
         began = time.perf_counter()
@@ -45,10 +49,9 @@ def in_dataset(two_views, images):
         return time.perf_counter() - began
 
     def run(steps):
-        seconds_for(ahead)  # ready since the last time
-        batches = steps + -steps % CORES  # for they come as many at once
-        seconds = seconds_for(batches) / batches
-        time.sleep(ahead * seconds)  # until as many are ready again
-        return seconds * steps
+        seconds_for(AHEAD)  # ready since the last time
+        seconds = seconds_for(steps)
+        time.sleep(2 * AHEAD * seconds / steps)  # until as many are ready again
+        return seconds
 
     return run

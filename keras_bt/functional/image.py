@@ -249,7 +249,7 @@ def apply_to_chosen(function, images, chosen):
     batch = images.shape[0] or tf.shape(images)[0]
     rows = tf.maximum(batch // 8, 1) if tf.is_tensor(batch) else max(batch // 8, 1)
     places = tf.argsort(tf.cast(chosen, tf.int32), direction="DESCENDING", stable=True)
-    places = tf.concat([places, tf.fill([rows], places[-1])], axis=0)
+    places = tf.concat([places, tf.repeat(places[-1:], rows)], axis=0)
     count = tf.reduce_sum(tf.cast(chosen, tf.int32))
 
     def apply_to_rows(first, images):

@@ -1,8 +1,10 @@
 """A whole run: from a recipe and images to an exported encoder and its figures."""
 
 import logging
+import math
 
 import keras
+import tensorflow as tf
 
 from keras_bt import distribute, evaluation, workers
 from keras_bt.export import export_encoder
@@ -14,6 +16,7 @@ from keras_bt.run.budget import epochs_in
 from keras_bt.run.folder import MetricsLog
 from keras_bt.run.progress import ProgressBar
 
+COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
 MONITORED = 40  # k-NN looks during a run, at the most
 
 
@@ -66,18 +69,22 @@ class Pretraining:
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         dim, weight = recipe.projector_dims[-1], recipe.redundancy_weight
         self.loss_floor = loss_floor(recipe.batch_size, dim, weight)
-        if view_placement == "auto":
-            view_placement = better_placement(
-                recipe.epochs * source.train.count,
-                recipe.image_size**2,
-                strategy.num_replicas_in_sync,
-            )
-        self.view_placement = view_placement
         keras.utils.set_random_seed(seed)
         with strategy.scope():
+            if view_placement == "auto":
+                view_placement = (
+                    "step" if tf.distribute.has_strategy() else self._better_placement()
+                )
+            self.view_placement = view_placement
             self.model = recipe.build_model(seed)
         self.batches()  # meets what is wrong with them
         self._compile(recipe.epochs, source.train.count // recipe.batch_size)
+
+    def _better_placement(self):
+        images = self.recipe.epochs * self.source.train.count
+        if self.minutes:  # as many as there is time for
+            images = math.inf if self.minutes >= COMPILED_FROM_MINUTES else 0
+        return better_placement(images, self.recipe.image_size**2)
 
     def batches(self, first_step=0):
         """The images to train on from a step on, without end, dealt out to the replicas."""

@@ -79,6 +79,11 @@ def test_views_are_compiled_where_it_pays(pixels):
     for epochs, expected in ((2, "step"), (1000000, "compiled")):
         recipe = recipes["cifar10"].override(**{**TINY, "epochs": epochs})
         assert Pretraining(recipe, source, strategy).model.view_placement == expected
+    for minutes, expected in ((0.5, "step"), (10, "compiled")):
+        run = Pretraining(recipe, source, strategy, minutes=minutes)
+        assert run.model.view_placement == expected
+    mirrored = tf.distribute.OneDeviceStrategy("CPU:0")
+    assert Pretraining(recipe, source, mirrored).model.view_placement == "step"
 
 
 def test_what_is_wrong_is_met_before_anything_is_written(start, pixels, tmp_path):
