@@ -21,6 +21,8 @@ from race import PEERS, Case, Contestant, main
 CONTESTANTS = (
     Contestant("keras_bt", "keras_bt_fit"),
     Contestant("lightly, 2 workers, channels last", "lightly_fit", python=PEERS),
+    Contestant("keras_bt, bfloat16", "keras_bt_fit", {"precision": "mixed_bfloat16"}),
+    Contestant("lightly, bfloat16", "lightly_fit", {"bfloat16": True}, PEERS),
 )
 BATCH = 256
 

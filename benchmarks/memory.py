@@ -16,12 +16,15 @@ PARTS = (
     Contestant("8 micro batches", "keras_bt_step", {"micro_batches": 8}),
     Contestant("1 micro batch", "keras_bt_step", {"micro_batches": 1}),
 )
-STEP = Case(
-    "step, width 16, batch 1024",
-    {"width": 16, "batch": 1024, "dims": (2048, 2048, 2048)},
-    wanted={"1 micro batch": 4.0},
-)
+STEPS = [
+    Case(
+        f"step, width {width}, batch {batch}",
+        {"width": width, "batch": batch, "dims": (2048, 2048, 2048)},
+        wanted={"1 micro batch": 4.0},
+    )
+    for width, batch in ((16, 1024), (64, 512))
+]
 
 if __name__ == "__main__":
-    for case, contestants in ((LOSS, FORMS), (STEP, PARTS)):
+    for case, contestants in ((LOSS, FORMS), *((step, PARTS) for step in STEPS)):
         main("memory", [case], contestants, weigh_steps, rounds=3, amount=1, unit="MB")

@@ -13,9 +13,9 @@ from keras_bt.run import Pretraining
 WARM_UP_STEPS = 2  # at the start of each `fit`, until batches are made ahead
 
 
-def prepare(images, width, batch, dims):
-    """Some steps of a training."""
-    settings = {"optimizer": "lars", "learning_rate": 0.2, "projector_dims": dims}
+def prepare(images, width, batch, dims, **fields):
+    """Some steps of a training; `fields` are a recipe's."""
+    settings = {"optimizer": "lars", "learning_rate": 0.2, "projector_dims": dims, **fields}
     recipe = recipes["cifar10"].override(width=width, batch_size=batch, **settings)
     source = data.Source("cifar10", data.from_arrays(images_of(images)))
     training = Pretraining(recipe, source, tf.distribute.get_strategy())

@@ -17,7 +17,7 @@ WARM_UP_STEPS = 2
 AHEAD = 2 * WORKERS  # batches that the loader keeps ready
 
 
-def prepare(images, width, batch, dims):
+def prepare(images, width, batch, dims, bfloat16=False):
     """Some steps of a training."""
     hidden, *_, dim = dims
     model = nn.Sequential(resnet18(width), BarlowTwinsProjectionHead(8 * width, hidden, dim))
@@ -34,7 +34,9 @@ def prepare(images, width, batch, dims):
     def train(batches):
         for x_a, x_b in batches:
             x_a, x_b = (x.contiguous(memory_format=torch.channels_last) for x in (x_a, x_b))
-            loss = criterion(model(x_a), model(x_b))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                z_a, z_b = model(x_a), model(x_b)
+            loss = criterion(z_a.float(), z_b.float())
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
