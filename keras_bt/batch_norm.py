@@ -44,8 +44,8 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(self.momentum * moving + (1.0 - self.momentum) * batch)
         else:
-            moments = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
-            y, *_ = _fused(images, gamma, beta, *moments, self.epsilon, training=False)
+            mean, variance = map(tf.convert_to_tensor, (self.moving_mean, self.moving_variance))
+            y, *_ = _fused(images, gamma, beta, mean, variance, self.epsilon, training=False)
         return y if images is x else tf.ensure_shape(tf.reshape(y, tf.shape(x)), x.shape)
 
     def _fuses(self, inputs, mask):

@@ -177,8 +177,10 @@ class BarlowTwins(DistributedModel):
         if self.step_guard:
             variables = [*self.non_trainable_variables, *self.metrics_variables]
             before = [tf.identity(variable.value) for variable in variables]
-        ahead = self._views_ahead and self._views_ahead.made(data)
-        view_a, view_b = self._views_ahead.views_of(data) if ahead else self.two_views(data)
+        if self._views_ahead and self._views_ahead.made(data):
+            view_a, view_b = self._views_ahead.views_of(data)
+        else:
+            view_a, view_b = self.two_views(data)
         replicas = current_replicas().count
         # Every replica has the global loss, and their gradients are going to be summed.
         terms, gradients = self.terms_and_gradients(
