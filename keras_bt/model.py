@@ -4,24 +4,25 @@ import functools
 import warnings
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
 from keras_bt.distributed_model import DistributedModel
 from keras_bt.functional.image import as_unit_range
 from keras_bt.losses import BarlowTwinsLoss
-from keras_bt.micro_batches import (
-    check_micro_batches,
-    gradients_by_micro_batches,
-    outputs_by_micro_batches,
+from keras_bt.micro_batches import gradients_by_micro_batches, outputs_by_micro_batches
+from keras_bt.model_input import (
+    assert_images,
+    check_data,
+    check_networks,
+    check_views,
+    images_of,
+    pair_of,
 )
 from keras_bt.nonfinite import StepGuard, apply_if, put_back_unless
 from keras_bt.optimizers import gradients_to_apply
 from keras_bt.placement import PLACEMENTS, ViewsAhead
 from keras_bt.state import left_as_it_was
-
-NO_IMAGES = "A replica is without images: leave out short last batches, by drop_remainder=True."
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -76,12 +77,13 @@ class BarlowTwins(DistributedModel):
 
     def __init__(self, encoder, projector, views, micro_batches=1, name="barlow_twins", **kwargs):
         super().__init__(name=name, **kwargs)
-        _check_networks(encoder, projector)
+        check_networks(encoder, projector)
         if micro_batches < 1:
             raise ValueError(f"micro_batches must be at least 1, got {micro_batches}.")
         self.encoder = encoder
         self.projector = projector
-        self.views = _check_views(views)
+        check_views(views)
+        self.views = None if views is None else tuple(views)
         self.micro_batches = micro_batches
         self.view_placement = "step"
         self._views_ahead = None
@@ -140,13 +142,13 @@ class BarlowTwins(DistributedModel):
             raise ValueError(f"view_placement={placement!r} does not go with a strategy's scope.")
 
     def call(self, inputs, training=False):
-        representations = self.encoder(as_unit_range(_images(inputs)), training=training)
+        representations = self.encoder(as_unit_range(images_of(inputs)), training=training)
         if not self.projector.built:
             self.projector(representations)  # Keras builds a model by calling it
         return representations
 
     def fit(self, x=None, y=None, batch_size=None, **kwargs):
-        self._check_data(x, y, batch_size, kwargs, self.micro_batches)
+        self._check_data(x, y, batch_size, self.micro_batches, **kwargs)
         if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
             kwargs.setdefault("shuffle", False)  # Keras would warn of its own default
         if self._views_ahead:
@@ -167,7 +169,7 @@ class BarlowTwins(DistributedModel):
         return history
 
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
-        self._check_data(x, y, batch_size, kwargs, micro_batches=1)
+        self._check_data(x, y, batch_size, micro_batches=1, **kwargs)
         # Views that `tf.data` computes ahead know nothing of those of an evaluation.
         views = self.views if self._views_ahead else ()
         with left_as_it_was([variable for view in views for variable in view.variables]):
@@ -215,38 +217,25 @@ class BarlowTwins(DistributedModel):
         self.loss_terms(z_a[:images], z_b[:images], regularization)
         return self.get_metrics_result()
 
-    def _check_data(self, x, y, batch_size, arguments, micro_batches):
-        """Meets wrong images before anything is compiled; XLA could not tell of them later."""
-        if arguments.get("sample_weight") is not None or arguments.get("class_weight") is not None:
+    def _check_data(
+        self, x, y, batch_size, micro_batches, sample_weight=None, class_weight=None, **_
+    ):
+        if sample_weight is not None or class_weight is not None:
             raise ValueError("The loss is of a whole batch; its images cannot be weighted.")
-        if isinstance(x, tf.distribute.DistributedDataset):
-            return  # in parts already
-        if isinstance(x, tf.data.Dataset):
-            data, batch_size = next(iter(x.take(1)), None), None
-            if data is None:
-                raise ValueError("The dataset is empty.")
-        elif isinstance(x, keras.utils.PyDataset):
-            data, batch_size = x[0], None
-        elif isinstance(x, (dict, tuple, list)) or hasattr(x, "shape"):
-            data, batch_size = x if y is None else (x, y), batch_size or 32
-        else:
-            return  # a generator: to look would take its first batch
         replicas = self.distribute_strategy.num_replicas_in_sync
-        for images in _pair(data) if self.views is None else (_images(data),):
-            _check_images(images, batch_size)
-            _check_parts(len(images), batch_size, replicas, micro_batches)
+        check_data(x, y, batch_size, self.views is None, replicas, micro_batches)
 
     def two_views(self, data):
         """The views of a batch as `fit` takes it: floats in [0, 1], [batch, height, width, 3]."""
         if self.views is None:
-            view_a, view_b = _pair(data)
-            _assert_images(view_a)
+            view_a, view_b = pair_of(data)
+            assert_images(view_a)
             return as_unit_range(view_a), as_unit_range(view_b)
         return self._views_of(self.views, data)
 
     def _views_of(self, views, data):
-        images = as_unit_range(_images(data))
-        _assert_images(images)
+        images = as_unit_range(images_of(data))
+        assert_images(images)
         augment = _augment if self.view_placement == "step" else self._augment_compiled
         with tf.name_scope("views"):
             return augment(views, images)
@@ -343,25 +332,6 @@ class BarlowTwins(DistributedModel):
             self.optimizer.build(self.trainable_variables)
 
 
-def _images(data):
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-    if isinstance(images, dict):
-        if "image" not in images:
-            raise ValueError(f"A dict of data must have the key 'image', got {sorted(images)}.")
-        images = images["image"]
-    return images
-
-
-def _pair(data):
-    view_a, view_b, _ = keras.utils.unpack_x_y_sample_weight(data)
-    if view_b is None:
-        raise ValueError(
-            "With views=None the dataset has to yield pairs (view_a, view_b), "
-            f"got {tf.nest.map_structure(lambda a: getattr(a, 'shape', a), data)}."
-        )
-    return view_a, view_b
-
-
 def _precision(z):
     """float64 for embeddings in float64, else float32."""
     return keras.backend.result_type(z.dtype, "float32")
@@ -373,80 +343,9 @@ def _of_the_batch(z_a, z_b, regularization):
     return z_a, z_b, tf.reduce_mean(regularization)
 
 
-def _assert_images(images):
-    # TensorFlow's oneDNN convolutions give no images a wrong shape, and other replicas wait.
-    if current_replicas().count > 1 and images.shape[0] is None:
-        tf.debugging.assert_greater(tf.shape(images)[0], 0, NO_IMAGES)
-
-
 def _augment(views, images):
     # keras-cv's layers augment at every call and know no `training`.
     return [
         view(images, training=True) if view._call_has_training_arg else view(images)
         for view in views
     ]
-
-
-def _check_networks(encoder, projector):
-    for name, network in (("encoder", encoder), ("projector", projector)):
-        if not isinstance(network, keras.layers.Layer):
-            raise TypeError(f"{name} must be a Keras model or layer, got {network!r}.")
-    features = getattr(encoder, "output_shape", None) if encoder.built else None
-    if features is not None and len(features) != 2:
-        raise ValueError(
-            f"The encoder must return [batch, features], got {features}; add a "
-            "GlobalAveragePooling2D layer."
-        )
-    expected = getattr(projector, "input_shape", None) if projector.built else None
-    if features and expected and features[-1] != expected[-1]:
-        raise ValueError(
-            f"The projector takes {expected[-1]} features, the encoder returns {features[-1]}."
-        )
-
-
-def _check_views(views):
-    if views is None:
-        return None
-    if not isinstance(views, (tuple, list)) or len(views) != 2:
-        raise ValueError(f"views must be a pair (view_a, view_b) or None, got {views!r}.")
-    for view in views:
-        if not isinstance(view, keras.layers.Layer):
-            raise TypeError(f"A view must be a Keras layer, got {view!r}.")
-    return tuple(views)
-
-
-def _check_parts(count, batch_size, replicas, micro_batches):
-    """Refuses batches that cannot be shared out: of an array, or one batch (`batch_size` None)."""
-    batch_size = min(count, batch_size or count)
-    if batch_size % replicas:
-        raise ValueError(
-            f"The global batch must be divisible by the replicas, got {batch_size} images for "
-            f"{replicas} replicas."
-        )
-    last_batch = count % batch_size
-    most = -(-last_batch // replicas)
-    least = last_batch - most * (replicas - 1)
-    if least <= 0 < last_batch:
-        raise ValueError(
-            f"{NO_IMAGES} Of {count} images, batch_size {batch_size}, the last batch has "
-            f"{last_batch} for {replicas} replicas."
-        )
-    for part in (batch_size // replicas, *((most, least) if last_batch else ())):
-        check_micro_batches(part, micro_batches)
-
-
-def _check_images(images, batch_size):
-    """Refuses wrong images: all of them in an array, or one batch (`batch_size` None)."""
-    images = np.asarray(images)
-    if images.ndim != 4:
-        raise ValueError(
-            f"Images must come in batches [batch, height, width, 3], got {images.shape}."
-        )
-    last_batch = len(images) if batch_size is None else len(images) % batch_size
-    if last_batch == 1:
-        raise ValueError(
-            "The loss correlates dimensions over a batch and needs at least 2 images, got a "
-            f"batch of 1 (of {len(images)} images, batch_size {batch_size})."
-        )
-    # The extremes stand for all, without a second copy of them in floating point.
-    as_unit_range(np.stack([images.min(), images.max()]) if images.size else images)

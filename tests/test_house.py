@@ -25,6 +25,7 @@ HOUSE = [
     "nonfinite",
     "views",
     "networks",
+    "model_input",
     "placement",
     "distributed_model",
     "model",
