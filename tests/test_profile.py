@@ -72,7 +72,7 @@ def test_too_few_steps_are_no_error(tiny_model, dataset):
 
 def test_names_of_operations_are_read_from_the_left(tiny_model):
     model = tiny_model()
-    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW()))
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.AdamW(name="adam_w")))
     stage_of = profile._stage_of(model)
     for name, stage in {
         "StatefulPartitionedCall/gradient_tape/encoder_1/views/conv/Conv2D:Conv2D": "encoder",

@@ -39,7 +39,7 @@ def optimizer(request):
 
 def test_every_operation_of_the_step_has_a_kernel_for_xla(optimizer):
     model = model_for(optimizer)
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, jit_compile=True)
     traced = step.get_concrete_function(tf.TensorSpec([8, 24, 24, 3], tf.uint8))
     names = {node.op for node in operations(traced)} - STRUCTURE
     assert {"Conv2D", "StatelessRandomUniformFullIntV2"} <= names, "the step was not seen"
@@ -54,7 +54,7 @@ def test_every_operation_of_the_step_has_a_kernel_for_xla(optimizer):
 
 def test_every_shape_of_the_step_is_known(optimizer):
     model = model_for(optimizer)
-    step = tf.function(model.train_step)
+    step = tf.function(model.train_step, jit_compile=True)
     traced = step.get_concrete_function(tf.TensorSpec([8, 24, 24, 3], tf.uint8))
     unknown = {
         operation.type: operation.name
