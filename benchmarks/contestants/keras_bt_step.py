@@ -9,22 +9,18 @@ import keras_bt
 SIZE = 32
 
 
-def prepare(width, batch, dims, jit_compile=False, parts="all", precision="float32", **options):
-    """The step as `fit` runs it, or forward and backward of its parts alone.
+def prepare(width, batch, dims, jit_compile=False, whole=True, precision="float32", **options):
+    """The step as `fit` runs it; or forward and backward of encoder and projector alone.
 
-    Parts are "all", "networks" (encoder and projector) or "arithmetic": these without batch
-    norms and ReLUs, which leaves convolutions and dense layers. `options` are those of
-    `BarlowTwins`.
+    `options` are those of `BarlowTwins`.
     """
     keras.config.set_dtype_policy(precision)
     encoder = keras_bt.resnet18((SIZE, SIZE, 3), width=width, stem="small")
     projector = keras_bt.projector(encoder.output_shape[-1], dims)
-    if parts == "arithmetic":
-        encoder, projector = map(arithmetic_of, (encoder, projector))
     model = keras_bt.BarlowTwins(encoder, projector, views=None, **options)
     images = tf.constant(smooth_images(2 * batch, SIZE) / 255.0, tf.float32)
     pair = tf.data.Dataset.from_tensors(tuple(tf.split(images, 2))).repeat()
-    if parts != "all":
+    if not whole:
         return networks_alone(model, next(iter(pair)), jit_compile)
     model.compile(keras_bt.LARS(0.2), hold_nonfinite=True, jit_compile=jit_compile)
     batches = iter(pair)
@@ -36,17 +32,6 @@ def prepare(width, batch, dims, jit_compile=False, parts="all", precision="float
             float(model.train_function(batches)["loss"])
 
     return run
-
-
-def arithmetic_of(network):
-    """The same layers, with nothing in the places of batch norms and ReLUs."""
-
-    def clone(layer):
-        if isinstance(layer, (keras.layers.BatchNormalization, keras.layers.ReLU)):
-            return keras.layers.Identity(name=layer.name)
-        return type(layer).from_config(layer.get_config())
-
-    return keras.models.clone_model(network, clone_function=clone)
 
 
 def networks_alone(model, pair, jit_compile):
