@@ -171,8 +171,7 @@ class BarlowTwins(DistributedModel):
     def evaluate(self, x=None, y=None, batch_size=None, **kwargs):
         self._check_data(x, y, batch_size, micro_batches=1, **kwargs)
         # Views that `tf.data` computes ahead know nothing of those of an evaluation.
-        views = self.views if self._views_ahead and self.views else ()
-        with left_as_it_was([variable for view in views for variable in view.variables]):
+        with left_as_it_was(self._views_ahead.state if self._views_ahead else []):
             return super().evaluate(self.shared_out(x), y, batch_size, **kwargs)
 
     def train_step(self, data):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
+from keras_bt.state import left_as_it_was
 
 TERMS = ("invariance term", "redundancy term", "regularization", "gradient")
 ALL_FINITE = -1
@@ -140,12 +141,8 @@ def first_nonfinite(model, batch):
 
 def _first_nonfinite(model, images):
     variables = [*model.non_trainable_variables, *model.metrics_variables]
-    before = [tf.identity(variable.value) for variable in variables]
-    try:
-        with _watched_layers() as found:
-            _, gradients = model.terms_and_gradients(*model.two_views(images))
-    finally:
-        put_back_unless(False, variables, before)
+    with left_as_it_was(variables), _watched_layers() as found:
+        _, gradients = model.terms_and_gradients(*model.two_views(images))
     if found:
         return f"in the output of layer {found[0].path}"
     for variable, gradient in reversed(

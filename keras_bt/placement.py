@@ -61,7 +61,7 @@ class ViewsAhead:
 
     def dataset(self, batches):
         """From a dataset of batches to one of views, from the present state of the layers on."""
-        for copy, own in zip(_variables(self._copies), _variables(self._views), strict=True):
+        for copy, own in zip(_variables(self._copies), self.state, strict=True):
             copy.assign(own)
 
         def views_and_state(*batch):
@@ -70,6 +70,11 @@ class ViewsAhead:
 
         return batches.map(views_and_state).prefetch(1)
 
+    @property
+    def state(self):
+        """The variables of the layers themselves."""
+        return _variables(self._views)
+
     def made(self, batch):
         """Whether a batch is an element of `dataset`, and not images as they come."""
         return isinstance(batch, tuple) and len(batch) == 3 and isinstance(batch[2], tuple)
@@ -77,7 +82,7 @@ class ViewsAhead:
     def views_of(self, batch):
         """The views in an element of `dataset`; the layers take on the state that is with them."""
         view_a, view_b, state = batch
-        for variable, value in zip(_variables(self._views), state, strict=True):
+        for variable, value in zip(self.state, state, strict=True):
             variable.assign(value)
         return view_a, view_b
 
