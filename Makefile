@@ -13,7 +13,7 @@ pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two 
 test: lint  ## Lint, types, then every test, documentation examples among them.
 	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m ''
 
-bench: $(VENV)/installed  ## Measure all that RESULTS.md tells of this machine: under half an hour.
+bench: $(VENV)/installed  ## Measure all that RESULTS.md tells of this machine: about forty minutes.
 	set -e; for name in $(BENCHMARKS); do \
 	    $(RUN)/python benchmarks/$$name.py > results/$$name.new; \
 	    mv results/$$name.new results/$$name.jsonl; \

@@ -28,14 +28,15 @@ RACES = {
         "Training step without views",
         "ResNet-18 for 32 pixels, projector 2048-2048-2048, a fixed pair of batches. keras_bt "
         "does all that `fit` does in a recipe. Convolutions and dense layers, most of a step, are "
-        "oneDNN's kernels in both frameworks: what can be saved is what lies between them.",
+        "oneDNN's kernels in both frameworks: what can be saved is what lies between them. A few "
+        "percent either way are noise.",
     ),
     "end_to_end": (
         "Whole trainings on CIFAR-10",
         "ResNet-18 of width 16, batches of 256, a projector of three layers; images in memory. "
         "lightly as in its example, keras_bt as the recipe with LARS. The arithmetic of the "
-        "networks bounds both, as in the step above, of which keras_bt's training takes little "
-        "more: its views are a hundredth of the time, and those of a loader take cores from it.",
+        "networks bounds both, as in the step above, and keras_bt's training takes no longer "
+        "than that: its views are a hundredth of the time. A loader's take cores from the step.",
     ),
     "memory": (
         "Memory at the most",
