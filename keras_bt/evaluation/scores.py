@@ -4,8 +4,9 @@ import keras
 import numpy as np
 
 from keras_bt.evaluation.embedding import embed
-from keras_bt.evaluation.knn import KNNMonitor, knn_accuracy
+from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
+from keras_bt.evaluation.monitors import KNNMonitor
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256

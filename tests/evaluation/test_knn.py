@@ -1,7 +1,5 @@
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -68,21 +66,6 @@ def test_labels_may_be_any_numbers():
     assert keras_bt.knn_accuracy(train, [70, -3], train, [70, 5]) == 0.5
 
 
-def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
-    labels = np.arange(16) % 2
-    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
-    model = tiny_model()
-    model.compile("sgd")
-    seen = []
-    after = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs))
-    monitor = keras_bt.KNNMonitor(data, data, every_epochs=2, k=3)
-    model.fit(images, batch_size=8, epochs=5, verbose=0, callbacks=[monitor, after])
-    assert ["knn_accuracy" in logs for logs in seen] == [False, True, False, True, True]
-    train, _ = keras_bt.embed(model.encoder, data)
-    expected = keras_bt.knn_accuracy(train, labels, train, labels, k=3)
-    assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -97,17 +80,3 @@ def test_wrong_arguments_are_named(change, message):
     arguments = {"train": train, "train_labels": [0, 1], "test": train, "test_labels": [0, 1]}
     with pytest.raises(ValueError, match=message):
         keras_bt.knn_accuracy(**{**arguments, **change})
-
-
-def test_monitor_needs_a_rhythm():
-    with pytest.raises(ValueError, match="every_epochs must be at least 1, got 0"):
-        keras_bt.KNNMonitor(None, None, every_epochs=0)
-
-
-def test_the_monitor_ends_a_training_whose_representations_are_not_finite(tiny_model, images):
-    labelled = tf.data.Dataset.from_tensors((images, np.arange(16) % 2))
-    monitor = keras_bt.KNNMonitor(labelled, labelled, k=3)
-    model = tiny_model()
-    model.compile(keras.optimizers.SGD(1e38))
-    with pytest.raises(FloatingPointError, match="representations after epoch 1 are not finite"):
-        model.fit(images, batch_size=8, callbacks=[monitor], verbose=0)
