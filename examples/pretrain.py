@@ -10,6 +10,7 @@ folder it goes on from its last checkpoint.
 """
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -71,23 +72,43 @@ def settings_of_flags(recipe):
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 
-def prepare(strategy):
-    """Meets wrong flags, folders and images before anything is computed.
+def settle(strategy):
+    """What to train on what, and where.
+
+    Returns:
+        The recipe, the run's folder, and a function that opens the images.
+    """
+    other_images = bool(FLAGS.image_dir or FLAGS.tfrecords)
+    named = workers.together(strategy, lambda: recipe_flags.named_recipe(other_images))
+    workdir = FLAGS.workdir or f"runs/{named.name if named else 'images'}"
+
+    @functools.cache
+    def open_source():
+        dataset = FLAGS.dataset or (named.dataset if named else None)
+        return workers.chief_first(strategy, lambda: image_source.open_source(dataset, workdir))
+
+    def recipe_for(images):
+        return workers.together(strategy, lambda: recipe_flags.recipe_of_flags(named, images))
+
+    if named:
+        return recipe_for(None), workdir, open_source
+    recipe_for(images=1000)  # meets wrong flags before the images are read
+    # A run goes on with the settings it began with, though images may have come or gone.
+    images = run.images_at_start(workdir) or open_source().train.count
+    return recipe_for(images), workdir, open_source
+
+
+def prepare(strategy, recipe, workdir, open_source):
+    """Meets wrong folders and images before anything is computed.
 
     Returns:
         The run's folder and the run; in its place None if it has ended before.
     """
-    default = "cifar10" if FLAGS.image_dir or FLAGS.tfrecords else "digits"
-    recipe = workers.together(strategy, lambda: recipe_flags.recipe_of_flags(default))
     settings, chief = settings_of_flags(recipe), workers.is_chief(strategy)
     workers.check_agreement(strategy, settings)
-    workdir = FLAGS.workdir or f"runs/{recipe.name}"
 
     def open_folder(writes):
         return workers.together(strategy, lambda: run.RunFolder(workdir, settings, writes))
-
-    def open_source():
-        return image_source.open_source(recipe.dataset, workdir)
 
     def build():
         return run.Pretraining(
@@ -103,7 +124,7 @@ def prepare(strategy):
     folder = open_folder(writes=False)
     if workers.collect(strategy, folder.result())[0]:
         return folder, None
-    source = workers.chief_first(strategy, open_source)
+    source = open_source()
     pretraining = workers.together(strategy, build)
     return open_folder(writes=chief), pretraining
 
@@ -124,7 +145,11 @@ def main(arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         strategy = device_flags.strategy_of_flags()
-        folder, pretraining = prepare(strategy)
+        recipe, workdir, open_source = settle(strategy)
+        if FLAGS.describe:
+            print(recipe.describe())
+            return
+        folder, pretraining = prepare(strategy, recipe, workdir, open_source)
     except (ValueError, OSError) as error:
         refuse(error, strategy)
     chief = workers.is_chief(strategy)

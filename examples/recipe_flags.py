@@ -8,10 +8,12 @@ import typing
 from absl import flags
 
 from keras_bt import BarlowTwinsView
-from keras_bt.recipes import Recipe, find_recipe, recipes
+from keras_bt.recipe import Recipe
+from keras_bt.recipes import find_recipe, recipes
 
 FLAGS = flags.FLAGS
 FIELDS = [field for field in dataclasses.fields(Recipe) if field.name not in ("name", "sources")]
+DEFAULT_IMAGE_SIZE = 32  # of images that no recipe is for
 DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
 
@@ -27,26 +29,74 @@ HELP = {**_described(BarlowTwinsView), **_described(Recipe)}
 flags.DEFINE_string(
     "recipe",
     None,
-    f"Settings to start from: {', '.join(recipes)}. Without it cifar10 for images of your own, "
-    "else digits.",
+    f"Settings to start from: {', '.join(recipes)}. Without it that of --dataset; for other images "
+    "settings by rules from their number, --image_size, --batch_size and --projector_dims.",
 )
+flags.DEFINE_bool("describe", False, "Print every setting, with where it comes from, and end.")
 for _field in FIELDS:
     _define = DEFINE.get(_field.type, flags.DEFINE_list)
     _define(_field.name, None, HELP[_field.name])
 
 
-def recipe_of_flags(default):
-    """The recipe the flags name, with the fields they give in place of its own."""
-    fields = {}
-    for field in FIELDS:
-        value = FLAGS[field.name].value
-        if isinstance(value, list):
-            value = _numbers(field, value)
-        if value is not None:
-            fields[field.name] = value
-    if "image_size" in fields:
+def named_recipe(other_images):
+    """The recipe the flags name, without the fields they give.
+
+    Args:
+        other_images: Bool. Whether flags name images that are no data set.
+
+    Returns:
+        `Recipe`; None for images that there is no recipe for.
+    """
+    if FLAGS.recipe:
+        return find_recipe(FLAGS.recipe)
+    if FLAGS.dataset:
+        of_dataset = {recipe.dataset: recipe for recipe in recipes.values()}
+        return of_dataset.get(FLAGS.dataset)
+    return None if other_images else recipes["digits"]
+
+
+def recipe_of_flags(named, images):
+    """A recipe with the fields the flags give in place of its own.
+
+    Args:
+        named: From `named_recipe`.
+        images: Int. How many there are; asked for if `named` is None.
+
+    Raises:
+        ValueError: If a value cannot be, or a flag contradicts the others.
+    """
+    fields = _given_fields()
+    if named is None:
+        dims = fields.get("projector_dims")
+        named = Recipe.for_images(
+            images,
+            fields.get("image_size", DEFAULT_IMAGE_SIZE),
+            batch_size=fields.get("batch_size"),
+            dim=dims[-1] if dims else None,
+            epochs=fields.get("epochs"),
+        )
+    elif "image_size" in fields:
         fields.setdefault("load_size", fields["image_size"])
-    return find_recipe(FLAGS.recipe or default).override(**fields)
+    recipe = named.override(**fields)
+    for name in fields:
+        if why := recipe.without_effect(name):
+            raise ValueError(f"--{name} has no effect: {why}.")
+    if {"warmup_epochs", "epochs"} <= set(fields) and recipe.warmup_epochs >= recipe.epochs:
+        raise ValueError(
+            f"--warmup_epochs={recipe.warmup_epochs:g} leaves nothing of --epochs={recipe.epochs}."
+        )
+    return recipe
+
+
+def _given_fields():
+    values = {field.name: FLAGS[field.name].value for field in FIELDS}
+    return {
+        field.name: _numbers(field, values[field.name])
+        if isinstance(values[field.name], list)
+        else values[field.name]
+        for field in FIELDS
+        if values[field.name] is not None
+    }
 
 
 def _numbers(field, texts):

@@ -19,6 +19,7 @@ from keras_bt.model import BarlowTwins
 from keras_bt.networks import projector, resnet18, resnet34, resnet50, resnet101
 from keras_bt.optimizers import LARS
 from keras_bt.profile import StepProfile
+from keras_bt.recipe import Recipe
 from keras_bt.recipes import recipes
 from keras_bt.resume import ResumableTraining
 
@@ -31,6 +32,7 @@ __all__ = [
     "BarlowTwinsLoss",
     "BarlowTwinsView",
     "KNNMonitor",
+    "Recipe",
     "ResumableTraining",
     "StepProfile",
     "SyncBatchNormalization",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bt.recipes import Recipe
+from keras_bt.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--width=2", "--projector_dims=16,8", "--epochs=2", "--batch_size=256")

@@ -30,6 +30,8 @@ HOUSE = [
     "distributed_model",
     "model",
     "data",
+    "rules",
+    "recipe",
     "recipes",
     "distribute",
     "workers",

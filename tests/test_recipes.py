@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import keras_bt
-from keras_bt.recipes import Recipe, find_recipe, recipes
+from keras_bt.recipe import Recipe
+from keras_bt.recipes import find_recipe, recipes
 
 FIELDS = {field.name for field in dataclasses.fields(Recipe)} - {"name", "sources"}
 
@@ -59,10 +60,12 @@ def test_optimizers():
 
 
 def test_settings_are_all_fields_but_the_sources():
-    recipe = recipes["digits"].override(micro_batches=2, precision="mixed_float16")
+    later = {"micro_batches": 2, "precision": "mixed_float16", "redundancy_target": -1.0}
+    later |= {"mixed_sample_weight": 0.5}
+    recipe = recipes["digits"].override(**later)
     assert set(recipe.settings()) == FIELDS | {"name"}
     before = recipes["digits"].settings()  # as in runs from before these were fields
-    assert set(before) == set(recipe.settings()) - {"micro_batches", "precision"}
+    assert set(before) == set(recipe.settings()) - set(later)
 
 
 def test_precision_reaches_the_networks_and_nothing_else():
@@ -84,7 +87,7 @@ def test_micro_batches_reach_the_model():
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(ValueError, match=r"no recipe 'fashion'; did you mean 'fashion_mnist'\?"):
         find_recipe("fashion")
-    with pytest.raises(ValueError, match=r"no recipe 'xyz'. There are cifar10, digits"):
+    with pytest.raises(ValueError, match=r"no recipe 'xyz'. There are cifar10, cifar100, digits"):
         find_recipe("xyz")
 
 

@@ -131,10 +131,11 @@ class Source:
 
     Args:
         name: What it is called in the result.
-        train: `Images` to pretrain on; with labels also the evaluation's training set.
+        train: `Images` to pretrain on.
         test: Held-out labelled `Images`, or None where there are no labels.
         classes: Number of classes, or None without labels.
         skipped: Number of images left out because they cannot be read.
+        labelled: `Images` whose labels an evaluation learns from; None for `train`.
     """
 
     name: str
@@ -142,6 +143,11 @@ class Source:
     test: Images | None = None
     classes: int | None = None
     skipped: int = 0
+    labelled: Images | None = None
+
+    def for_evaluation(self):
+        """The labelled images to learn from, and the held-out ones."""
+        return self.labelled or self.train, self.test
 
 
 def fit_square(image, size):

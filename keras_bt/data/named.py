@@ -32,6 +32,7 @@ def from_tfds(name, data_dir=None):
 
     Returns:
         `Source` of the split "train" and, if there are labels, of "test" or "validation".
+        Where there is a split "unlabelled" (STL-10) it is the one to pretrain on.
 
     Raises:
         ValueError: If there is no such data set, or it has no images.
@@ -71,6 +72,12 @@ def from_tfds(name, data_dir=None):
 
     # "validation" first, for some data sets keep the labels of "test" to themselves.
     test = next((split for split in ("validation", "test") if split in splits), None)
+    train, unlabelled = images("train"), None
+    if "unlabelled" in splits:
+        unlabelled = images("unlabelled")
     if not (labelled and test):
-        return Source(name, images("train"))
-    return Source(name, images("train"), images(test), info.features["label"].num_classes)
+        return Source(name, unlabelled or train)
+    classes = info.features["label"].num_classes
+    if unlabelled:
+        return Source(name, unlabelled, images(test), classes, labelled=train)
+    return Source(name, train, images(test), classes)

@@ -157,6 +157,20 @@ class MetricsLog(keras.callbacks.Callback):
         self._written = len(self.history)
 
 
+def images_at_start(workdir):
+    """How many images the run of a folder began with; None if it has not begun.
+
+    Args:
+        workdir: The folder.
+
+    Example:
+        >>> images_at_start("no/such/folder") is None
+        True
+    """
+    plan = Path(workdir).expanduser() / "plan.json"
+    return json.loads(plan.read_text("utf-8"))["images"] if plan.exists() else None
+
+
 def write_json(path, content):
     """Writes a JSON file that appears whole or not at all.
 

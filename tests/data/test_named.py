@@ -1,16 +1,19 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
 from keras_bt import data
 
 
-@pytest.fixture
-def prepared(tmp_path):
-    """A TensorFlow Datasets data set prepared on disk, as a download leaves it."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """TensorFlow Datasets data sets prepared on disk, as a download leaves them."""
     import tensorflow_datasets as tfds
 
     class Shades(tfds.core.GeneratorBasedBuilder):
         VERSION = tfds.core.Version("1.0.0")
+        COUNTS: ClassVar = {"train": 20, "test": 8}
 
         def _info(self):
             features = {
@@ -22,15 +25,20 @@ def prepared(tmp_path):
             )
 
         def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples(20), "test": self._generate_examples(8)}
+            return {split: self._generate_examples(count) for split, count in self.COUNTS.items()}
 
         def _generate_examples(self, count=0):
             for number in range(count):
                 image = np.full((6, 6, 1), 10 * number, "uint8")
                 yield number, {"image": image, "label": number % 4}
 
-    Shades(data_dir=tmp_path).download_and_prepare()
-    return tmp_path
+    class MoreShades(Shades):
+        COUNTS: ClassVar = {"train": 4, "test": 8, "unlabelled": 16}
+
+    folder = tmp_path_factory.mktemp("tfds")
+    for builder in (Shades, MoreShades):
+        builder(data_dir=folder).download_and_prepare()
+    return folder
 
 
 @pytest.mark.filterwarnings("ignore")  # of tensorflow-datasets' own writing of the files
@@ -41,6 +49,15 @@ def test_tfds(prepared, order):
     assert batch["image"].shape == (20, 6, 6, 3)
     np.testing.assert_array_equal(batch["image"].numpy()[:, 0, 0, 1] // 10 % 4, batch["label"])
     assert order(source.train, 2, seed=0) == order(source.train, 2, seed=0)
+
+
+@pytest.mark.filterwarnings("ignore")  # of tensorflow-datasets' own writing of the files
+def test_unlabelled_images_are_trained_on_and_labelled_ones_evaluated_with(prepared):
+    source = data.from_tfds("more_shades", data_dir=prepared)
+    assert source.train.count == 16
+    assert [images.count for images in source.for_evaluation()] == [4, 8]
+    without = data.from_tfds("shades", data_dir=prepared)
+    assert without.for_evaluation() == (without.train, without.test)
 
 
 def test_tfds_without_images(tmp_path):
