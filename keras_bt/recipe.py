@@ -155,7 +155,7 @@ class Recipe:
         """
         fields = rules.settings_for(count, image_size, batch_size, dim, epochs)
         return cls(
-            name=f"for_{count}_images",
+            name="images",
             dataset="images of your own",
             **{field: value for field, (value, _) in fields.items()},
             sources={"dataset": "as given", **{field: why for field, (_, why) in fields.items()}},
@@ -171,7 +171,7 @@ class Recipe:
 
         Example:
             >>> print(Recipe.for_images(count=5000, image_size=32).describe())
-            for_5000_images
+            images
               dataset                   images of your own  as given
               epochs                    1000                from 200,000 images on 300, ...
         """
