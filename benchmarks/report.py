@@ -71,9 +71,9 @@ def runs():
     lines = [
         [
             f"`{row['command'].removeprefix('python examples/pretrain.py ')}`",
-            f"{row['training_minutes']} min",
+            f"{row['minutes']} min",
             title,
-            *(f"{row[of][figure]:.3f}" for of in ("trained", "untrained", "pixels")),
+            *(f"{row['figures'][of][figure]:.3f}" for of in ("trained", "untrained", "pixels")),
             row["commit"],
         ]
         for row in rows("ledger")

@@ -20,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import device_flags
 import image_source
+import ledger_flag
 import recipe_flags
 import tensorflow as tf
 from absl import app, flags
@@ -32,6 +33,7 @@ FLAGS = flags.FLAGS
 
 flags.adopt_module_key_flags(device_flags)
 flags.adopt_module_key_flags(image_source)
+flags.adopt_module_key_flags(ledger_flag)
 flags.adopt_module_key_flags(recipe_flags)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
@@ -139,6 +141,18 @@ def refuse(error, strategy=None):
     sys.exit(2)
 
 
+def record(result):
+    """Keeps the figures of a run that has just ended in the ledger, if there is one."""
+    told = ("recipe", "seed", "protocol", "encoder_dir", "profile")
+    ledger_flag.record(
+        recipe=result["recipe"],
+        seed=result["seed"],
+        minutes=result["seconds"] / 60,
+        protocol=result["protocol"],
+        figures={name: value for name, value in result.items() if name not in told},
+    )
+
+
 def main(arguments):
     strategy = None
     try:
@@ -172,6 +186,8 @@ def main(arguments):
     if chief:
         if "profile" in result:
             print(profile.report(result["profile"]), file=sys.stderr)
+        if pretraining is not None:
+            record(result)
         print(json.dumps(result))
     workers.leave_together(strategy)
 

@@ -16,6 +16,7 @@ HOUSE = [
     "settings",
     "state",
     "progress_bar",
+    "ledger",
     "functional",
     "collectives",
     "micro_batches",
