@@ -4,5 +4,14 @@ from keras_bt.run.budget import epochs_in, steps_in
 from keras_bt.run.folder import MetricsLog, RunFolder
 from keras_bt.run.pretraining import Pretraining
 from keras_bt.run.progress import ProgressBar
+from keras_bt.run.start import StartLoss
 
-__all__ = ["MetricsLog", "Pretraining", "ProgressBar", "RunFolder", "epochs_in", "steps_in"]
+__all__ = [
+    "MetricsLog",
+    "Pretraining",
+    "ProgressBar",
+    "RunFolder",
+    "StartLoss",
+    "epochs_in",
+    "steps_in",
+]
