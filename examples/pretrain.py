@@ -60,6 +60,7 @@ flags.DEFINE_enum(
     "Where views are computed: in the step, in the step but compiled by XLA, or by tf.data while "
     "the step before is under way. auto: compiled, where the run is long enough for it to pay.",
 )
+flags.DEFINE_bool("linear_monitor", False, "Fit linear probes during training too.")
 flags.DEFINE_bool("profile", False, "Say in the end, and in the result, where the time went.")
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
@@ -121,6 +122,7 @@ def prepare(strategy, recipe, workdir, open_source):
             FLAGS.minutes,
             FLAGS.deterministic,
             FLAGS.view_placement,
+            FLAGS.linear_monitor,
         )
 
     folder = open_folder(writes=False)

@@ -11,7 +11,15 @@ import keras
 
 from keras_bt.batch_norm import SyncBatchNormalization, sync_batch_norm
 from keras_bt.distribute import strategy
-from keras_bt.evaluation import KNNMonitor, embed, few_label_accuracy, knn_accuracy, linear_probe
+from keras_bt.evaluation import (
+    EmbeddingHealth,
+    KNNMonitor,
+    LinearProbeMonitor,
+    embed,
+    few_label_accuracy,
+    knn_accuracy,
+    linear_probe,
+)
 from keras_bt.export import export_encoder, load_encoder
 from keras_bt.functional.correlation import loss_floor
 from keras_bt.losses import BarlowTwinsLoss
@@ -31,7 +39,9 @@ __all__ = [
     "BarlowTwins",
     "BarlowTwinsLoss",
     "BarlowTwinsView",
+    "EmbeddingHealth",
     "KNNMonitor",
+    "LinearProbeMonitor",
     "Recipe",
     "ResumableTraining",
     "StepProfile",

@@ -7,11 +7,14 @@ from keras_bt.functional.correlation import (
     standardize,
 )
 from keras_bt.functional.neighbors import knn_vote
+from keras_bt.functional.spectrum import effective_rank, spread
 
 __all__ = [
     "cross_correlation",
+    "effective_rank",
     "invariance_and_redundancy",
     "knn_vote",
     "loss_floor",
+    "spread",
     "standardize",
 ]

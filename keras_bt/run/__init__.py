@@ -4,12 +4,14 @@ from keras_bt.run.budget import epochs_in, steps_in
 from keras_bt.run.folder import MetricsLog, RunFolder, images_at_start
 from keras_bt.run.pretraining import Pretraining
 from keras_bt.run.progress import ProgressBar
+from keras_bt.run.start import StartLoss
 
 __all__ = [
     "MetricsLog",
     "Pretraining",
     "ProgressBar",
     "RunFolder",
+    "StartLoss",
     "epochs_in",
     "images_at_start",
     "steps_in",

@@ -28,6 +28,7 @@ class RunFolder:
         run.json        command, settings, versions and environment; written first
         plan.json       epochs, steps an epoch and images, which hold after a restart too
         baselines.json  the figures of raw pixels and of the untrained encoder
+        start.json      the loss of the first step
         metrics.jsonl   one line an epoch
         checkpoints/    to go on from
         encoder/        the SavedModel
@@ -216,7 +217,7 @@ def _locked(file):
 
 def _refuse_foreign_files(folder):
     names = ["encoder", "checkpoints", "metrics.jsonl", "model.keras"]
-    names += ["plan.json", "baselines.json", "result.json"]
+    names += ["plan.json", "baselines.json", "start.json", "result.json"]
     if there := [name for name in names if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "

@@ -15,9 +15,10 @@ from keras_bt.resume import ResumableTraining
 from keras_bt.run.budget import epochs_in
 from keras_bt.run.folder import MetricsLog
 from keras_bt.run.progress import ProgressBar
+from keras_bt.run.start import StartLoss
 
 COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
-MONITORED = 40  # k-NN looks during a run, at the most
+MONITORED = 40  # looks of the monitors during a run, at the most
 
 
 class Pretraining:
@@ -31,6 +32,7 @@ class Pretraining:
         minutes: Float or None. Trains for so long instead of for the recipe's epochs.
         deterministic: Bool. Compiles the step, so that runs agree to the last bit.
         view_placement: See `BarlowTwins.compile`; "auto" for "compiled" where that pays.
+        linear_monitor: Bool. Whether linear probes are fitted during training too.
 
     Attributes:
         model: `BarlowTwins`, not trained yet.
@@ -62,11 +64,13 @@ class Pretraining:
         minutes=None,
         deterministic=False,
         view_placement="auto",
+        linear_monitor=False,
     ):
         if deterministic and strategy.num_replicas_in_sync > 1:
             raise ValueError("A deterministic run needs a single device; see --strategy=one.")
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
+        self.linear_monitor = linear_monitor
         dim, weight = recipe.projector_dims[-1], recipe.redundancy_weight
         self.loss_floor = loss_floor(recipe.batch_size, dim, weight)
         keras.utils.set_random_seed(seed)
@@ -164,15 +168,16 @@ class Pretraining:
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
         watch.watch(training, "save", "checkpoints")
+        start = StartLoss(folder, state.step)
         if folder.writes:
-            every_epochs = -(-epochs // MONITORED)
-            monitors = evaluation.monitors(self.source, self.recipe.image_size, every_epochs)
+            monitors = self._monitors(-(-epochs // MONITORED), start.loss)
             for monitor in monitors:
                 watch.watch(monitor, "on_epoch_end", "monitors")
             callbacks += [
+                start,
                 *monitors,
                 MetricsLog(folder.metrics, state.history),
-                ProgressBar(steps, self.loss_floor, state.step),
+                ProgressBar(steps, self.loss_floor, state.step, start),
             ]
         training.fit(self.batches, epochs, steps_per_epoch, callbacks)
         return {
@@ -185,7 +190,16 @@ class Pretraining:
             "nonfinite_steps": state.nonfinite_steps,
             "loss": state.history[-1]["loss"],
             "loss_floor": self.loss_floor,
+            "untrained_loss": start.loss,
+            "health": evaluation.health_report(state.history[-1], start.loss),
         }
+
+    def _monitors(self, every_epochs, untrained_loss):
+        source, size, batch_size = self.source, self.recipe.image_size, self.recipe.batch_size
+        return [
+            *evaluation.monitors(source, size, every_epochs, self.linear_monitor),
+            evaluation.health_monitor(source, size, batch_size, every_epochs, untrained_loss),
+        ]
 
     def _planned(self, folder):
         """Epochs, and steps in each: what they were when the run began."""

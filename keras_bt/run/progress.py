@@ -6,22 +6,24 @@ from keras_bt.progress_bar import progress_bar
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar for the whole training: loss beside its floor, k-NN accuracy as it grows.
+    """One bar for the whole training: the loss, its floor, where it began, and the k-NN accuracy.
 
-        41%|████      | 902/2200 [00:34<00:48, 26.9step/s, loss=21.4, floor=0, knn=0.951]
+        41%|████| 902/2200 [00:34<00:48, 26.9step/s, loss=21.4, floor=0, start=260, knn=0.951]
 
     Args:
         total_steps: Int.
         loss_floor: Float. See `keras_bt.loss_floor`.
         first_step: Int. Where it goes on.
+        start: `StartLoss` or None.
 
     Example:
         >>> ProgressBar(total_steps=2200, loss_floor=0.0).total_steps
         2200
     """
 
-    def __init__(self, total_steps, loss_floor, first_step=0):
+    def __init__(self, total_steps, loss_floor, first_step=0, start=None):
         super().__init__()
+        self.start = start
         self.first_step = first_step
         self.total_steps = total_steps
         self.loss_floor = loss_floor
@@ -40,8 +42,10 @@ class ProgressBar(keras.callbacks.Callback):
         self._show(logs)
 
     def _show(self, logs):
-        shown = {"loss": f"{logs['loss']:.4g}", "floor": f"{self.loss_floor:.4g}", **self._knn}
-        self._bar.set_postfix(shown, refresh=False)
+        shown = {"loss": f"{logs['loss']:.4g}", "floor": f"{self.loss_floor:.4g}"}
+        if self.start and self.start.loss is not None:
+            shown["start"] = f"{self.start.loss:.4g}"
+        self._bar.set_postfix({**shown, **self._knn}, refresh=False)
 
     def on_train_end(self, logs=None):
         self._bar.close()

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
+from keras_bt.evaluation.monitors import EncoderMonitor
 
 
 def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
@@ -19,6 +20,36 @@ def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
     train, _ = keras_bt.embed(model.encoder, data)
     expected = keras_bt.knn_accuracy(train, labels, train, labels, k=3)
     assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
+
+
+def test_linear_probe_is_that_of_the_frozen_encoder(tiny_model, images):
+    labels = np.arange(16) % 2
+    data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
+    model = tiny_model()
+    model.compile("sgd")
+    monitor = keras_bt.LinearProbeMonitor(data, data, every_epochs=2)
+    logs = model.fit(images, batch_size=8, epochs=3, verbose=0, callbacks=[monitor]).history
+    assert len(logs["linear_accuracy"]) == 2
+    train, _ = keras_bt.embed(model.encoder, data)
+    expected = keras_bt.linear_probe(train, labels, train, labels)
+    assert logs["linear_accuracy"][-1] == pytest.approx(expected)
+
+
+def test_images_are_embedded_once_for_both_accuracies():
+    read = []
+
+    def images():
+        read.append("once")
+        yield np.zeros((4, 8, 8, 3), "uint8"), [0, 0, 1, 1]
+
+    specs = (tf.TensorSpec((4, 8, 8, 3), tf.uint8), tf.TensorSpec(4, tf.int32))
+    data = tf.data.Dataset.from_generator(images, output_signature=specs)
+    both = {"knn_accuracy": keras_bt.knn_accuracy, "linear_accuracy": keras_bt.linear_probe}
+    monitor = EncoderMonitor(data, data, 1, both)
+    monitor.set_model(keras.Sequential([keras.layers.Flatten()]))
+    monitor.on_train_begin()
+    assert set(monitor.look(0, {})) == set(both)
+    assert len(read) == 2  # the training images and the held-out ones
 
 
 def test_monitor_needs_a_rhythm():
