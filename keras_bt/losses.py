@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
-from keras_bt.functional.correlation import FORMS, cheaper_form, invariance_and_redundancy
+from keras_bt.functional.correlation import FORMS, invariance_and_redundancy
+from keras_bt.functional.costs import cheaper_form
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")

@@ -15,6 +15,7 @@ HOUSE = [
     "atomic",
     "settings",
     "state",
+    "draws",
     "progress_bar",
     "ledger",
     "functional",
