@@ -20,6 +20,7 @@ HOUSE = [
     "ledger",
     "functional",
     "collectives",
+    "mixed_samples",
     "micro_batches",
     "batch_norm",
     "losses",
