@@ -21,7 +21,7 @@ import tensorflow as tf
 
 import keras_bt
 from keras_bt import launch, workers
-from keras_bt.functional.correlation import cheaper_form
+from keras_bt.functional.costs import cheaper_form
 
 SIZES = ((256, 8192), (1024, 8192), (1024, 2048), (2048, 2048), (2048, 512))  # batch, dim
 REPLICAS = (2, 4)
@@ -29,7 +29,7 @@ WARM_UP_STEPS, STEPS = 2, 7
 
 
 def formula_bytes(form, batch, dim, replicas):
-    """Bytes a replica sends in a step; see `functional.correlation.gram_is_cheaper`."""
+    """Bytes a replica sends in a step; see `functional.costs.gram_is_cheaper`."""
     return 8 * (replicas - 1) / replicas * dim * (dim if form == "matrix" else batch)
 
 

@@ -7,14 +7,16 @@ import keras
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
-from keras_bt.functional.correlation import FORMS, cheaper_form, invariance_and_redundancy
+from keras_bt.functional.correlation import FORMS, invariance_and_redundancy
+from keras_bt.functional.costs import cheaper_form
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
 class BarlowTwinsLoss(keras.losses.Loss):
     """Pulls the cross-correlation of two views' embeddings to the identity.
 
-        loss = sum_i (1 - c_ii)^2 + redundancy_weight * sum_{i != j} c_ij^2
+        loss = sum_i (1 - c_ii)^2
+               + redundancy_weight * sum_{i != j} (c_ij - redundancy_target)^2
 
     On several replicas it is the loss of the global batch, the same on each: compiled into
     a `BarlowTwins` or into any other Keras model.
@@ -26,6 +28,8 @@ class BarlowTwinsLoss(keras.losses.Loss):
             dimensions instead of their correlation.
         form: "matrix", "gram" or "auto": how the redundancy is computed, not what.
             See `functional.correlation.invariance_and_redundancy`.
+        redundancy_target: Float in [-1, 1]. Correlation wanted between different dimensions:
+            0 in the paper, -1 in the HSIC form. `loss_floor` is of 0.
         name: Name of the loss.
         dtype: "float32" or "float64"; None for Keras's floatx.
 
@@ -42,7 +46,8 @@ class BarlowTwinsLoss(keras.losses.Loss):
         >>> round(float(BarlowTwinsLoss(redundancy_weight=0.5)(z, z)), 3)
         1.0
 
-    Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284.
+    Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284. Of
+        redundancy_target -1: arXiv 2104.13712.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         epsilon=1e-5,
         centered=True,
         form="auto",
+        redundancy_target=0.0,
         name="barlow_twins_loss",
         dtype=None,
     ):
@@ -63,10 +69,13 @@ class BarlowTwinsLoss(keras.losses.Loss):
             raise ValueError(f"epsilon must be above 0, got {epsilon}.")
         if form not in FORMS:
             raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
+        if not -1 <= redundancy_target <= 1:
+            raise ValueError(f"redundancy_target must lie in [-1, 1], got {redundancy_target}.")
         self.redundancy_weight = redundancy_weight
         self.epsilon = epsilon
         self.centered = centered
         self.form = form
+        self.redundancy_target = redundancy_target
 
     def terms(self, z_a, z_b):
         """The two terms by themselves, unweighted.
@@ -88,6 +97,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
                 epsilon=self.epsilon,
                 centered=self.centered,
                 form=self.form,
+                redundancy_target=self.redundancy_target,
                 replicas=replicas,
             )
 
@@ -103,6 +113,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
             "epsilon": self.epsilon,
             "centered": self.centered,
             "form": self.form,
+            "redundancy_target": self.redundancy_target,
             "name": self.name,
             "dtype": self.dtype,
         }

@@ -9,8 +9,10 @@ import tensorflow as tf
 from keras_bt.collectives import current_replicas
 from keras_bt.distributed_model import DistributedModel
 from keras_bt.functional.image import as_unit_range
+from keras_bt.functional.mixed_samples import mixed_sample_penalty
 from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.micro_batches import gradients_by_micro_batches, outputs_by_micro_batches
+from keras_bt.mixed_samples import MixedSamples, check_mixed_samples
 from keras_bt.model_input import (
     assert_images,
     check_data,
@@ -45,12 +47,15 @@ class BarlowTwins(DistributedModel):
         micro_batches: Int. In how many parts the networks take the batch of a replica, each
             twice, so that memory is that of a part. Loss and gradient are those of the whole
             batch; batch norm sees a part.
+        mixed_sample_weight: Float, at least 0. Above 0 the networks also take mixtures of the
+            views, and the loss has this times its `redundancy_weight` times
+            `functional.mixed_samples.mixed_sample_penalty` more. The source has 4 for CIFAR.
         name: Name of the model.
         **kwargs: As in `keras.Model`.
 
     `fit` and `evaluate` take batches of images (uint8, or floating point in [0, 1]),
     tuples (images, ...), or dicts with the key "image"; labels are ignored. They log
-    `loss`, `invariance` and `redundancy` (unweighted).
+    `loss`, `invariance` and `redundancy` (unweighted), and with mixed samples `mixed`.
 
     Made and compiled in the scope of a `tf.distribute` strategy (see `keras_bt.strategy`) it
     trains on all of its replicas as on one device: batches are global ones, the loss and its
@@ -60,7 +65,8 @@ class BarlowTwins(DistributedModel):
     Raises:
         TypeError: If a part is not a Keras model or layer.
         ValueError: If the encoder does not return [batch, features], the projector does
-            not take them, `views` is not a pair, or `micro_batches` is below 1.
+            not take them, `views` is not a pair, `micro_batches` is below 1, or mixed samples
+            meet several replicas or micro-batches.
 
     Example:
         >>> from keras_bt import networks, views
@@ -75,11 +81,22 @@ class BarlowTwins(DistributedModel):
     Source: arXiv 2103.03230, algorithm 1; facebookresearch/barlowtwins main.py@8e8d284.
     """
 
-    def __init__(self, encoder, projector, views, micro_batches=1, name="barlow_twins", **kwargs):
+    def __init__(
+        self,
+        encoder,
+        projector,
+        views,
+        micro_batches=1,
+        mixed_sample_weight=0.0,
+        name="barlow_twins",
+        **kwargs,
+    ):
         super().__init__(name=name, **kwargs)
         check_networks(encoder, projector)
         if micro_batches < 1:
             raise ValueError(f"micro_batches must be at least 1, got {micro_batches}.")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        check_mixed_samples(mixed_sample_weight, replicas, micro_batches)
         self.encoder = encoder
         self.projector = projector
         check_views(views)
@@ -90,6 +107,10 @@ class BarlowTwins(DistributedModel):
         self._augment_compiled = tf.function(_augment, jit_compile=True)
         self.invariance_tracker = keras.metrics.Mean(name="invariance")
         self.redundancy_tracker = keras.metrics.Mean(name="redundancy")
+        self.mixed_sample_weight = mixed_sample_weight
+        if mixed_sample_weight:
+            self.mixed_samples = MixedSamples()
+            self.mixed_tracker = keras.metrics.Mean(name="mixed")
         self.built = bool(encoder.built and projector.built)
 
     def compile(self, optimizer, loss=None, hold_nonfinite=False, view_placement="step", **kwargs):
@@ -263,14 +284,36 @@ class BarlowTwins(DistributedModel):
         )
 
     def embeddings(self, view_a, view_b, training):
-        """z_a, z_b, and what regularizers and layers add to the loss, in the loss's precision."""
+        """z_a, z_b, and what else the loss is the sum of, in the loss's precision.
+
+        That is what regularizers and layers add to it, and the penalty of mixed samples.
+        """
         z_a, z_b = (self._embedding(view, training) for view in (view_a, view_b))
         self.built = True  # by its parts, for Keras does not see the model itself called
         dtype = _precision(z_a)
-        regularization = tf.zeros([], dtype)
-        if self.losses:
-            regularization = tf.add_n([tf.cast(term, dtype) for term in self.losses])
-        return tf.cast(z_a, dtype), tf.cast(z_b, dtype), regularization
+        z_a, z_b = tf.cast(z_a, dtype), tf.cast(z_b, dtype)
+        regularization = [tf.zeros([], dtype)]
+        if self.mixed_sample_weight:
+            regularization.append(self._mixed_sample_term(view_a, view_b, z_a, z_b, training))
+        regularization += [tf.cast(term, dtype) for term in self.losses]
+        return z_a, z_b, tf.add_n(regularization)
+
+    def _mixed_sample_term(self, view_a, view_b, z_a, z_b, training):
+        mixed, share, order = self.mixed_samples(view_a, view_b)
+        z_mixed = tf.cast(self._embedding(mixed, training), z_a.dtype)
+        with tf.name_scope("loss"):
+            penalty = mixed_sample_penalty(
+                z_a,
+                z_b,
+                z_mixed,
+                share,
+                order,
+                epsilon=self.loss.epsilon,
+                centered=self.loss.centered,
+                form=self.loss.form,
+            )
+        self.mixed_tracker.update_state(penalty)
+        return self.mixed_sample_weight * self.loss.redundancy_weight * penalty
 
     def loss_terms(self, z_a, z_b, regularization):
         """What the loss is the sum of: invariance, weighted redundancy and regularization."""
@@ -302,6 +345,7 @@ class BarlowTwins(DistributedModel):
             "projector": serialize(self.projector),
             "views": None if self.views is None else [serialize(view) for view in self.views],
             "micro_batches": self.micro_batches,
+            "mixed_sample_weight": self.mixed_sample_weight,
         }
 
     @classmethod

@@ -237,13 +237,16 @@ class Recipe:
         try:
             encoder = self.build_encoder()
             head = networks.projector(encoder.output_shape[-1], self.projector_dims)
-            return BarlowTwins(encoder, head, self.build_views(seed), self.micro_batches)
+            views = self.build_views(seed)
+            return BarlowTwins(encoder, head, views, self.micro_batches, self.mixed_sample_weight)
         finally:
             keras.config.set_dtype_policy(before)
 
     def build_loss(self):
         """`BarlowTwinsLoss` of this recipe."""
-        return BarlowTwinsLoss(redundancy_weight=self.redundancy_weight)
+        return BarlowTwinsLoss(
+            redundancy_weight=self.redundancy_weight, redundancy_target=self.redundancy_target
+        )
 
     def build_optimizer(self, steps_per_epoch, total_steps):
         """The optimizer with its schedule over `total_steps`."""

@@ -8,9 +8,8 @@ import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 from keras_bt.collectives import first_row
+from keras_bt.draws import uniform_draws
 from keras_bt.functional import image as ops
-
-PHILOX_WORDS = 4  # 32-bit words for each count of the generator
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -304,43 +303,6 @@ def two_views(image_size, only_a, only_b, seed=None, **both):
         BarlowTwinsView(image_size, **{"name": "view_a", "seed": seed_a, **only_a, **both}),
         BarlowTwinsView(image_size, **{"name": "view_b", "seed": seed_b, **only_b, **both}),
     )
-
-
-def uniform_draws(seed_and_calls, rows, columns, first_row=0):
-    """Rows of draws from [0, 1) out of an endless table, and counts the call.
-
-    Args:
-        seed_and_calls: Keras variable, int64 [2]: one table for each of its values.
-        rows: Int or scalar tensor.
-        columns: Int, a multiple of 4.
-        first_row: Int or scalar int64 tensor. The table's row to begin with.
-
-    Returns:
-        Float32 tensor [rows, columns], multiples of 2^-24.
-
-    Example:
-        >>> two, one = (keras.Variable([7, 0], dtype="int64") for _ in range(2))
-        >>> draws = uniform_draws(two, 2, 4)
-        >>> bool(tf.reduce_all(uniform_draws(one, 1, 4, first_row=1) == draws[1:]))
-        True
-        >>> one.numpy()
-        array([7, 1])
-    """
-    if columns % PHILOX_WORDS:
-        raise ValueError(f"columns must be a multiple of {PHILOX_WORDS}, got {columns}.")
-    seed = tf.identity(seed_and_calls.value)
-    seed_and_calls.assign(seed + tf.constant([0, 1], seed.dtype))
-    key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
-    skipped = tf.cast(first_row, tf.uint64) * (columns // PHILOX_WORDS)
-    # Integer bits of Philox agree between TensorFlow's kernels and XLA; its floats do not.
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=[rows, columns],
-        key=key,
-        counter=counter + tf.stack([skipped, tf.zeros_like(skipped)]),
-        alg=tf.random.Algorithm.PHILOX.value,
-        dtype=tf.uint32,
-    )
-    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
 def _as_tuple(value):

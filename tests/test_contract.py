@@ -11,7 +11,9 @@ import tensorflow as tf
 import keras_bt
 
 CASES = {
-    "BarlowTwinsLoss": lambda: keras_bt.BarlowTwinsLoss(0.02, 1e-4, False, "gram", name="mine"),
+    "BarlowTwinsLoss": lambda: keras_bt.BarlowTwinsLoss(
+        0.02, 1e-4, False, "gram", -1.0, name="mine"
+    ),
     "LARS": lambda: keras_bt.LARS(0.3, 0.8, 1e-5, 2e-3, 0.05, name="mine", global_clipnorm=1.0),
     "BarlowTwinsView": lambda: keras_bt.BarlowTwinsView(
         (6, 8),

@@ -16,10 +16,10 @@ def test_loss_is_the_weighted_sum_of_its_terms(rng):
 
 def test_options_reach_the_function(rng):
     z_a, z_b = 1 + rng.normal(size=(2, 16, 8)).astype("float32")
-    options = {"epsilon": 0.5, "centered": False, "form": "gram"}
+    options = {"epsilon": 0.5, "centered": False, "form": "gram", "redundancy_target": -1.0}
     terms = keras_bt.BarlowTwinsLoss(**options).terms(z_a, z_b)
     np.testing.assert_allclose(terms, invariance_and_redundancy(z_a, z_b, **options), rtol=1e-6)
-    for name, default in (("epsilon", 1e-5), ("centered", True)):
+    for name, default in (("epsilon", 1e-5), ("centered", True), ("redundancy_target", 0)):
         other = keras_bt.BarlowTwinsLoss(**{**options, name: default}).terms(z_a, z_b)
         assert not np.allclose(terms, other, rtol=1e-3)
 
@@ -61,6 +61,8 @@ def test_as_the_loss_of_an_ordinary_keras_model(rng):
         ({"epsilon": float("nan")}, "epsilon must be above 0, got nan"),
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', got 'float16'"),
         ({"form": "fast"}, "form must be one of .*'fast'"),
+        ({"redundancy_target": -2}, r"redundancy_target must lie in \[-1, 1\], got -2"),
+        ({"redundancy_target": float("nan")}, "redundancy_target must lie .*nan"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, message):

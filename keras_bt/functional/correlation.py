@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_bt.functional.costs import cheaper_form, gram_is_cheaper
+
 FORMS = ("auto", "matrix", "gram")
-MULTIPLICATIONS_PER_BYTE = 50  # what sending a byte costs; see `gram_is_cheaper`
 # Embeddings are computed with in units of 2^20, in which float32 holds the squares of values
 # from 1e-12 to 1e23. A power of two changes no bit otherwise.
 SCALE = 2.0**-20
@@ -97,21 +98,29 @@ def cross_correlation(z_a, z_b, *, replicas=ONE_REPLICA):
 
 
 def invariance_and_redundancy(
-    z_a, z_b, *, epsilon=1e-5, centered=True, form="auto", replicas=ONE_REPLICA
+    z_a,
+    z_b,
+    *,
+    epsilon=1e-5,
+    centered=True,
+    form="auto",
+    redundancy_target=0.0,
+    replicas=ONE_REPLICA,
 ):
     """The two terms of the Barlow Twins loss, over the batch of all replicas.
 
-        invariance = sum_i (1 - c_ii)^2        redundancy = sum_{i != j} c_ij^2
+        invariance = sum_i (1 - c_ii)^2        redundancy = sum_{i != j} (c_ij - target)^2
 
-    The gradient is written out and sends nothing between replicas. With c, and z_hat the
-    standardized embeddings, it is for view A (for view B transpose c and swap the views)
+    Target 0 is the paper's. The gradient is written out and sends nothing between replicas.
+    With c, and z_hat the standardized embeddings, it is for view A (for view B transpose c
+    and swap the views)
 
-        d c_ij^2 summed over j:   pull = z_hat_b c^T / batch
-        d loss / d z_hat_a:       g = 2 (redundancy' (pull - c_ii z_hat_b / batch)
+        d d_ij^2 summed over j:   pull = z_hat_b d^T / batch        d = c - target
+        d loss / d z_hat_a:       g = 2 (redundancy' (pull - d_ii z_hat_b / batch)
                                          - invariance' (1 - c_ii) z_hat_b / batch)
         d loss / d z_a:           scale (g - z_hat_a sum_b(g z_hat_a) / batch)
 
-    where sum_b(pull z_hat_a) = sum_j c_ij^2 and sum_b(z_hat_a z_hat_b) / batch = c_ii are
+    where sum_b(pull z_hat_a) = sum_j c_ij d_ij and sum_b(z_hat_a z_hat_b) / batch = c_ii are
     known from the forward pass.
 
     Args:
@@ -122,6 +131,7 @@ def invariance_and_redundancy(
         form: "matrix" builds c [dim, dim], summed across replicas; "gram" gathers the
             embeddings and uses blocks of rows of the [batch, batch] Gram matrices, with
             nothing [dim, dim]; "auto" takes the cheaper. Value and gradient are the same.
+        redundancy_target: Float in [-1, 1]. What c_ij is drawn to; -1 is the HSIC form.
         replicas: `Replicas` that hold the batch.
 
     Returns:
@@ -137,7 +147,8 @@ def invariance_and_redundancy(
         >>> [round(float(term), 3) for term in invariance_and_redundancy(z, z)]
         [0.0, 2.0]
 
-    Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284.
+    Source: arXiv 2103.03230, equation 1; facebookresearch/barlowtwins main.py@8e8d284. Of
+        target -1: arXiv 2104.13712; yaohungt/Barlow-Twins-HSIC main.py@a30baba.
     Differs from source: float32 under any precision; the true gradient, the source's is
         1 / replicas of it; divides by the batch at hand, the source by the nominal batch
         even when the last one is short.
@@ -151,9 +162,11 @@ def invariance_and_redundancy(
         form = cheaper_form(rows, dim, replicas.count)
 
     def terms(correlate):
-        return _terms_from(
-            lambda pair: correlate(pair, epsilon, centered, replicas), replicas.custom_gradient
-        )(z_a, z_b)
+        def less_target(pair):
+            c = correlate(pair, epsilon, centered, replicas)
+            return _less(c, redundancy_target, replicas) if redundancy_target else c
+
+        return _terms_from(less_target, redundancy_target, replicas.custom_gradient)(z_a, z_b)
 
     if form == "unknown":
         return tf.cond(
@@ -166,28 +179,29 @@ def invariance_and_redundancy(
 
 @dataclasses.dataclass(frozen=True)
 class _Correlation:
-    """What value and gradient need of c. Pairs are of view A and view B."""
+    """What value and gradient need of c and d = c - target. Pairs are of view A and view B."""
 
     standardized: tuple  # [rows, dim] each: this replica's z_hat
     scales: tuple  # [dim] each: 1 / sqrt(variance + epsilon)
     images: tf.Tensor  # in the global batch
     diagonal: tf.Tensor  # [dim]: c_ii
-    norms: tuple  # [dim] each: sums of c_ij^2 over j, over i
-    pulls: Callable  # to a pair [rows, dim]: z_hat_b c^T / batch, z_hat_a c / batch
+    norms: tuple  # [dim] each: sums of c_ij d_ij over j, over i
+    squares: tf.Tensor  # sum of d_ij^2
+    pulls: Callable  # to a pair [rows, dim]: z_hat_b d^T / batch, z_hat_a d / batch
     replicas: float  # how many
 
 
-def _terms_from(correlate, custom_gradient):
+def _terms_from(correlate, target, custom_gradient):
     """Both terms as a function of the embeddings, with the gradient of the docstring above."""
 
     @custom_gradient
     def terms(z_a, z_b):
         c = correlate((z_a, z_b))
         invariance = tf.reduce_sum(tf.square(1.0 - c.diagonal))
-        redundancy = tf.reduce_sum(c.norms[0]) - tf.reduce_sum(tf.square(c.diagonal))
+        redundancy = c.squares - tf.reduce_sum(tf.square(c.diagonal - target))
 
         def gradient(of_invariance, of_redundancy):
-            towards_one = of_invariance * (1.0 - c.diagonal) + of_redundancy * c.diagonal
+            towards_one = of_invariance * (1.0 - c.diagonal) + of_redundancy * (c.diagonal - target)
 
             def of_view(z_hat, other_z_hat, scale, norms, pull):
                 g = of_redundancy * pull - towards_one / c.images * other_z_hat
@@ -206,7 +220,8 @@ def _correlate_by_matrix(pair, epsilon, centered, replicas):
     shifts, scales, images = _shifts_and_scales(pair, epsilon, centered, replicas)
     a, b = _standardized(pair, shifts, scales)
     c = cross_correlation(a, b, replicas=replicas)
-    squares = tf.square(c)
+    squared = tf.square(c)
+    norms = tf.reduce_sum(squared, axis=1), tf.reduce_sum(squared, axis=0)
 
     def pulls():
         return tf.matmul(b, c / images, transpose_b=True), tf.matmul(a, c / images)
@@ -216,7 +231,8 @@ def _correlate_by_matrix(pair, epsilon, centered, replicas):
         scales=scales,
         images=images,
         diagonal=tf.linalg.diag_part(c),
-        norms=(tf.reduce_sum(squares, axis=1), tf.reduce_sum(squares, axis=0)),
+        norms=norms,
+        squares=tf.reduce_sum(norms[0]),
         pulls=pulls,
         replicas=float(replicas.count),
     )
@@ -236,14 +252,32 @@ def _correlate_by_gram(pair, epsilon, centered, replicas):
     gram_a = tf.matmul(a, batch_a, transpose_b=True) / tf.square(images)
     gram_b = tf.matmul(b, batch_b, transpose_b=True) / tf.square(images)
     pulls = gram_b @ batch_a, gram_a @ batch_b
+    norms = replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)])
     return _Correlation(
         standardized=(a, b),
         scales=scales,
         images=images,
         diagonal=tf.reduce_sum(batch_a * batch_b, axis=0) / images,
-        norms=replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)]),
+        norms=norms,
+        squares=tf.reduce_sum(norms[0]),
         pulls=lambda: pulls,
         replicas=float(replicas.count),
+    )
+
+
+def _less(c, target, replicas):
+    """From target 0 to another, by sum_j c_ij = sum_b(z_hat_a sum_j(z_hat_b)) / batch."""
+    a, b = c.standardized
+    pulls = [tf.reduce_sum(z, axis=1, keepdims=True) / c.images for z in (b, a)]
+    sums = replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)])
+    dim = a.shape[1]
+    return dataclasses.replace(
+        c,
+        norms=tuple(norm - target * total for norm, total in zip(c.norms, sums, strict=True)),
+        squares=c.squares - target * (2.0 * tf.reduce_sum(sums[0]) - target * dim**2),
+        pulls=lambda: tuple(
+            pull - target * of_target for pull, of_target in zip(c.pulls(), pulls, strict=True)
+        ),
     )
 
 
@@ -268,56 +302,6 @@ def _shifts_and_scales(pair, epsilon, centered, replicas):
     )
     epsilon = max(epsilon, LEAST_EPSILON) * SCALE**2
     return shifts, [tf.math.rsqrt(square / images + epsilon) for square in squares], images
-
-
-def cheaper_form(rows, dim, replicas):
-    """Which form of the loss costs less.
-
-    Args:
-        rows: Int or None. Images a replica.
-        dim: Int. Width of the embedding.
-        replicas: Int.
-
-    Returns:
-        "matrix" or "gram"; "unknown" where that depends on an unknown number of rows. On
-        several replicas collectives must not depend on it, and 1,024 images are assumed.
-
-    Example:
-        >>> cheaper_form(256, 8192, replicas=1), cheaper_form(2048, 2048, replicas=1)
-        ('gram', 'matrix')
-    """
-    if rows is None and replicas == 1:
-        return "unknown"
-    batch = 1024 if rows is None else rows * replicas
-    return "gram" if gram_is_cheaper(batch, dim, replicas) else "matrix"
-
-
-def gram_is_cheaper(batch, dim, replicas):
-    """Whether the Gram form costs less than the matrix form, forward and backward.
-
-        on each replica         matrix                         gram
-        multiplications         3 batch dim^2 / replicas       4 batch^2 dim / replicas
-        bytes sent              8 share dim^2                  8 share batch dim
-
-    with share = (replicas - 1) / replicas, sums and gathers going round in rings of
-    float32. Either form's costs are in proportion to dim, and since the arithmetic alone
-    would draw the line at 4 batch = 3 dim and the bytes alone at batch = dim, the price of
-    a byte matters little.
-
-    Args:
-        batch: Int or scalar tensor. Images in the global batch.
-        dim: Int. Width of the embedding.
-        replicas: Int.
-
-    Returns:
-        Bool, or a scalar tensor of it.
-
-    Example:
-        >>> gram_is_cheaper(1600, 2048, 1), gram_is_cheaper(1600, 2048, 64)
-        (False, True)
-    """
-    bytes_sent = 8 * (replicas - 1) * MULTIPLICATIONS_PER_BYTE
-    return batch * (4 * batch + bytes_sent) < dim * (3 * batch + bytes_sent)
 
 
 def loss_floor(batch_size, dim, redundancy_weight, *, centered=True):

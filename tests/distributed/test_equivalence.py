@@ -18,6 +18,7 @@ UNEVEN = {
         "optimizer": {"name": "sgd"},
         "images": 79,
         "floatx": "float64",
+        "redundancy_target": -1.0,  # adds its terms to those of 0
         "evaluate": True,
     }
     for form in ("matrix", "gram")

@@ -104,7 +104,10 @@ def train(strategy, case):
         parts = case.get("micro_batches", 1)
         model = keras_bt.BarlowTwins(encoder(), projector(24), views, micro_batches=parts)
         keras_bt.sync_batch_norm(model)
-        loss = keras_bt.BarlowTwinsLoss(0.01, form=case.get("form", "auto"))
+        target = case.get("redundancy_target", 0.0)
+        loss = keras_bt.BarlowTwinsLoss(
+            0.01, form=case.get("form", "auto"), redundancy_target=target
+        )
         model.compile(
             optimizer(**case["optimizer"]), loss, hold_nonfinite=case.get("hold_nonfinite", False)
         )

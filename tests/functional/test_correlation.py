@@ -14,7 +14,7 @@ LAMBDA = 0.0051
 FORMS = ["matrix", "gram", "auto"]
 
 
-def reference(z_a, z_b, epsilon=1e-5, centered=True):
+def reference(z_a, z_b, epsilon=1e-5, centered=True, target=0.0):
     """Invariance and redundancy by loops over dimensions, in float64."""
 
     def standardized(z):
@@ -30,7 +30,7 @@ def reference(z_a, z_b, epsilon=1e-5, centered=True):
             if i == j:
                 invariance += (1 - c) ** 2
             else:
-                redundancy += c**2
+                redundancy += (c - target) ** 2
     return invariance, redundancy
 
 
@@ -138,6 +138,15 @@ def test_value_against_loops_in_float64(rng, form, centered):
         np.testing.assert_allclose(terms, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("target", [-1.0, 0.3])
+def test_another_target_against_loops_in_float64(rng, form, target):
+    for batch, dim in ((2, 3), (7, 2), (5, 11)):
+        z_a, z_b = two_views(rng, batch, dim)
+        terms = invariance_and_redundancy(z_a, z_b, form=form, redundancy_target=target)
+        np.testing.assert_allclose(terms, reference(z_a, z_b, target=target), rtol=1e-4)
+
+
 def test_uncentered_is_the_cosine_between_dimensions(rng):
     z_a, z_b = two_views(rng, 9, 4)
     cosine = (z_a / np.linalg.norm(z_a, axis=0)).T @ (z_b / np.linalg.norm(z_b, axis=0))
@@ -158,13 +167,19 @@ def test_both_forms_agree_over_random_shapes(rng):
             np.testing.assert_allclose(by_matrix, by_gram, rtol=1e-4, atol=2e-5 * scale + 1e-7)
 
 
-def test_gradient_against_finite_differences(rng):
-    z_a, z_b = (z.astype("float64") for z in two_views(rng, 6, 5))
-    for form in ("matrix", "gram"):
-        _, gradient, _ = loss_and_gradients(z_a, z_b, form)
-        step = np.zeros_like(z_a)
-        step[2, 3] = 1e-5
-        above, below = (loss_and_gradients(z_a + s, z_b, form)[0] for s in (step, -step))
+@pytest.mark.parametrize("target", [0.0, -1.0])
+@pytest.mark.parametrize("form", ["matrix", "gram"])
+def test_gradient_against_finite_differences(rng, form, target):
+    views = [z.astype("float64") for z in two_views(rng, 6, 5)]
+
+    def loss_and_gradients_of(views):
+        return loss_and_gradients(*views, form, weight=0.1, redundancy_target=target)
+
+    _, *gradients = loss_and_gradients_of(views)
+    for view, gradient in enumerate(gradients):
+        step = np.zeros((2, 6, 5))
+        step[view, 2, 3] = 1e-5
+        above, below = (loss_and_gradients_of(views + s)[0] for s in (step, -step))
         np.testing.assert_allclose(gradient[2, 3], (above - below) / 2e-5, rtol=1e-6)
 
 
