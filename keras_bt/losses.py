@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_bt.collectives import current_replicas
-from keras_bt.functional.correlation import FORMS, invariance_and_redundancy
+from keras_bt.functional.correlation import FORMS, invariance_and_redundancy, loss_floor
 from keras_bt.functional.costs import cheaper_form
 
 
@@ -29,7 +29,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         form: "matrix", "gram" or "auto": how the redundancy is computed, not what.
             See `functional.correlation.invariance_and_redundancy`.
         redundancy_target: Float in [-1, 1]. Correlation wanted between different dimensions:
-            0 in the paper, -1 in the HSIC form. `loss_floor` is of 0.
+            0 in the paper, -1 in the HSIC form.
         name: Name of the loss.
         dtype: "float32" or "float64"; None for Keras's floatx.
 
@@ -100,6 +100,20 @@ class BarlowTwinsLoss(keras.losses.Loss):
                 redundancy_target=self.redundancy_target,
                 replicas=replicas,
             )
+
+    def floor(self, batch_size, dim):
+        """The least value the loss can reach, as far as it is known.
+
+        Args:
+            batch_size: Int. Of the global batch.
+            dim: Int. Width of the embedding.
+
+        Returns:
+            Float, see `loss_floor`; None with a `redundancy_target` other than 0.
+        """
+        if self.redundancy_target != 0:
+            return None
+        return loss_floor(batch_size, dim, self.redundancy_weight, centered=self.centered)
 
     def call(self, z_a, z_b):
         invariance, redundancy = self.terms(z_a, z_b)

@@ -82,3 +82,10 @@ def test_the_form_that_auto_takes_is_logged_once(caplog):
         keras_bt.BarlowTwinsLoss(form="matrix")(tf.ones([6, 32]), tf.ones([6, 32]))
     (record,) = caplog.records
     assert "gram form, for 6 images a replica (of 1) and 31 dimensions" in record.getMessage()
+
+
+def test_the_floor_is_that_of_its_settings_and_unknown_for_other_targets():
+    for centered in (True, False):
+        floor = keras_bt.loss_floor(32, 64, 0.01, centered=centered)
+        assert keras_bt.BarlowTwinsLoss(0.01, centered=centered).floor(32, 64) == floor
+    assert keras_bt.BarlowTwinsLoss(redundancy_target=-1.0).floor(32, 64) is None

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
 from keras_bt.evaluation.monitors import Monitor, check_finite
-from keras_bt.functional.correlation import cross_correlation, loss_floor, standardize
+from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.spectrum import effective_rank, spread
 from keras_bt.state import left_as_it_was
 
@@ -123,7 +123,7 @@ class EmbeddingHealth(Monitor):
         dim = (outputs.shape[1] - self.model.encoder.output_shape[-1]) // 2
         representations, z_a, z_b = np.split(outputs, [-2 * dim, -dim], axis=1)
         loss = self.model.loss
-        floor = loss_floor(self.batch_size, dim, loss.redundancy_weight, centered=loss.centered)
+        floor = loss.floor(self.batch_size, dim) or 0.0  # where none is known, 0 is one
         figures = {
             "representation_rank": float(effective_rank(representations)),
             **embedding_figures(z_a, z_b, loss.epsilon, loss.centered),

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from keras_bt import distribute, evaluation, workers
 from keras_bt.export import export_encoder
-from keras_bt.functional.correlation import loss_floor
 from keras_bt.placement import better_placement
 from keras_bt.profile import StepProfile, Stopwatch
 from keras_bt.resume import ResumableTraining
@@ -36,7 +35,7 @@ class Pretraining:
 
     Attributes:
         model: `BarlowTwins`, not trained yet.
-        loss_floor: Float; see `keras_bt.loss_floor`.
+        loss_floor: Float or None; see `BarlowTwinsLoss.floor`.
 
     Raises:
         ValueError: If recipe, images and strategy do not go together.
@@ -71,8 +70,7 @@ class Pretraining:
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         self.linear_monitor = linear_monitor
-        dim, weight = recipe.projector_dims[-1], recipe.redundancy_weight
-        self.loss_floor = loss_floor(recipe.batch_size, dim, weight)
+        self.loss_floor = recipe.build_loss().floor(recipe.batch_size, recipe.projector_dims[-1])
         keras.utils.set_random_seed(seed)
         with strategy.scope():
             if view_placement == "auto":

@@ -12,7 +12,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         total_steps: Int.
-        loss_floor: Float. See `keras_bt.loss_floor`.
+        loss_floor: Float, or None where it is not known. See `keras_bt.loss_floor`.
         first_step: Int. Where it goes on.
         start: `StartLoss` or None.
 
@@ -42,7 +42,9 @@ class ProgressBar(keras.callbacks.Callback):
         self._show(logs)
 
     def _show(self, logs):
-        shown = {"loss": f"{logs['loss']:.4g}", "floor": f"{self.loss_floor:.4g}"}
+        shown = {"loss": f"{logs['loss']:.4g}"}
+        if self.loss_floor is not None:
+            shown["floor"] = f"{self.loss_floor:.4g}"
         if self.start and self.start.loss is not None:
             shown["start"] = f"{self.start.loss:.4g}"
         self._bar.set_postfix({**shown, **self._knn}, refresh=False)
