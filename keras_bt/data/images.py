@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 SHUFFLE_BYTES = 2**30
@@ -50,6 +51,37 @@ class Images:
         kept = -(-self.count // step)
         return dataclasses.replace(
             self, count=kept, elements=self.elements.shard(step, 0), shuffle_buffer=kept
+        )
+
+    def chosen(self, indices):
+        """These of the images, each once and in their order.
+
+        Args:
+            indices: Ints, in 0...count - 1.
+
+        Returns:
+            `Images`.
+
+        Raises:
+            ValueError: If there are none, or one is out of range.
+        """
+        indices = np.asarray(indices)
+        if not indices.size or indices.min() < 0 or indices.max() >= self.count:
+            raise ValueError(
+                f"{self.name} holds {self.count} images; the chosen must be some of them, by "
+                f"indices from 0 on, got {indices}."
+            )
+        is_chosen = np.zeros(self.count, bool)
+        is_chosen[indices] = True
+        kept = int(is_chosen.sum())
+        # That the filter only passes on what it is given makes it five times as quick.
+        marked = tf.data.Dataset.zip(self.elements, tf.data.Dataset.from_tensor_slices(is_chosen))
+        elements = marked.filter(lambda _, chosen: chosen).map(lambda element, _: element)
+        return dataclasses.replace(
+            self,
+            count=kept,
+            elements=elements,
+            shuffle_buffer=min(kept, self.shuffle_buffer),
         )
 
     def batches(self, batch_size, size):
