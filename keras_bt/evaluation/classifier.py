@@ -3,7 +3,6 @@
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
@@ -211,6 +210,7 @@ def top_accuracies(logits, labels):
 
     Example:
         >>> logits = tf.constant([[0.0, 1, 2, 3, 4, 5], [5.0, 4, 3, 2, 1, 0]])
+        >>> import numpy as np
         >>> top_accuracies(logits, np.array([5, 3]))
         {'top1': 0.5, 'top5': 1.0}
     """
