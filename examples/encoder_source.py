@@ -7,6 +7,7 @@ import keras
 from absl import flags
 
 import keras_bt
+from keras_bt import evaluation
 
 FLAGS = flags.FLAGS
 ERRORS = (ValueError, OSError, zipfile.BadZipFile)  # of what the flags name
@@ -16,6 +17,8 @@ flags.DEFINE_string("encoder", None, "Folder of the exported encoder.")
 flags.DEFINE_string("model", None, "In its place a .keras file, of a BarlowTwins or an encoder.")
 flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name.")
 flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.", 1)
+flags.DEFINE_list("crop_area", ["0.08", "1"], "Kept by crops of training images, low and high.")
+flags.DEFINE_float("flip_rate", 0.5, "Probability of mirroring a training image.", 0.0, 1.0)
 flags.mark_flags_as_mutual_exclusive(["encoder", "model"], required=True)
 
 
@@ -41,6 +44,21 @@ def open_source(encoder):
     if source.test is None:
         raise ValueError(f"{source.name} has no labels to evaluate with.")
     return source, image_size
+
+
+def numbers(name):
+    """The value of a flag that takes numbers."""
+    try:
+        return [float(text) for text in FLAGS[name].value]
+    except ValueError:
+        raise ValueError(
+            f"--{name} takes numbers with commas between, got {','.join(FLAGS[name].value)}."
+        ) from None
+
+
+def open_view(image_size, seed):
+    """The augmentation of training images the flags name."""
+    return evaluation.crop_and_flip(image_size, numbers("crop_area"), FLAGS.flip_rate, seed)
 
 
 def description(source):

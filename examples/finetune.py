@@ -41,22 +41,16 @@ PROTOCOL = {
     "linear_accuracy": "offline, frozen encoder: logistic regression on these images, its penalty "
     "chosen on them alone; accuracy on all held-out images; null where no class has two images",
     "top1, top5": "offline: encoder in training mode and linear classifier by SGD on these images, "
-    "cropped and mirrored (facebookresearch/barlowtwins evaluate.py, semi-supervised); accuracies "
-    "of the last epoch on all held-out images",
+    "cropped and mirrored by crop_area and flip_rate (as published: 0.08 to 1, and 0.5); "
+    "accuracies of the last epoch on all held-out images",
 }
 
 
 def fractions_of_flags():
     """The fractions, in the order given."""
-    try:
-        fractions = [float(text) for text in FLAGS.fractions]
-    except ValueError:
-        fractions = []
+    fractions = encoder_source.numbers("fractions")
     if not fractions or not all(0 < fraction <= 1 for fraction in fractions):
-        raise ValueError(
-            f"--fractions takes numbers in (0, 1] with commas between, got "
-            f"{','.join(FLAGS.fractions)}."
-        )
+        raise ValueError(f"--fractions takes numbers in (0, 1], got {fractions}.")
     return fractions
 
 
@@ -100,6 +94,7 @@ def main(arguments):
         fractions = fractions_of_flags()
         encoder = open_encoder()
         source, image_size = encoder_source.open_source(encoder)
+        view = encoder_source.open_view(image_size, FLAGS.seed)
     except encoder_source.ERRORS as error:
         sys.exit(f"finetune: {error}")
     learning_rates = learning_rates_of_flags()
@@ -110,13 +105,15 @@ def main(arguments):
         chosen = evaluation.labelled_subset(train_labels, fraction, FLAGS.seed)
         linear = probe(train[chosen], train_labels[chosen], *test)
         try:
-            with left_as_it_was(encoder.variables):
+            # The view's draws are put back too: a fraction's figures do not depend on others.
+            with left_as_it_was([*encoder.variables, *view.variables]):
                 tuned = evaluation.fine_tune(
                     encoder,
                     source.train.chosen(chosen),
                     source.test,
                     classes=source.classes,
                     image_size=image_size,
+                    view=view,
                     epochs=FLAGS.epochs,
                     seed=FLAGS.seed,
                     **learning_rates,

@@ -194,8 +194,15 @@ for given in json.loads(sys.argv[3]):
             "finetune",
             [
                 (["--model=nowhere.keras"], "finetune: File not found: filepath=nowhere.keras"),
-                (["--encoder=ENCODER", "--fractions=0.1,2"], "in (0, 1] with commas between, got"),
-                (["--encoder=ENCODER", "--fractions=ten"], "--fractions takes numbers in (0, 1]"),
+                (["--encoder=ENCODER", "--fractions=0.1,2"], "numbers in (0, 1], got [0.1, 2.0]"),
+                (
+                    ["--encoder=ENCODER", "--fractions=1,t"],
+                    "takes numbers with commas between, got 1,t",
+                ),
+                (
+                    ["--encoder=ENCODER", "--crop_area=0,1"],
+                    "crop_area must be (low, high) with 0 <",
+                ),
                 (["--encoder=ENCODER", "--from_scratch"], "--from_scratch needs --model"),
                 (["--encoder=ENCODER", "--dataset=cifar11"], "no data set 'cifar11'; did you mean"),
                 (["--encoder=ENCODER", "more"], "unexpected arguments ['more']"),

@@ -4,7 +4,7 @@ from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import knn_accuracy, knn_sweep
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
 from keras_bt.evaluation.monitors import KNNMonitor
-from keras_bt.evaluation.protocols import fine_tune, linear_evaluation
+from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
 from keras_bt.evaluation.scores import (
     embed_source,
     monitors,
@@ -17,6 +17,7 @@ from keras_bt.evaluation.subset import labelled_subset
 
 __all__ = [
     "KNNMonitor",
+    "crop_and_flip",
     "embed",
     "embed_source",
     "few_label_accuracy",

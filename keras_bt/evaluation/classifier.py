@@ -17,6 +17,7 @@ def train_classifier(
     train,
     test,
     *,
+    view,
     classes,
     image_size,
     load_size,
@@ -29,22 +30,23 @@ def train_classifier(
 ):
     """Trains a linear head, and the encoder with it or not; accuracies after the last epoch.
 
-    Training images are cropped and mirrored at random, test images left as they are. Learning
-    rates fall by `cosine_decay` of the epoch; the rule is `sgd`.
+    Training images are augmented by `view`, test images left as they are. Learning rates fall
+    by `cosine_decay` of the epoch; the rule is `sgd`.
 
     Args:
         encoder: See `embed`; a `keras.Model` or layer if it is to be trained.
         train: Labelled `data.Images`, labels in 0...classes-1.
         test: Labelled `data.Images`.
+        view: From a batch of training images to float ones [batch, image_size, image_size, 3].
         classes: Int.
         image_size: Int. Side of the images the encoder gets, in pixels.
-        load_size: Int. Side of the training images before they are cropped, in pixels.
+        load_size: Int. Side of the training images that `view` gets, in pixels.
         epochs: Int. Each leaves out its last images that fill no batch.
         batch_size: Int, cut to the number of training images.
         encoder_learning_rate: Float; None leaves the encoder in inference mode as it is.
         head_learning_rate: Float.
         weight_decay: Float.
-        seed: Int. Of the head, the order of the images, their crops and mirrors.
+        seed: Int. Of the head and the order of the images.
 
     Returns:
         {"epochs": int, "steps": int, "top1": float in [0, 1], "top5": float in [0, 1]}.
@@ -69,7 +71,7 @@ def train_classifier(
     def logits_of(images):
         return head(tf.cast(encoder(images, training=trains_encoder), tf.float32))
 
-    step = compile_step(logits_of, _crop_and_flip(image_size, seed), rates, weight_decay)
+    step = compile_step(logits_of, view, rates, weight_decay)
     train_batch_size = min(batch_size, train.count)
     steps_per_epoch = train.count // train_batch_size
     batches = iter(train.shuffled_batches(train_batch_size, load_size, seed))
@@ -117,12 +119,12 @@ def linear_head(features, classes, seed):
     return head
 
 
-def compile_step(logits_of, augment, rates, weight_decay):
+def compile_step(logits_of, view, rates, weight_decay):
     """One step of SGD on the cross-entropy, as a compiled function.
 
     Args:
-        logits_of: From augmented images to logits [batch, classes].
-        augment: From a batch of images to augmented ones.
+        logits_of: From a batch of views to logits [batch, classes].
+        view: From a batch of images to views of them.
         rates: List of pairs (Keras variable, its learning rate): what is trained.
         weight_decay: Float.
 
@@ -142,7 +144,7 @@ def compile_step(logits_of, augment, rates, weight_decay):
     @tf.function
     def step(images, labels, decay):
         with tf.GradientTape() as tape:
-            logits = logits_of(augment(images))
+            logits = logits_of(view(images))
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         # What the features do not depend on, as a projector, has a gradient of zero.
         gradients = tape.gradient(
@@ -217,19 +219,6 @@ def top_accuracies(logits, labels):
     best = tf.math.top_k(logits, min(TOP, logits.shape[1])).indices.numpy()
     hits = best == labels[:, None]
     return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
-
-
-def _crop_and_flip(image_size, seed):
-    from keras_bt.views import BarlowTwinsView
-
-    return BarlowTwinsView(
-        image_size,
-        interpolation="bilinear",
-        jitter_rate=0.0,
-        grayscale_rate=0.0,
-        blur_rate=0.0,
-        seed=seed,
-    )
 
 
 def _check_range(labels, classes, images):

@@ -15,6 +15,7 @@ def linear_evaluation(
     *,
     classes,
     image_size,
+    view=None,
     load_size=None,
     epochs=100,
     batch_size=256,
@@ -25,7 +26,7 @@ def linear_evaluation(
 
     The encoder is in inference mode; nothing in it changes, batch-norm statistics included.
     Momentum 0.9, weight decay 1e-6, the learning rate falls to 0 by a cosine of the epoch.
-    Training images are cropped (8 to 100 % of the area) and mirrored at random.
+    Training images are cropped and mirrored at random.
 
     Args:
         encoder: See `embed`.
@@ -33,12 +34,14 @@ def linear_evaluation(
         test: Labelled `data.Images`, held out.
         classes: Int.
         image_size: Int. Side of the images the encoder gets, in pixels.
-        load_size: Int. Side of the training images before they are cropped, in pixels;
-            None means `image_size`.
+        view: Layer that augments batches of training images; None means
+            `crop_and_flip(image_size, seed=seed)`.
+        load_size: Int. Side of the training images before that, in pixels; None means
+            `image_size`.
         epochs: Int.
         batch_size: Int, cut to the number of training images.
         learning_rate: Float. Of the first epoch, for any batch size.
-        seed: Int. Of the classifier, the order of the images, their crops and mirrors.
+        seed: Int. Of the classifier, the order of the images and their views.
 
     Returns:
         {"epochs": int, "steps": int, "top1": float in [0, 1], "top5": float in [0, 1]},
@@ -66,6 +69,7 @@ def linear_evaluation(
         encoder,
         train,
         test,
+        view=view or crop_and_flip(image_size, seed=seed),
         classes=classes,
         image_size=image_size,
         load_size=load_size or image_size,
@@ -85,6 +89,7 @@ def fine_tune(
     *,
     classes,
     image_size,
+    view=None,
     load_size=None,
     epochs=None,
     batch_size=256,
@@ -96,7 +101,7 @@ def fine_tune(
 
     The whole network is in training mode: weights and batch-norm statistics of the encoder
     given move. Momentum 0.9, no weight decay, learning rates fall to 0 by a cosine of the
-    epoch. Training images are cropped (8 to 100 % of the area) and mirrored at random.
+    epoch. Training images are cropped and mirrored at random.
 
     Args:
         encoder: `keras.Model`, or `keras_bt.load_encoder(path, trainable=True)`.
@@ -105,6 +110,7 @@ def fine_tune(
         test: See `linear_evaluation`.
         classes: Int.
         image_size: See `linear_evaluation`.
+        view: See `linear_evaluation`.
         load_size: See `linear_evaluation`.
         epochs: Int; None means 20, or as many as make 1,000 steps.
         batch_size: Int, cut to the number of training images.
@@ -149,6 +155,7 @@ def fine_tune(
         encoder,
         train,
         test,
+        view=view or crop_and_flip(image_size, seed=seed),
         classes=classes,
         image_size=image_size,
         load_size=load_size or image_size,
@@ -157,5 +164,41 @@ def fine_tune(
         encoder_learning_rate=encoder_learning_rate,
         head_learning_rate=head_learning_rate,
         weight_decay=0.0,
+        seed=seed,
+    )
+
+
+def crop_and_flip(image_size, crop_area=(0.08, 1.0), flip_rate=0.5, seed=0):
+    """The augmentation of the protocols: a random crop, resized, and a random mirror image.
+
+    Args:
+        image_size: Int. Side of the result, in pixels.
+        crop_area: (low, high). Fraction of the image's area that is kept.
+        flip_rate: Probability of the mirror image; 0 where it would be of another class.
+        seed: Int.
+
+    Returns:
+        `BarlowTwinsView`.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> crop_and_flip(8)(np.zeros([2, 16, 16, 3], "uint8")).shape
+        TensorShape([2, 8, 8, 3])
+
+    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `train_dataset`.
+    """
+    from keras_bt.views import BarlowTwinsView
+
+    return BarlowTwinsView(
+        image_size,
+        crop_area=crop_area,
+        interpolation="bilinear",
+        flip_rate=flip_rate,
+        jitter_rate=0.0,
+        grayscale_rate=0.0,
+        blur_rate=0.0,
         seed=seed,
     )

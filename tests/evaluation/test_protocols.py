@@ -4,7 +4,7 @@ import pytest
 
 import keras_bt
 from keras_bt.data import from_arrays
-from keras_bt.evaluation import fine_tune, linear_evaluation
+from keras_bt.evaluation import crop_and_flip, fine_tune, linear_evaluation
 
 
 @pytest.fixture
@@ -113,6 +113,18 @@ def test_wrong_input_is_named(encoder, shades):
     encoder.trainable = False
     with pytest.raises(ValueError, match="The encoder 'tiny' has nothing to train: it is frozen"):
         fine_tune(encoder, shades, shades, **SETTINGS)
+
+
+def test_only_place_and_mirror_of_an_image_change():
+    half = np.zeros((64, 8, 8, 3), "float32")
+    half[:, :, :4] = [0.2, 0.5, 0.9]
+    views = crop_and_flip(8, crop_area=(0.99, 1.0))(half).numpy()
+    left = views[:, :, :4].mean(axis=(1, 2, 3)) > views[:, :, 4:].mean(axis=(1, 2, 3))
+    assert 16 < left.sum() < 48
+    brightest = views.max(axis=(1, 2))
+    np.testing.assert_allclose(brightest, np.broadcast_to([0.2, 0.5, 0.9], (64, 3)), atol=1e-6)
+    unmirrored = crop_and_flip(8, crop_area=(0.99, 1.0), flip_rate=0.0)(half).numpy()
+    assert (unmirrored[:, :, :3].mean(axis=(1, 2, 3)) > 0.4).all()
 
 
 def test_a_training_that_diverges_ends(encoder, shades):
