@@ -24,6 +24,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string("tfrecords", None, "Path or glob of TFRecord files of encoded images.")
 flags.DEFINE_string("data_dir", None, "Where TensorFlow Datasets keeps its data sets.")
+flags.DEFINE_bool(
+    "validation",
+    False,
+    "Hold every tenth training image out, to score on in place of the held-out ones: for choosing "
+    "settings.",
+)
 
 
 def open_source(dataset, workdir=None):
@@ -31,6 +37,11 @@ def open_source(dataset, workdir=None):
 
     What is found out about a folder is kept beside `workdir`, for all runs there.
     """
+    source = _whole_source(dataset, workdir)
+    return source.for_validation() if FLAGS.validation else source
+
+
+def _whole_source(dataset, workdir):
     for name in ("image_dir", "tfrecords"):
         if FLAGS[name].value == "":
             raise ValueError(f"--{name} is empty.")

@@ -72,6 +72,8 @@ def settings_of_flags(recipe):
     names += ("seed", "minutes", "deterministic")
     if FLAGS.view_placement != "auto":
         names += ("view_placement",)
+    if FLAGS.validation:
+        names += ("validation",)
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
 
 

@@ -137,6 +137,96 @@ def test_linear_eval_and_export_of_a_run(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
+def test_published_protocols_of_a_run(tiny_run):
+    workdir, _ = tiny_run
+    flags = ("--protocol=sgd", "--epochs=2", "--knn_sweep")
+    result = last_line(start("linear_eval", f"--encoder={workdir}/encoder", *flags))
+    assert (result["linear_sgd"]["epochs"], result["linear_sgd"]["steps"]) == (2, 10)
+    assert 0 <= result["linear_sgd"]["top1"] <= result["linear_sgd"]["top5"] <= 1
+    assert len(result["knn_sweep"]) == 64
+    assert set(result["protocol"]) == {"linear_sgd", "knn_sweep"}
+
+    flags = ("--fractions=0.01,0.1", "--epochs=2", "--seed=1")
+    run = start("finetune", f"--encoder={workdir}/encoder", *flags)
+    few, more = last_line(run)["fractions"]
+    assert (few["images"], few["epochs"], few["steps"]) == (10, 2, 2)
+    assert (more["images"], more["epochs"], more["steps"]) == (144, 2, 2)
+    assert few["linear_accuracy"] is None and 0.1 < more["linear_accuracy"] < 1
+    assert 0 <= more["top1"] <= more["top5"] <= 1
+    assert len([line for line in run.stderr.splitlines() if re.match(r" +0\.\d+  +\d+", line)]) == 2
+
+    flags = ("--from_scratch", "--fractions=0.1", "--epochs=1")
+    result = last_line(start("finetune", f"--model={workdir}/model.keras", *flags))
+    assert result["encoder_learning_rate"] == 0.1 and result["from_scratch"] is True
+    assert result["fractions"][0]["linear_accuracy"] != more["linear_accuracy"]
+
+
+REFUSALS = """
+import importlib, json, sys
+from absl import flags
+
+sys.path.insert(0, sys.argv[1])
+script = importlib.import_module(sys.argv[2])
+for given in json.loads(sys.argv[3]):
+    flags.FLAGS.unparse_flags()
+    try:
+        script.main(flags.FLAGS([sys.argv[2], *given]))
+    except (SystemExit, flags.Error) as error:
+        print(str(error).replace("\\n", " "))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "refusals"),
+    [
+        (
+            "linear_eval",
+            [
+                ([], "encoder=None, model=None"),
+                (["--encoder=a", "--model=b"], "encoder=a, model=b"),
+                (["--encoder=nowhere"], "linear_eval: There is no SavedModel in nowhere"),
+                (["--encoder=nowhere", "--epochs=3"], "--epochs goes with --protocol=sgd"),
+                (["--encoder=ENCODER", "--image_size=9"], "takes images of 8 pixels, --image_size"),
+            ],
+        ),
+        (
+            "finetune",
+            [
+                (["--model=nowhere.keras"], "finetune: File not found: filepath=nowhere.keras"),
+                (["--encoder=ENCODER", "--fractions=0.1,2"], "numbers in (0, 1], got [0.1, 2.0]"),
+                (
+                    ["--encoder=ENCODER", "--fractions=1,t"],
+                    "takes numbers with commas between, got 1,t",
+                ),
+                (
+                    ["--encoder=ENCODER", "--crop_area=0,1"],
+                    "crop_area must be (low, high) with 0 <",
+                ),
+                (["--encoder=ENCODER", "--from_scratch"], "--from_scratch needs --model"),
+                (["--encoder=ENCODER", "--dataset=cifar11"], "no data set 'cifar11'; did you mean"),
+                (["--encoder=ENCODER", "more"], "unexpected arguments ['more']"),
+            ],
+        ),
+    ],
+    ids=["linear_eval", "finetune"],
+)
+def test_wrong_flags_of_an_evaluation(tiny_run, script, refusals):
+    """All in one process, for importing takes longest."""
+    encoder = str(tiny_run[0] / "encoder")
+    given = [[flag.replace("ENCODER", encoder) for flag in flags] for flags, _ in refusals]
+    run = subprocess.run(
+        [sys.executable, "-c", REFUSALS, ROOT / "examples", script, json.dumps(given)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    for said, (_, message) in zip(run.stdout.splitlines(), refusals, strict=True):
+        assert message in said
+
+
+@pytest.mark.slow
 def test_own_images_of_mixed_sizes_without_labels(tmp_path):
     random = np.random.default_rng(0)
     for number in range(40):

@@ -3,10 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
 SHUFFLE_BYTES = 2**30
 HOLD_OUT_EVERY = 5
+VALIDATION_EVERY = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +52,37 @@ class Images:
         kept = -(-self.count // step)
         return dataclasses.replace(
             self, count=kept, elements=self.elements.shard(step, 0), shuffle_buffer=kept
+        )
+
+    def chosen(self, indices):
+        """These of the images, each once and in their order.
+
+        Args:
+            indices: Ints, in 0...count - 1.
+
+        Returns:
+            `Images`.
+
+        Raises:
+            ValueError: If there are none, or one is out of range.
+        """
+        indices = np.asarray(indices)
+        if not indices.size or indices.min() < 0 or indices.max() >= self.count:
+            raise ValueError(
+                f"{self.name} holds {self.count} images; the chosen must be some of them, by "
+                f"indices from 0 on, got {indices}."
+            )
+        is_chosen = np.zeros(self.count, bool)
+        is_chosen[indices] = True
+        kept = int(is_chosen.sum())
+        # That the filter only passes on what it is given makes it five times as quick.
+        marked = tf.data.Dataset.zip(self.elements, tf.data.Dataset.from_tensor_slices(is_chosen))
+        elements = marked.filter(lambda _, chosen: chosen).map(lambda element, _: element)
+        return dataclasses.replace(
+            self,
+            count=kept,
+            elements=elements,
+            shuffle_buffer=min(kept, self.shuffle_buffer),
         )
 
     def batches(self, batch_size, size):
@@ -148,6 +181,24 @@ class Source:
     def for_evaluation(self):
         """The labelled images to learn from, and the held-out ones."""
         return self.labelled or self.train, self.test
+
+    def for_validation(self):
+        """Every tenth labelled image, then left out of training, as the held-out ones.
+
+        To choose settings by, so that the held-out images of before are not seen.
+
+        Raises:
+            ValueError: If there are no labels, or fewer than ten images have one.
+        """
+        labelled, test = self.for_evaluation()
+        if test is None:
+            raise ValueError(f"{self.name} has no labels to validate with.")
+        if labelled.count < VALIDATION_EVERY:
+            raise ValueError(f"{labelled.name} holds too few images: {labelled.count}.")
+        is_held_out = np.arange(labelled.count) % VALIDATION_EVERY == 0
+        held_out, rest = (labelled.chosen(np.flatnonzero(of)) for of in (is_held_out, ~is_held_out))
+        name = "labelled" if self.labelled else "train"
+        return dataclasses.replace(self, test=held_out, **{name: rest})
 
 
 def fit_square(image, size):

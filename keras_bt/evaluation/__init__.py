@@ -1,30 +1,43 @@
-"""How good an encoder is, and how sound: representations, k-NN, linear probes, health."""
+"""How good an encoder is, and how sound: k-NN, linear probes, published protocols, health."""
 
 from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.health import EmbeddingHealth, health_report
-from keras_bt.evaluation.knn import knn_accuracy
+from keras_bt.evaluation.knn import knn_accuracy, knn_sweep
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
 from keras_bt.evaluation.monitors import KNNMonitor, LinearProbeMonitor
+from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
 from keras_bt.evaluation.scores import (
+    PROTOCOL,
+    embed_source,
     health_monitor,
     monitors,
     score,
     score_pixels,
+    score_representations,
     score_untrained,
 )
+from keras_bt.evaluation.subset import labelled_subset
 
 __all__ = [
+    "PROTOCOL",
     "EmbeddingHealth",
     "KNNMonitor",
     "LinearProbeMonitor",
+    "crop_and_flip",
     "embed",
+    "embed_source",
     "few_label_accuracy",
+    "fine_tune",
     "health_monitor",
     "health_report",
     "knn_accuracy",
+    "knn_sweep",
+    "labelled_subset",
+    "linear_evaluation",
     "linear_probe",
     "monitors",
     "score",
     "score_pixels",
+    "score_representations",
     "score_untrained",
 ]

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from keras_bt.evaluation.knn import check_labelled
+from keras_bt.evaluation.subset import shuffled_classes
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # from strong to weak
 FOLDS = 5
@@ -120,17 +121,9 @@ def few_label_accuracy(
         )
     train, train_labels = np.asarray(train), np.asarray(train_labels)
     check_labelled(train, train_labels, "train")
-    random = np.random.default_rng(seed)
-
-    def draw():
-        chosen = [
-            random.permutation(np.flatnonzero(train_labels == label))[:labels_per_class]
-            for label in np.unique(train_labels)
-        ]
-        return np.concatenate(chosen)
-
-    accuracies = []
+    random, accuracies = np.random.default_rng(seed), []
     for _ in range(draws):
-        chosen = draw()
+        classes = shuffled_classes(train_labels, random)
+        chosen = np.concatenate([of_class[:labels_per_class] for of_class in classes])
         accuracies.append(linear_probe(train[chosen], train_labels[chosen], test, test_labels))
     return float(np.mean(accuracies))

@@ -16,6 +16,11 @@ BATCH_SIZE = 256
 MONITORED_IMAGES = 10_000, 2_000  # training and held-out, at the most
 HEALTH_IMAGES = 512  # and as many pairs of views: as long as two to three training steps of 256
 PROBE_IMAGES = 10_000
+PROTOCOL = (
+    "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "
+    f"0.1; linear: logistic regression on at most {PROBE_IMAGES:,} training images; few labels: the "
+    "same on ten a class, five draws"
+)
 
 
 def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
@@ -41,13 +46,58 @@ def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
     """
     if source.test is None:
         return dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
-    train, train_labels = embed(encoder, source.train.batches(BATCH_SIZE, image_size))
-    test = embed(encoder, source.test.batches(BATCH_SIZE, image_size))
+    train, test = embed_source(encoder, source, image_size)
+    return score_representations(*train, *test, probe_images=probe_images)
+
+
+def embed_source(encoder, source, image_size):
+    """Representations and labels of all images of a labelled source.
+
+    Args:
+        encoder: See `embed`.
+        source: `data.Source` with held-out images.
+        image_size: Int. Side of the images the encoder gets, in pixels.
+
+    Returns:
+        (train, test), each the pair that `embed` returns.
+
+    Example:
+        >>> from keras_bt.data import digits
+        >>> train, test = embed_source(keras.layers.Flatten(), digits(), image_size=8)
+        >>> train[0].shape, test[1].shape
+        ((1437, 192), (360,))
+    """
+    train, test = (
+        embed(encoder, images.batches(BATCH_SIZE, image_size))
+        for images in source.for_evaluation()
+    )
+    return train, test
+
+
+def score_representations(train, train_labels, test, test_labels, *, probe_images=None):
+    """The three figures from representations.
+
+    Args:
+        train: Float array [train_count, features].
+        train_labels: Int array [train_count].
+        test: Float array [test_count, features].
+        test_labels: Int array [test_count].
+        probe_images: See `score`.
+
+    Returns:
+        As `score`.
+
+    Example:
+        >>> train, labels = np.float32([[0, 1], [1, 0], [9, 8], [8, 9]]), [0, 0, 1, 1]
+        >>> score_representations(train, labels, train, labels)["linear_accuracy"]
+        1.0
+    """
+    train_labels = np.asarray(train_labels)
     kept = _evenly_spaced(train_labels, probe_images or len(train))
     return {
-        "knn_accuracy": knn_accuracy(train, train_labels, *test),
-        "linear_accuracy": linear_probe(train[kept], train_labels[kept], *test),
-        "few_label_accuracy": few_label_accuracy(train, train_labels, *test),
+        "knn_accuracy": knn_accuracy(train, train_labels, test, test_labels),
+        "linear_accuracy": linear_probe(train[kept], train_labels[kept], test, test_labels),
+        "few_label_accuracy": few_label_accuracy(train, train_labels, test, test_labels),
     }
 
 
@@ -84,7 +134,7 @@ def monitors(source, image_size, every_epochs, linear=False):
         return []
     train, test = (
         images.at_most(limit).batches(BATCH_SIZE, image_size)
-        for images, limit in zip((source.train, source.test), MONITORED_IMAGES, strict=True)
+        for images, limit in zip(source.for_evaluation(), MONITORED_IMAGES, strict=True)
     )
     accuracies: dict[str, Callable] = {"knn_accuracy": knn_accuracy}
     if linear:

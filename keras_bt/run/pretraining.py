@@ -120,7 +120,7 @@ class Pretraining:
             scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
         with watch.of("training"):
             figures = self._train(folder, training, watch, [steps] if profile else [])
-        read = [self.source.train, self.source.test or self.source.train]
+        read = [images for images in (self.source.train, *self.source.for_evaluation()) if images]
         replaced = workers.collect(
             self.strategy, sorted(set.union(*(images.replaced for images in read)))
         )
@@ -141,6 +141,7 @@ class Pretraining:
             "seed": self.seed,
             **scores,
             "trained": trained,
+            "protocol": evaluation.PROTOCOL,
         }
         with watch.of("export"):
             export_encoder(self.model.encoder, folder.encoder, metadata=result, overwrite=True)

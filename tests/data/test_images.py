@@ -56,6 +56,26 @@ def test_at_most_takes_evenly_spaced_images(numbered):
         assert np.concatenate(labels).tolist() == list(kept)
 
 
+def test_chosen_images_keep_their_order_and_are_shuffled_like_any(numbered, order):
+    chosen = numbered.chosen([9, 2, 4, 4, 13])
+    assert chosen.count == 4
+    for images, kept in ((chosen, [2, 4, 9, 13]), (chosen.at_most(2), [2, 9])):
+        labels = [batch["label"].numpy() for batch in images.batches(3, 2)]
+        assert np.concatenate(labels).tolist() == kept
+    epochs = order(chosen, 6, seed=0)
+    assert all(sorted(epoch) == [2, 4, 9, 13] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert order(chosen, 2, seed=0, first_step=1) == epochs[1:3]
+    with pytest.raises(ValueError, match="fewer than the batch_size of 5"):
+        chosen.shuffled_batches(5, 2, seed=0)
+
+
+@pytest.mark.parametrize("indices", [[], [3, 14], [-1]])
+def test_images_that_are_not_there_cannot_be_chosen(numbered, indices):
+    with pytest.raises(ValueError, match="array holds 14 images; the chosen must be some of them"):
+        numbered.chosen(indices)
+
+
 @settings(max_examples=10)
 @given(drawn=st.data())
 def test_any_batches_hold_each_image_once_an_epoch_and_can_be_resumed(drawn, order):

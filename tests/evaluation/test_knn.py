@@ -6,6 +6,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.neighbors import KNeighborsClassifier
 
 import keras_bt
+from keras_bt.evaluation import knn_sweep
 from keras_bt.functional import knn_vote
 
 
@@ -15,13 +16,23 @@ def test_agrees_with_scikit_learn(rng):
     train = centers[labels] + rng.normal(size=(200, 8))
     test_labels = rng.integers(0, 5, 80)
     test = centers[test_labels] + rng.normal(size=(80, 8))
-    for k, temperature in ((1, 0.1), (15, 0.1), (60, 0.5)):
+    arguments = train, labels, test, test_labels
+    swept = knn_sweep(*arguments, ks=(60, 1, 15), temperatures=(0.5, 0.1))
+    assert list(swept) == [(k, t) for k in (1, 15, 60) for t in (0.5, 0.1)]
+    for (k, temperature), got in swept.items():
         peer = KNeighborsClassifier(
             k, metric="cosine", weights=lambda distance, t=temperature: np.exp((1 - distance) / t)
         )
         expected = peer.fit(train, labels).score(test, test_labels)
-        got = keras_bt.knn_accuracy(train, labels, test, test_labels, k=k, temperature=temperature)
         assert got == pytest.approx(expected, abs=1e-6)
+        assert got == keras_bt.knn_accuracy(*arguments, k=k, temperature=temperature)
+    assert len(set(swept.values())) > 3
+
+
+def test_the_sweep_is_solo_learns_unless_told():
+    train = np.eye(3, dtype="float32")
+    swept = knn_sweep(train, [0, 1, 2], train, [0, 1, 2])
+    assert len(swept) == 64 and swept[1, 0.07] == swept[200, 0.07] == 1.0
 
 
 @given(data=st.data())

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_bt.functional.neighbors import knn_vote
+from keras_bt.functional.neighbors import knn_vote, knn_votes
 
 
 def reference(train, labels, test, classes, k, temperature):
@@ -30,3 +30,17 @@ def test_vote_against_loops(rng, k, temperature):
             train, labels, test, classes=4, k=k, temperature=temperature, chunk_size=chunk_size
         )
         np.testing.assert_array_equal(votes, expected)
+
+
+def test_votes_of_many_are_those_of_each(rng):
+    """Also where k is more than there are, and twice the same."""
+    train, labels, test = rng.normal(size=(30, 5)), rng.integers(0, 3, 30), rng.normal(size=(9, 5))
+    ks, temperatures = (1, 4, 4, 29, 30, 80), (0.05, 1.0)
+    votes = knn_votes(
+        train, labels, test, classes=3, ks=ks, temperatures=temperatures, chunk_size=4
+    )
+    assert votes.shape == (6, 2, 9)
+    for i, k in enumerate(ks):
+        for j, temperature in enumerate(temperatures):
+            expected = reference(train, labels, test, 3, k, temperature)
+            np.testing.assert_array_equal(votes[i, j], expected)

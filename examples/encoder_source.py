@@ -1,0 +1,74 @@
+"""The flags by which the evaluating examples are told of an encoder and of labelled images."""
+
+import zipfile
+
+import image_source
+import keras
+from absl import flags
+
+import keras_bt
+from keras_bt import evaluation
+
+FLAGS = flags.FLAGS
+ERRORS = (ValueError, OSError, zipfile.BadZipFile)  # of what the flags name
+
+flags.adopt_module_key_flags(image_source)
+flags.DEFINE_string("encoder", None, "Folder of the exported encoder.")
+flags.DEFINE_string("model", None, "In its place a .keras file, of a BarlowTwins or an encoder.")
+flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name.")
+flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.", 1)
+flags.DEFINE_list("crop_area", ["0.08", "1"], "Kept by crops of training images, low and high.")
+flags.DEFINE_float("flip_rate", 0.5, "Probability of mirroring a training image.", 0.0, 1.0)
+flags.mark_flags_as_mutual_exclusive(["encoder", "model"], required=True)
+
+
+def open_encoder(trainable=False):
+    """The encoder the flags name."""
+    if FLAGS.encoder is not None:
+        return keras_bt.load_encoder(FLAGS.encoder, trainable)
+    model = keras.saving.load_model(FLAGS.model, compile=False)
+    return model.encoder if isinstance(model, keras_bt.BarlowTwins) else model
+
+
+def open_source(encoder):
+    """The labelled images the flags name, and their side for this encoder."""
+    shape = getattr(encoder, "input_shape", None) or encoder.input_spec.shape
+    image_size = FLAGS.image_size or shape[1]
+    if image_size is None:
+        raise ValueError("The encoder takes images of any size; give --image_size.")
+    if shape[1] not in (None, image_size):
+        raise ValueError(
+            f"The encoder takes images of {shape[1]} pixels, --image_size is {image_size}."
+        )
+    source = image_source.open_source(FLAGS.dataset)
+    if source.test is None:
+        raise ValueError(f"{source.name} has no labels to evaluate with.")
+    return source, image_size
+
+
+def numbers(name):
+    """The value of a flag that takes numbers."""
+    try:
+        return [float(text) for text in FLAGS[name].value]
+    except ValueError:
+        raise ValueError(
+            f"--{name} takes numbers with commas between, got {','.join(FLAGS[name].value)}."
+        ) from None
+
+
+def open_view(image_size, seed):
+    """The augmentation of training images the flags name."""
+    return evaluation.crop_and_flip(image_size, numbers("crop_area"), FLAGS.flip_rate, seed)
+
+
+def description(source):
+    """What was evaluated and on what, for the result."""
+    train, test = source.for_evaluation()
+    return {
+        "encoder_dir": FLAGS.encoder,
+        "model": FLAGS.model,
+        "dataset": source.name,
+        "train_images": train.count,
+        "test_images": test.count,
+        "validation": FLAGS.validation,
+    }
