@@ -18,8 +18,8 @@ HEALTH_IMAGES = 512  # and as many pairs of views: as long as two to three train
 PROBE_IMAGES = 10_000
 PROTOCOL = (
     "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "
-    f"0.1; linear: logistic regression on at most {PROBE_IMAGES:,} training images; few labels: the "
-    "same on ten a class, five draws"
+    f"0.1; linear: logistic regression on at most {PROBE_IMAGES:,} training images; few labels: "
+    "the same on ten a class, five draws"
 )
 
 
@@ -68,8 +68,7 @@ def embed_source(encoder, source, image_size):
         ((1437, 192), (360,))
     """
     train, test = (
-        embed(encoder, images.batches(BATCH_SIZE, image_size))
-        for images in source.for_evaluation()
+        embed(encoder, images.batches(BATCH_SIZE, image_size)) for images in source.for_evaluation()
     )
     return train, test
 

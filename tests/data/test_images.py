@@ -129,3 +129,28 @@ def test_fit_square_takes_the_central_square(rng):
     shrunk = data.fit_square(tf.constant(bands), 10).numpy()
     assert 100 < shrunk.min() and shrunk.max() < 155
     assert data.fit_square(tf.zeros([4, 4, 3]), 8).dtype == tf.float32
+
+
+def test_validation_holds_every_tenth_labelled_image_out_of_training():
+    pixels = np.arange(40, dtype="uint8").reshape(-1, 1, 1, 1).repeat(3, axis=3)
+    labelled = data.from_arrays(pixels[:25], range(25))
+    test = data.from_arrays(pixels[25:], range(15))
+    source = data.Source("mine", labelled, test, classes=25).for_validation()
+    train, held_out = (_labels(images) for images in source.for_evaluation())
+    assert held_out == [0, 10, 20]
+    assert sorted(train + held_out) == list(range(25))
+    assert source.train.count == 22
+
+    unlabelled = data.from_arrays(pixels)
+    source = data.Source("more", unlabelled, test, 25, labelled=labelled).for_validation()
+    assert source.train is unlabelled
+    assert [images.count for images in source.for_evaluation()] == [22, 3]
+
+    with pytest.raises(ValueError, match="more has no labels to validate with"):
+        data.Source("more", unlabelled).for_validation()
+    with pytest.raises(ValueError, match="holds too few images: 9"):
+        data.Source("few", labelled.chosen(range(9)), test).for_validation()
+
+
+def _labels(images):
+    return [int(label) for batch in images.batches(4, 1) for label in batch["label"]]
