@@ -22,8 +22,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
 import machine
 import numpy as np
 from end_to_end import as_arrays
