@@ -49,8 +49,13 @@ def save_images(path, data_dir):
     from keras_bt.data import from_tfds
 
     if tfds.builder("cifar10", data_dir=data_dir).is_prepared():
-        batches = from_tfds("cifar10", data_dir).train.batches(1000, size=32)
-        np.save(path, np.concatenate([batch["image"] for batch in batches]))
+        np.save(path, as_arrays(from_tfds("cifar10", data_dir).train)["image"])
+
+
+def as_arrays(images):
+    """All of a `data.Images` of 32 pixels: {"image", "label"}."""
+    batches = list(images.batches(1000, size=32))
+    return {key: np.concatenate([batch[key] for batch in batches]) for key in ("image", "label")}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """The races of benchmarks/, with contestants that only pretend."""
 
+import argparse
 import json
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from keras_bt import data
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CALM = """
@@ -27,6 +31,29 @@ def prepare():
         raise ValueError("too tired\\nfor words")
 
     return run
+"""
+
+PRETRAIN = """
+import json
+import sys
+
+print("on the way")
+scores = {"knn_accuracy": 0.5, "linear_accuracy": 0.6, "flags": sys.argv[1:]}
+run = {"steps": 6, "batch_size": 10, "images": 40, "epochs": 1}
+print(json.dumps({**run, "seconds": 3.0, "images_per_second": 20.0, "trained": scores}))
+"""
+LIGHTLY = """
+import json
+import sys
+
+import numpy as np
+
+flags = dict(flag.split("=") for flag in sys.argv[1:])
+images = {name: np.load(f"{flags['--images']}/{name}.npy") for name in ("train", "test")}
+np.savez(flags["--representations"], **{name: of[:, 0, 0] for name, of in images.items()})
+run = {"steps": 8, "batch_size": 5, "epochs": 8 * 5 / len(images["train"])}
+run |= {"seconds": 4.0, "images_per_second": 10.0, "versions": {"lightly": "0"}}
+print(json.dumps({**run, "settings": {"images": len(images["train"])}}))
 """
 
 
@@ -144,6 +171,123 @@ def test_a_start_is_told_in_seconds_more(race):
     rows = race.rows_of("startup", race.Case("", {}), figures, {name: {} for name in figures})
     said = race.report.seconds_more(list(rows))
     assert said == " More than the first: with keras_bt 0.75 s."
+
+
+@pytest.fixture
+def ten_minutes(race, monkeypatch, tmp_path):
+    import ten_minutes
+
+    for name, code in {"PRETRAIN": PRETRAIN, "LIGHTLY": LIGHTLY}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        monkeypatch.setattr(ten_minutes, name, tmp_path / f"{name}.py")
+    # Red images of class 0 and green ones of class 1; every tenth has the other color.
+    labels = np.arange(40) % 2
+    colors = np.eye(3, dtype="uint8")[np.where(np.arange(40) % 10 == 0, 1 - labels, labels)]
+    images = np.tile(255 * colors[:, None, None], (1, 32, 32, 1))
+    source = data.Source(
+        "cifar10", data.from_arrays(images, labels), data.from_arrays(images[1:9], labels[1:9])
+    )
+    monkeypatch.setattr(data, "from_tfds", lambda name, data_dir: source)
+    monkeypatch.setattr(ten_minutes, "PEERS", sys.executable)
+    monkeypatch.setattr(ten_minutes, "in_new_process", lambda function, *given: function(*given))
+    return ten_minutes
+
+
+def rows_printed(script, monkeypatch, capsys, *flags):
+    monkeypatch.setattr(sys, "argv", ["ten_minutes.py", *flags])
+    script.main()
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_ten_minutes_of_each_in_turn(ten_minutes, monkeypatch, capsys):
+    flags = "--minutes=0.5", "--seeds=0,3", "--", "--batch_size=10"
+    rows = rows_printed(ten_minutes, monkeypatch, capsys, *flags)
+    ours, theirs, *_ = rows
+    said = [(row["contestant"], row["seed"]) for row in rows]
+    assert said == [("keras_bt", 0), ("lightly", 0), ("lightly", 3), ("keras_bt", 3)]
+    assert (ours["images_seen"], ours["epochs"], ours["knn_accuracy"]) == (60, 1.5, 0.5)
+    assert (theirs["images_seen"], theirs["epochs"], theirs["knn_accuracy"]) == (40, 1.0, 1.0)
+    assert theirs["linear_accuracy"] == 1.0 and theirs["settings"] == {"images": 40}
+    assert ours["command"] == (
+        "python benchmarks/ten_minutes.py --minutes=0.5 --width=16 --seeds=0 --only=keras_bt"
+        " -- --batch_size=10"
+    )
+    assert rows[2]["command"].endswith("--seeds=3 --only=lightly")
+    assert "; test images; k-NN cosine k=200" in theirs["protocol"]
+    assert {"commit", "date", "machine", "minutes", "seconds", "versions"} <= set(theirs)
+
+
+def test_held_out_images_are_every_tenth_of_the_training(ten_minutes, monkeypatch, capsys):
+    (row,) = rows_printed(ten_minutes, monkeypatch, capsys, "--held_out", "--only=lightly")
+    assert row["settings"] == {"images": 36} and row["epochs"] == round(40 / 36, 3)
+    assert row["knn_accuracy"] == 0.0  # all four have the other class's color
+    assert "; every tenth training image, not trained on; " in row["protocol"]
+
+
+def test_keras_bt_is_run_with_the_flags_after_two_dashes(ten_minutes, tmp_path):
+    parsed = argparse.Namespace(
+        minutes=2.0, width=8, data_dir="images", held_out=True, pretrain_flags=["--batch_size=9"]
+    )
+    given = ten_minutes.keras_bt(parsed, 4, tmp_path)["flags"]
+    asked = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--seed=4"]
+    asked += [f"--workdir={tmp_path}/keras_bt-4", "--data_dir=images", "--validation"]
+    assert given == [*asked, "--batch_size=9"]
+
+
+def test_ten_minutes_without_the_peers_end_before_anybody_trains(
+    ten_minutes, monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setattr(ten_minutes, "PEERS", str(tmp_path / "no-python"))
+    with pytest.raises(SystemExit):
+        rows_printed(ten_minutes, monkeypatch, capsys)
+    printed = capsys.readouterr()
+    assert "no-python, which is not there; make bench-setup" in printed.err and not printed.out
+
+
+def test_the_page_tells_who_is_ahead_after_ten_minutes(race, tmp_path, monkeypatch):
+    def row(contestant, seed, knn, linear):
+        return {
+            "contestant": contestant,
+            "seed": seed,
+            "minutes": 10.0,
+            "width": 16,
+            "epochs": 3.5,
+            "seconds": 606.0,
+            "images_per_second": 288.6,
+            "knn_accuracy": knn,
+            "linear_accuracy": linear,
+            "protocol": "scored so",
+            "versions": {contestant: "1.0"},
+            "command": f"python {contestant} {seed}",
+            "date": "today",
+            "commit": "abc",
+            "machine": "small",
+        }
+
+    rows = [row("lightly", 1, 0.42, 0.45), row("keras_bt", 1, 0.52, 0.5)]
+    rows = [row("keras_bt", 0, 0.5, 0.46), row("lightly", 0, 0.4, 0.47), *rows]
+    report = race.report
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    assert report.ten_minutes() == ""
+    file = tmp_path / "results" / "ten_minutes.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    page = report.ten_minutes()
+    assert [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| ")][2:] == [
+        ["| 0", "keras_bt"],
+        ["| 0", "lightly"],
+        ["| 1", "keras_bt"],
+        ["| 1", "lightly"],
+        ["| mean", "keras_bt"],
+        ["| mean", "lightly"],
+    ]
+    assert "| mean | keras_bt | 10.10 min | 3.50 | 289 | 0.5100 | 0.4800 |" in page
+    assert "less lightly's: k-NN +10.00 points, linear +2.00 points of 100." in page
+    assert "- keras_bt: `python keras_bt 0`, today, commit abc, small" in page
+    assert "- lightly: `python lightly 0`" in page
+    assert "Protocol: scored so." in page and "keras_bt 1.0, lightly 1.0" in page
+    file.write_text(json.dumps(rows[0]))
+    assert "points" not in report.ten_minutes()
 
 
 @pytest.mark.parametrize("name", ["loss", "views", "step", "end_to_end", "memory", "startup"])

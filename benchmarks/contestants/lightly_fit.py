@@ -22,25 +22,15 @@ def prepare(images, width, batch, dims, bfloat16=False):
     hidden, *_, dim = dims
     model = nn.Sequential(resnet18(width), BarlowTwinsProjectionHead(8 * width, hidden, dim))
     model = model.to(memory_format=torch.channels_last)
-    # The example turns off the blur for CIFAR-10.
-    small = {"input_size": 32, "gaussian_blur": 0.0}
-    views = BYOLView1Transform(**small), BYOLView2Transform(**small)
-    pairs = TwoViews(images_of(images), *views)
+    pairs = small_pairs(images_of(images))
     loader = DataLoader(
         pairs, batch, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=True
     )
     criterion, optimizer = BarlowTwinsLoss(), torch.optim.SGD(model.parameters(), lr=0.06)
 
     def train(batches):
-        for x_a, x_b in batches:
-            x_a, x_b = (x.contiguous(memory_format=torch.channels_last) for x in (x_a, x_b))
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                z_a, z_b = model(x_a), model(x_b)
-            loss = criterion(z_a.float(), z_b.float())
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            loss.item()
+        for views in batches:
+            train_step(model, criterion, optimizer, views, bfloat16)
 
     def run(steps):
         # As in the midst of a training the loader is as far ahead at the end as at the start.
@@ -55,3 +45,21 @@ def prepare(images, width, batch, dims, bfloat16=False):
         return seconds
 
     return run
+
+
+def small_pairs(images):
+    """Two views of each image, as lightly has them for CIFAR-10: without blur."""
+    small = {"input_size": 32, "gaussian_blur": 0.0}
+    return TwoViews(images, BYOLView1Transform(**small), BYOLView2Transform(**small))
+
+
+def train_step(model, criterion, optimizer, views, bfloat16=False):
+    """A step of training; returns its loss."""
+    x_a, x_b = (x.contiguous(memory_format=torch.channels_last) for x in views)
+    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        z_a, z_b = model(x_a), model(x_b)
+    loss = criterion(z_a.float(), z_b.float())
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
