@@ -16,11 +16,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import machine
 import tensorflow as tf
 
 import keras_bt
-from keras_bt import launch, workers
+from keras_bt import launch, ledger, workers
 from keras_bt.functional.costs import cheaper_form
 
 SIZES = ((256, 8192), (1024, 8192), (1024, 2048), (2048, 2048), (2048, 512))  # batch, dim
@@ -92,7 +91,7 @@ def work():
                 "auto": cheaper_form(batch // replicas, dim, replicas) == form,
                 **figures,
                 "megabytes_by_formula": round(formula_bytes(form, batch, dim, replicas) / 1e6, 2),
-                **machine.describe(),
+                **ledger.circumstances(),
             }
             if workers.is_chief(strategy):
                 print(json.dumps(row), flush=True)

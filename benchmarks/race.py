@@ -17,7 +17,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-import machine
 import report
 
 CONTESTANTS = Path(__file__).parent / "contestants"
@@ -203,6 +202,8 @@ def weigh_steps(case, contestants, rounds, steps):
 
 def rows_of(benchmark, case, figures, versions, unit="s"):
     """Rows of results: a contestant each, and what the first of them gains on it."""
+    from keras_bt import ledger  # imports TensorFlow, once they have been measured
+
     first, *_ = figures.values()
     for name, values in figures.items():
         row = {
@@ -224,7 +225,7 @@ def rows_of(benchmark, case, figures, versions, unit="s"):
                 "ratio": None if isinstance(first, str) else _ratio(values, first),
                 **versions[name],
             }
-        yield {**row, **machine.describe()}
+        yield {**row, **ledger.circumstances()}
 
 
 def main(

@@ -22,14 +22,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import machine
 import numpy as np
 from end_to_end import as_arrays
 from race import CONTESTANTS, ENVIRONMENT, PEERS
 
 PRETRAIN = Path(__file__).parents[1] / "examples" / "pretrain.py"
 LIGHTLY = CONTESTANTS / "lightly_pretrain.py"
-HELD_OUT_EVERY = 10  # as `examples/pretrain.py --validation`
 CLOCK = (
     "trained from its start to its last step, with what is compiled, saved and looked at on the "
     "way; start of the process, reading the images, measuring the speed and scoring do not count"
@@ -98,19 +96,15 @@ def in_new_process(function, *arguments):
 def score(folder, representations):
     """The figures of `keras_bt.evaluation.score`, of representations in a file."""
     from keras_bt import evaluation
-    from keras_bt.evaluation.scores import PROBE_IMAGES, _evenly_spaced
+    from keras_bt.evaluation.scores import PROBE_IMAGES
 
     with np.load(representations) as file:
         train, test = file["train"], file["test"]
     train_labels, test_labels = (
         np.load(f"{folder}/{name}_labels.npy") for name in ("train", "test")
     )
-    kept = _evenly_spaced(train_labels, PROBE_IMAGES)
-    probed = train[kept], train_labels[kept], test, test_labels
-    return {
-        "knn_accuracy": evaluation.knn_accuracy(train, train_labels, test, test_labels),
-        "linear_accuracy": evaluation.linear_probe(*probed),
-    }
+    labelled = train, train_labels, test, test_labels
+    return evaluation.score_representations(*labelled, probe_images=PROBE_IMAGES)
 
 
 def save_images(folder, data_dir, held_out):
@@ -118,20 +112,18 @@ def save_images(folder, data_dir, held_out):
     from keras_bt.data import from_tfds
 
     source = from_tfds("cifar10", data_dir)
-    train = as_arrays(source.train)
     if held_out:
-        left_out = np.arange(source.train.count) % HELD_OUT_EVERY == 0
-        test = {key: values[left_out] for key, values in train.items()}
-        train = {key: values[~left_out] for key, values in train.items()}
-    else:
-        test = as_arrays(source.test)
-    for name, arrays in {"train": train, "test": test}.items():
+        source = source.for_validation()
+    for name, images in zip(("train", "test"), source.for_evaluation(), strict=True):
+        arrays = as_arrays(images)
         np.save(f"{folder}/{name}.npy", arrays["image"])
         np.save(f"{folder}/{name}_labels.npy", arrays["label"])
 
 
 def row_of(contestant, flags, seed, figures):
     """A row of results."""
+    from keras_bt import ledger  # imports TensorFlow, when all have done their work
+
     scored_on = "every tenth training image, not trained on" if flags.held_out else "test images"
     return {
         "benchmark": "ten_minutes",
@@ -149,7 +141,7 @@ def row_of(contestant, flags, seed, figures):
         "protocol": f"{CLOCK}; {scored_on}; {SCORES}",
         "settings": figures.get("settings"),  # keras_bt's are the recipe's and in the command
         "versions": figures["versions"],
-        **machine.describe(),
+        **ledger.circumstances(),
         "command": command_of(contestant, flags, seed),
     }
 

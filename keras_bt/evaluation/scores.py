@@ -13,7 +13,7 @@ from keras_bt.evaluation.monitors import EncoderMonitor
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
-MONITORED_IMAGES = 10_000, 2_000  # training and held-out, at the most
+MONITORED_IMAGES = 5_000, 1_000  # training and held-out, at the most: see `run.pretraining`
 HEALTH_IMAGES = 512  # and as many pairs of views: as long as two to three training steps of 256
 PROBE_IMAGES = 10_000
 PROTOCOL = (
@@ -120,7 +120,7 @@ def monitors(source, image_size, every_epochs, linear=False):
 
     Returns:
         List of Keras callbacks, empty where the source has no labels. They look at evenly
-        spaced images, 10,000 and 2,000 at the most.
+        spaced images, 5,000 and 1,000 at the most.
 
     Example:
         >>> from keras_bt.data import Source, from_arrays

@@ -17,7 +17,7 @@ from keras_bt.run.progress import ProgressBar
 from keras_bt.run.start import StartLoss
 
 COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
-MONITORED = 40  # looks of the monitors during a run, at the most
+MONITORED = 20  # looks of the monitors during a run, at the most: under 3 % of its time
 
 
 class Pretraining:
