@@ -39,7 +39,8 @@ flags.DEFINE_bool("from_scratch", False, "Train the architecture of --model from
 
 PROTOCOL = {
     "linear_accuracy": "offline, frozen encoder: logistic regression on these images, its penalty "
-    "chosen on them alone; accuracy on all held-out images; null where no class has two images",
+    "chosen on them alone; accuracy on all held-out images; null where no class has two "
+    "images, and from scratch",
     "top1, top5": "offline: encoder in training mode and linear classifier by SGD on these images, "
     "cropped and mirrored by crop_area and flip_rate (as published: 0.08 to 1, and 0.5); "
     "accuracies of the last epoch on all held-out images",
@@ -74,8 +75,8 @@ def open_encoder():
 
 
 def probe(train, train_labels, test, test_labels):
-    """The linear probe, or None where no class has the two images it needs."""
-    if np.bincount(train_labels).max() < 2:
+    """The linear probe; None from scratch, or where no class has the two images it needs."""
+    if FLAGS.from_scratch or np.bincount(train_labels).max() < 2:
         return None
     return evaluation.linear_probe(train, train_labels, test, test_labels)
 

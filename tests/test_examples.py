@@ -150,7 +150,7 @@ def test_published_protocols_of_a_run(tiny_run):
     run = start("finetune", f"--encoder={workdir}/encoder", *flags)
     few, more = last_line(run)["fractions"]
     assert (few["images"], few["epochs"], few["steps"]) == (10, 2, 2)
-    assert (more["images"], more["epochs"], more["steps"]) == (144, 2, 2)
+    assert (more["images"], more["epochs"], more["steps"]) == (142, 2, 2)
     assert few["linear_accuracy"] is None and 0.1 < more["linear_accuracy"] < 1
     assert 0 <= more["top1"] <= more["top5"] <= 1
     assert len([line for line in run.stderr.splitlines() if re.match(r" +0\.\d+  +\d+", line)]) == 2
@@ -158,7 +158,7 @@ def test_published_protocols_of_a_run(tiny_run):
     flags = ("--from_scratch", "--fractions=0.1", "--epochs=1")
     result = last_line(start("finetune", f"--model={workdir}/model.keras", *flags))
     assert result["encoder_learning_rate"] == 0.1 and result["from_scratch"] is True
-    assert result["fractions"][0]["linear_accuracy"] != more["linear_accuracy"]
+    assert result["fractions"][0]["linear_accuracy"] is None
 
 
 REFUSALS = """
