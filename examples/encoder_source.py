@@ -1,9 +1,11 @@
 """The flags by which the evaluating examples are told of an encoder and of labelled images."""
 
+import time
 import zipfile
 
 import image_source
 import keras
+import ledger_flag
 from absl import flags
 
 import keras_bt
@@ -13,6 +15,7 @@ FLAGS = flags.FLAGS
 ERRORS = (ValueError, OSError, zipfile.BadZipFile)  # of what the flags name
 
 flags.adopt_module_key_flags(image_source)
+flags.adopt_module_key_flags(ledger_flag)
 flags.DEFINE_string("encoder", None, "Folder of the exported encoder.")
 flags.DEFINE_string("model", None, "In its place a .keras file, of a BarlowTwins or an encoder.")
 flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name.")
@@ -72,3 +75,15 @@ def description(source):
         "test_images": test.count,
         "validation": FLAGS.validation,
     }
+
+
+def record(result, started):
+    """Keeps a result in the ledger, if there is one; `started` is of `time.monotonic`."""
+    told = ("seed", "protocol", "encoder_dir", "model")
+    ledger_flag.record(
+        recipe=None,
+        seed=result["seed"],
+        minutes=(time.monotonic() - started) / 60,
+        protocol=result["protocol"],
+        figures={name: value for name, value in result.items() if name not in told},
+    )

@@ -12,6 +12,7 @@ The last line of stdout is the result as JSON, with the protocol of each figure 
 import json
 import os
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -98,7 +99,9 @@ def main(arguments):
         view = encoder_source.open_view(image_size, FLAGS.seed)
     except encoder_source.ERRORS as error:
         sys.exit(f"finetune: {error}")
+    started = time.monotonic()
     learning_rates = learning_rates_of_flags()
+    labelled, held_out = source.for_evaluation()
     (train, train_labels), test = evaluation.embed_source(encoder, source, image_size)
     rows = []
     print("fraction  images  epochs  steps  linear   top-1   top-5", file=sys.stderr)
@@ -110,8 +113,8 @@ def main(arguments):
             with left_as_it_was([*encoder.variables, *view.variables]):
                 tuned = evaluation.fine_tune(
                     encoder,
-                    source.train.chosen(chosen),
-                    source.test,
+                    labelled.chosen(chosen),
+                    held_out,
                     classes=source.classes,
                     image_size=image_size,
                     view=view,
@@ -133,6 +136,7 @@ def main(arguments):
         "protocol": PROTOCOL,
     }
     print(json.dumps(result))
+    encoder_source.record(result, started)
 
 
 if __name__ == "__main__":

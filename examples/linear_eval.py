@@ -12,6 +12,7 @@ protocol of each figure in words.
 import json
 import os
 import sys
+import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -66,6 +67,7 @@ def main(arguments):
     except encoder_source.ERRORS as error:
         sys.exit(f"linear_eval: {error}")
 
+    started = time.monotonic()
     figures, protocol = {}, {}
     if FLAGS.protocol == "exact" or FLAGS.knn_sweep:
         train, test = evaluation.embed_source(encoder, source, image_size)
@@ -92,7 +94,14 @@ def main(arguments):
             for (k, temperature), accuracy in evaluation.knn_sweep(*train, *test).items()
         ]
         protocol["knn_sweep"] = SWEEP
-    print(json.dumps({**encoder_source.description(source), **figures, "protocol": protocol}))
+    result = {
+        **encoder_source.description(source),
+        "seed": FLAGS.seed,
+        **figures,
+        "protocol": protocol,
+    }
+    print(json.dumps(result))
+    encoder_source.record(result, started)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,11 @@ from keras_bt.evaluation import (
     LinearProbeMonitor,
     embed,
     few_label_accuracy,
+    fine_tune,
     knn_accuracy,
+    knn_sweep,
+    labelled_subset,
+    linear_evaluation,
     linear_probe,
 )
 from keras_bt.export import export_encoder, load_encoder
@@ -49,7 +53,11 @@ __all__ = [
     "embed",
     "export_encoder",
     "few_label_accuracy",
+    "fine_tune",
     "knn_accuracy",
+    "knn_sweep",
+    "labelled_subset",
+    "linear_evaluation",
     "linear_probe",
     "load_encoder",
     "loss_floor",

@@ -25,8 +25,9 @@ def add_row(path, *, recipe, seed, minutes, protocol, figures):
         path: The file; made if it is not there.
         recipe: Name of the recipe, or None.
         seed: Int.
-        minutes: Float. Of training.
-        protocol: String: on which images, after which step, by which method.
+        minutes: Float. Of training; where nothing is trained but classifiers, of all.
+        protocol: String, on which images, after which step, by which method; or a dict of
+            one for each figure.
         figures: Dict that JSON can hold.
 
     Raises:
