@@ -19,7 +19,7 @@ import image_source
 import recipe_flags
 from absl import app, flags, logging
 
-from keras_bt import ablations, atomic
+from keras_bt import ablations, atomic, evaluation
 
 FLAGS = flags.FLAGS
 
@@ -67,42 +67,56 @@ def seeds_of_flags():
     return [int(seed) for seed in FLAGS.seeds]
 
 
-def results_with(settings, path):
-    """What is there of earlier starts with the same settings, by row and seed."""
+def settings_of(recipe, source):
+    """Everything that decides a row but its name and seed, as JSON gives it back."""
+    images = {"dataset": source.name, "images": source.train.count, "validation": FLAGS.validation}
+    return json.loads(json.dumps({**recipe.settings(), **images}))
+
+
+def caption(recipe, source, seeds):
+    """What the figures of the table are, in words."""
+    return (
+        f"{recipe.name} on {source.name}, {recipe.epochs} epochs, seeds {seeds}, in %: "
+        f"{evaluation.PROTOCOL}. Paper: linear top-1, ImageNet, ResNet-50, 300 epochs.\n"
+    )
+
+
+def train_missing(names, seeds, recipe, source):
+    """A line of WORKDIR/rows.jsonl for each row and seed, after those that lack one are trained."""
+    path = Path(FLAGS.workdir) / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(recipe, source)
     lines = path.read_text().splitlines() if path.exists() else []
-    results = [json.loads(line) for line in lines]
-    same = [result for result in results if result["settings"] == settings]
-    return {(result["row"], result["seed"]): result for result in same}
+    there = [result for result in map(json.loads, lines) if result["settings"] == settings]
+    results = {(result["row"], result["seed"]): result for result in there}
+    wanted = [(name, seed) for seed in seeds for name in names]
+    for name, seed in wanted:
+        if (name, seed) not in results:
+            figures = ablations.train_and_score(ablations.rows[name], recipe, source, seed)
+            result = {"row": name, "seed": seed, **figures, "settings": settings}
+            atomic.append_text(path, json.dumps(result, allow_nan=False) + "\n")
+            print(f"{name}, seed {seed}: {figures}", file=sys.stderr)
+            results[name, seed] = result
+    return [results[each] for each in wanted]
 
 
 def main(arguments):
     if FLAGS.list:
-        return list_rows()
+        list_rows()
+        return
     try:
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         seeds = seeds_of_flags()
         recipe, source = settle()
         if FLAGS.describe:
-            return print(recipe.describe())
-        names = names_of_rows(recipe)
-        path = Path(FLAGS.workdir) / "rows.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        settings = {**recipe.settings(), "dataset": source.name, "images": source.train.count}
-        settings = json.loads(json.dumps(settings))  # tuples become lists, as they do in the file
-        results = results_with(settings, path)
-        wanted = [(name, seed) for seed in seeds for name in names]
-        for name, seed in wanted:
-            if (name, seed) in results:
-                continue
-            figures = ablations.train_and_score(ablations.rows[name], recipe, source, seed)
-            result = {"row": name, "seed": seed, **figures, "settings": settings}
-            atomic.append_text(path, json.dumps(result, allow_nan=False) + "\n")
-            results[name, seed] = result
-            print(f"{name}, seed {seed}: {figures}", file=sys.stderr)
+            print(recipe.describe())
+            return
+        results = train_missing(names_of_rows(recipe), seeds, recipe, source)
     except (ValueError, OSError) as error:
         sys.exit(f"ablate: {error}")
-    return print(ablations.table([results[each] for each in wanted]))
+    print(caption(recipe, source, seeds))
+    print(ablations.table(results))
 
 
 if __name__ == "__main__":
