@@ -310,6 +310,32 @@ def test_wrong_flags_are_met_at_once(tmp_path, flags, message):
 
 
 @pytest.mark.slow
+def test_ablate_trains_what_is_not_there_and_prints_a_table(tmp_path):
+    def ablate(rows):
+        flags = (f"--workdir={tmp_path}", f"--rows={rows}", "--seeds=0", *TINY)
+        done = start("ablate", *flags)
+        assert done.returncode == 0, done.stderr
+        results = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+        return done, results
+
+    done, results = ablate("baseline,stop_gradient,no_grayscale")
+    assert [(result["row"], result["seed"]) for result in results] == [
+        ("baseline", 0),
+        ("stop_gradient", 0),
+    ]
+    for result in results:
+        assert all(0 < result[name] <= 1 for name in ("knn_accuracy", "linear_accuracy"))
+        assert result["settings"]["width"] == 2 and result["settings"]["images"] == 1437
+    assert "no_grayscale changes nothing in digits, left out" in done.stderr
+    table = done.stdout.splitlines()
+    assert table[-1].startswith("| stop_gradient |") and table[-1].endswith("| 70.5 | -0.9 |")
+    again, same = ablate("stop_gradient,baseline")
+    assert same == results and again.stdout.splitlines()[-2:] == table[-2:]
+    message = " ".join(fails("ablate", f"--workdir={tmp_path}", "--rows=stop"))
+    assert "ablate: there is no row 'stop'; --list names them." in message
+
+
+@pytest.mark.slow
 def test_help_describes_every_field_of_a_recipe():
     text = start("pretrain", "--help").stdout
     for field in dataclasses.fields(Recipe):

@@ -46,6 +46,7 @@ HOUSE = [
     "training_state",
     "resume",
     "evaluation",
+    "ablations",
     "export",
     "profile",
     "run",

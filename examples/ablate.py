@@ -1,0 +1,127 @@
+"""Reruns the paper's ablations at the scale of a recipe, beside the paper's own figures.
+
+    python examples/ablate.py --recipe=digits --rows=main --epochs=40 --seeds=0
+    python examples/ablate.py --list
+
+The first takes eight trainings of half a minute each on two CPU cores. Every field of a recipe
+is a flag. WORKDIR/rows.jsonl gets a line for each row and seed; started again with the same
+settings, those that are there are not trained again. In the end the table of all is printed.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import image_source
+import recipe_flags
+from absl import app, flags, logging
+
+from keras_bt import ablations, atomic, evaluation
+
+FLAGS = flags.FLAGS
+
+flags.adopt_module_key_flags(image_source)
+flags.adopt_module_key_flags(recipe_flags)
+flags.DEFINE_list("rows", ["main"], "all, main, or names of rows; see --list.")
+flags.DEFINE_list("seeds", ["0", "1", "2"], "Each row is trained with each of them.")
+flags.DEFINE_string("workdir", "runs/ablations", "Where rows.jsonl is.")
+flags.DEFINE_bool("list", False, "Print the rows, and what each changes, and end.")
+flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
+
+
+def list_rows():
+    for name, row in ablations.rows.items():
+        place = f" ({row.source})" if row.source else ""
+        print(f"{name:28} {row.changes}{place}")
+
+
+def settle():
+    """The recipe and the labelled images that the flags name."""
+    named = recipe_flags.named_recipe(bool(FLAGS.image_dir or FLAGS.tfrecords))
+    dataset = FLAGS.dataset or (named.dataset if named else None)
+    source = image_source.open_source(dataset, FLAGS.workdir)
+    if source.test is None:
+        raise ValueError(f"{source.name} has no labels to score with.")
+    return recipe_flags.recipe_of_flags(named, source.train.count), source
+
+
+def names_of_rows(recipe):
+    """The rows that --rows names and that are not the baseline under another name."""
+    sets = {"all": list(ablations.rows), "main": ablations.main_rows}
+    names = [name for given in FLAGS.rows for name in sets.get(given, [given])]
+    for name in names:
+        if name not in ablations.rows:
+            raise ValueError(f"there is no row {name!r}; --list names them.")
+    kept = [n for n in names if n == "baseline" or ablations.rows[n].alters(recipe)]
+    for name in set(names) - set(kept):
+        print(f"{name} changes nothing in {recipe.name}, left out", file=sys.stderr)
+    return list(dict.fromkeys(kept))
+
+
+def seeds_of_flags():
+    if not FLAGS.seeds or not all(seed.isdigit() for seed in FLAGS.seeds):
+        raise ValueError(f"--seeds takes ints from 0 on, got {','.join(FLAGS.seeds)}.")
+    return [int(seed) for seed in FLAGS.seeds]
+
+
+def settings_of(recipe, source):
+    """Everything that decides a row but its name and seed, as JSON gives it back."""
+    images = {"dataset": source.name, "images": source.train.count, "validation": FLAGS.validation}
+    return json.loads(json.dumps({**recipe.settings(), **images}))
+
+
+def caption(recipe, source, seeds):
+    """What the figures of the table are, in words."""
+    return (
+        f"{recipe.name} on {source.name}, {recipe.epochs} epochs, seeds {seeds}, in %: "
+        f"{evaluation.PROTOCOL}. Paper: linear top-1, ImageNet, ResNet-50, 300 epochs.\n"
+    )
+
+
+def train_missing(names, seeds, recipe, source):
+    """A line of WORKDIR/rows.jsonl for each row and seed, after those that lack one are trained."""
+    path = Path(FLAGS.workdir) / "rows.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(recipe, source)
+    lines = path.read_text().splitlines() if path.exists() else []
+    there = [result for result in map(json.loads, lines) if result["settings"] == settings]
+    results = {(result["row"], result["seed"]): result for result in there}
+    wanted = [(name, seed) for seed in seeds for name in names]
+    for name, seed in wanted:
+        if (name, seed) not in results:
+            figures = ablations.train_and_score(ablations.rows[name], recipe, source, seed)
+            result = {"row": name, "seed": seed, **figures, "settings": settings}
+            atomic.append_text(path, json.dumps(result, allow_nan=False) + "\n")
+            print(f"{name}, seed {seed}: {figures}", file=sys.stderr)
+            results[name, seed] = result
+    return [results[each] for each in wanted]
+
+
+def main(arguments):
+    if FLAGS.list:
+        list_rows()
+        return
+    try:
+        if len(arguments) > 1:
+            raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
+        seeds = seeds_of_flags()
+        recipe, source = settle()
+        if FLAGS.describe:
+            print(recipe.describe())
+            return
+        results = train_missing(names_of_rows(recipe), seeds, recipe, source)
+    except (ValueError, OSError) as error:
+        sys.exit(f"ablate: {error}")
+    print(caption(recipe, source, seeds))
+    print(ablations.table(results))
+
+
+if __name__ == "__main__":
+    logging.set_verbosity(logging.WARNING)
+    try:
+        app.run(main)
+    except KeyboardInterrupt:
+        sys.exit(130)
