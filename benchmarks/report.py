@@ -3,16 +3,8 @@
 python benchmarks/report.py
 """
 
-import json
-import statistics
-from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
-FIGURES = {
-    "knn_accuracy": "k-NN",
-    "linear_accuracy": "linear",
-    "few_label_accuracy": "ten labels a class",
-}
+from encoder_tables import ablations, protocols, runs, ten_minutes
+from tables import ROOT, origin, rows, table, versions_of
 
 RACES = {
     "loss": (
@@ -50,106 +42,6 @@ RACES = {
 }
 
 
-def rows(name):
-    """The rows of a file of results."""
-    text = (ROOT / "results" / f"{name}.jsonl").read_text("utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def table(head, lines):
-    """A table in Markdown."""
-    lines = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
-
-
-def origin(row):
-    """Where a row comes from."""
-    return f"`{row['command']}`, {row['date']}, commit {row['commit']}, {row['machine']}"
-
-
-def runs():
-    """Runs of the script, beside raw pixels and the untrained network."""
-    lines = [
-        [
-            f"`{row['command'].removeprefix('python examples/pretrain.py ')}`",
-            f"{row['minutes']} min",
-            title,
-            *(f"{row['figures'][of][figure]:.3f}" for of in ("trained", "untrained", "pixels")),
-            row["commit"],
-        ]
-        for row in rows("ledger")
-        for figure, title in FIGURES.items()
-    ]
-    head = ["flags", "trained for", "figure", "trained", "untrained", "raw pixels", "commit"]
-    first = rows("ledger")[0]
-    return f"""## Runs
-
-`python examples/pretrain.py` with these flags; {first["machine"]}.
-Protocol: {first["protocol"]}.
-
-{table(head, lines)}
-"""
-
-
-def ten_minutes():
-    """Whose encoder is better after so many minutes, if that was measured."""
-    if not (ROOT / "results" / "ten_minutes.jsonl").exists():
-        return ""
-    measured = sorted(rows("ten_minutes"), key=lambda row: (row["seed"], row["contestant"]))
-    first, of = measured[0], {}
-    for row in measured:
-        of.setdefault(row["contestant"], []).append(row)
-    means = {name: mean_of(seeds) for name, seeds in of.items()}
-    head = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
-    commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in of.items())
-    return f"""## Ten minutes on CIFAR-10
-
-Whose encoder is better after {first["minutes"]:g} minutes?
-Protocol: {first["protocol"]}.
-Scale: ResNet-18 of width {first["width"]}, where published ones have 64, and a few epochs, where
-published runs have 200 to 1000: this says what the minutes buy, not who ends higher. keras_bt
-trains its recipe with the flags below, lightly with the settings of its own benchmark on CIFAR-10,
-in float32 as it ships. {versions_of(measured)}.
-
-{table(head, map(minutes_line, [*measured, *means.values()]))}
-
-{points_ahead(means)}To repeat the first seed:
-
-{commands}
-"""
-
-
-def mean_of(measured):
-    """The mean row of a contestant's seeds."""
-    figures = ("seconds", "epochs", "images_per_second", "knn_accuracy", "linear_accuracy")
-    means = {name: statistics.mean(row[name] for row in measured) for name in figures}
-    return {"seed": "mean", "contestant": measured[0]["contestant"], **means}
-
-
-def minutes_line(row):
-    """A training of some minutes."""
-    return [
-        row["seed"],
-        row["contestant"],
-        f"{row['seconds'] / 60:.2f} min",
-        f"{row['epochs']:.2f}",
-        f"{row['images_per_second']:.0f}",
-        f"{row['knn_accuracy']:.4f}",
-        f"{row['linear_accuracy']:.4f}",
-    ]
-
-
-def points_ahead(means):
-    """By how much keras_bt's mean accuracies exceed lightly's; nothing where one is missing."""
-    if len(means) < 2:
-        return ""
-    ahead = [
-        f"{FIGURES[name]} {100 * (means['keras_bt'][name] - means['lightly'][name]):+.2f} points"
-        for name in ("knn_accuracy", "linear_accuracy")
-    ]
-    return f"keras_bt's means less lightly's: {', '.join(ahead)} of 100. "
-
-
 def collectives():
     """What the two forms of the loss cost across replicas."""
     measured = rows("collectives")
@@ -181,7 +73,7 @@ of speed-up.
 
 def races():
     """What is measured beside others, or against itself, in one run; what there is of it."""
-    parts = [race(name) for name in RACES if (ROOT / "results" / f"{name}.jsonl").exists()]
+    parts = [race(name) for name in RACES if rows(name)]
     if not parts:
         return ""
     return "\n".join(
@@ -210,14 +102,6 @@ def race(name):
 
 {race_table(measured)}
 """
-
-
-def versions_of(measured):
-    """What all of them ran on."""
-    versions = {}
-    for row in measured:
-        versions |= row.get("versions", {})
-    return ", ".join(f"{library} {version}" for library, version in sorted(versions.items()))
 
 
 def share_of_the_rest(measured):
@@ -267,7 +151,11 @@ def race_line(row):
 def page():
     """The whole page."""
     title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
-    return "\n".join(filter(None, [title, runs(), ten_minutes(), races(), collectives()]))
+    return "\n".join(
+        filter(
+            None, [title, runs(), protocols(), ten_minutes(), ablations(), races(), collectives()]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import image_source
+import ledger_flag
 import recipe_flags
 from absl import app, flags, logging
 
@@ -24,6 +25,7 @@ from keras_bt import ablations, atomic, evaluation
 FLAGS = flags.FLAGS
 
 flags.adopt_module_key_flags(image_source)
+flags.adopt_module_key_flags(ledger_flag)
 flags.adopt_module_key_flags(recipe_flags)
 flags.DEFINE_list("rows", ["main"], "all, main, or names of rows; see --list.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Each row is trained with each of them.")
@@ -96,6 +98,13 @@ def train_missing(names, seeds, recipe, source):
             result = {"row": name, "seed": seed, **figures, "settings": settings}
             atomic.append_text(path, json.dumps(result, allow_nan=False) + "\n")
             print(f"{name}, seed {seed}: {figures}", file=sys.stderr)
+            ledger_flag.record(
+                recipe=recipe.name,
+                seed=seed,
+                minutes=figures["seconds"] / 60,
+                protocol=evaluation.PROTOCOL,
+                figures={"ablation": name, **figures, "settings": settings},
+            )
             results[name, seed] = result
     return [results[each] for each in wanted]
 

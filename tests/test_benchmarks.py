@@ -152,7 +152,7 @@ def test_a_script_prints_rows_of_the_cases_asked_for(race, monkeypatch, capsys):
 def test_the_page_has_a_section_for_each_race_there_is(race, tmp_path, monkeypatch):
     report = race.report
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr("tables.ROOT", tmp_path)
     assert report.races() == ""
     figures = {"keras_bt": [0.5], "keras_bt, encoder and projector": [0.475], "theirs": "gone"}
     versions = {name: {"versions": {"tensorflow": "2.21.0"}} for name in figures}
@@ -268,7 +268,7 @@ def test_the_page_tells_who_is_ahead_after_ten_minutes(race, tmp_path, monkeypat
     rows = [row("keras_bt", 0, 0.5, 0.46), row("lightly", 0, 0.4, 0.47), *rows]
     report = race.report
     (tmp_path / "results").mkdir()
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr("tables.ROOT", tmp_path)
     assert report.ten_minutes() == ""
     file = tmp_path / "results" / "ten_minutes.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
@@ -288,6 +288,45 @@ def test_the_page_tells_who_is_ahead_after_ten_minutes(race, tmp_path, monkeypat
     assert "Protocol: scored so." in page and "keras_bt 1.0, lightly 1.0" in page
     file.write_text(json.dumps(rows[0]))
     assert "points" not in report.ten_minutes()
+
+
+def test_the_page_has_the_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkeypatch):
+    def row(command, protocol, minutes=1.0, seed=0, **figures):
+        circumstances = {"date": "today", "commit": "abc", "machine": "small"}
+        row = {"command": f"python examples/{command}", **circumstances, "recipe": "cifar10"}
+        return {**row, "seed": seed, "minutes": minutes, "protocol": protocol, "figures": figures}
+
+    settings = {"dataset": "cifar10", "image_size": 16, "width": 4, "epochs": 2}
+
+    def ablated(name, seed, knn):
+        accuracies = {"knn_accuracy": knn, "linear_accuracy": knn}
+        return row("ablate.py", "k-NN", 2.0, seed, ablation=name, settings=settings, **accuracies)
+
+    part = {"fraction": 0.01, "images": 500, "linear_accuracy": 0.3, "top1": 0.4}
+    accuracies = {"knn_accuracy": 0.5, "linear_accuracy": 0.6, "few_label_accuracy": 0.7}
+    rows = [
+        ablated("baseline", 0, 0.5),
+        ablated("baseline", 1, 0.6),
+        ablated("invariance_only", 0, 0.25),
+        row(
+            "finetune.py", {"top1": "last"}, dataset="cifar10", from_scratch=False, fractions=[part]
+        ),
+        row("linear_eval.py", {"k-NN": "near"}, dataset="fashion_mnist", **accuracies),
+    ]
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "ledger.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setattr("tables.ROOT", tmp_path)
+    ablations = race.report.ablations()
+    assert "| baseline | 55.0 ± 7.1 | | 55.0 ± 7.1 | | 71.4 | |" in ablations
+    assert "| invariance_only | 25.0 | -30.0 | 25.0 | -30.0 | 57.3 | -14.1 |" in ablations
+    assert "width 4, 2 epochs; 6 minutes of training in all" in ablations
+    assert ablations.count("- `python examples/ablate.py`, today, commit abc, small") == 1
+    evaluated = race.report.protocols()
+    tuned = "`examples/finetune.py` | cifar10 | 1 %, 500 |"
+    assert f"| {tuned} fine-tuned, top-1 | 0.400 | abc |" in evaluated
+    assert f"| {tuned} linear probe, frozen | 0.300 | abc |" in evaluated
+    assert "| `examples/linear_eval.py` | fashion_mnist | all | k-NN | 0.500 | abc |" in evaluated
+    assert "- top1: last" in evaluated and "- k-NN: near" in evaluated
 
 
 @pytest.mark.parametrize("name", ["loss", "views", "step", "end_to_end", "memory", "startup"])
