@@ -14,7 +14,7 @@ from keras_bt.evaluation.monitors import EncoderMonitor
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
 MONITORED_IMAGES = 10_000, 2_000  # training and held-out, at the most
-HEALTH_IMAGES = 512  # and as many pairs of views: as long as two to three training steps of 256
+HEALTH_IMAGES = 512  # with two views each: as long as one training step of 256 images
 PROBE_IMAGES = 10_000
 
 
