@@ -288,7 +288,7 @@ class BarlowTwins(DistributedModel):
 
         That is what regularizers and layers add to it, and the penalty of mixed samples.
         """
-        z_a, z_b = (self._embedding(view, training) for view in (view_a, view_b))
+        z_a, z_b = (self.embedding(view, training) for view in (view_a, view_b))
         self.built = True  # by its parts, for Keras does not see the model itself called
         dtype = _precision(z_a)
         z_a, z_b = tf.cast(z_a, dtype), tf.cast(z_b, dtype)
@@ -300,7 +300,7 @@ class BarlowTwins(DistributedModel):
 
     def _mixed_sample_term(self, view_a, view_b, z_a, z_b, training):
         mixed, share, order = self.mixed_samples(view_a, view_b)
-        z_mixed = tf.cast(self._embedding(mixed, training), z_a.dtype)
+        z_mixed = tf.cast(self.embedding(mixed, training), z_a.dtype)
         with tf.name_scope("loss"):
             penalty = mixed_sample_penalty(
                 z_a,
@@ -324,7 +324,8 @@ class BarlowTwins(DistributedModel):
         self.redundancy_tracker.update_state(redundancy)
         return invariance, weighted, regularization
 
-    def _embedding(self, view, training):
+    def embedding(self, view, training):
+        """z of a view, through encoder and projector."""
         with tf.name_scope("encoder"):  # for `keras_bt.profile`, as the other scopes
             representation = self.encoder(view, training=training)
         with tf.name_scope("projector"):

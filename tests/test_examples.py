@@ -31,6 +31,8 @@ RESULT = {
     "nonfinite_steps",
     "loss",
     "loss_floor",
+    "untrained_loss",
+    "health",
     "encoder_dir",
     "seed",
     "pixels",
@@ -106,7 +108,8 @@ def test_pretrain_leaves_what_the_readme_says(tiny_run):
     assert metrics[-1]["knn_accuracy"] == pytest.approx(result["trained"]["knn_accuracy"], abs=0.01)
     encoder = tf.saved_model.load(result["encoder_dir"])
     assert encoder(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 16)
-    assert "floor=" in run.stderr and "knn=" in run.stderr
+    assert "floor=" in run.stderr and "start=" in run.stderr and "knn=" in run.stderr
+    assert result["untrained_loss"] > 0 and isinstance(result["health"]["findings"], list)
 
 
 @pytest.mark.slow

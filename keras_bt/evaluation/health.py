@@ -1,16 +1,16 @@
 """Whether representations and embeddings are sound, and what is wrong where they are not."""
 
 import dataclasses
-import functools
 import logging
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
 from keras_bt.evaluation.monitors import Monitor, check_finite
 from keras_bt.functional.correlation import cross_correlation, standardize
+from keras_bt.functional.image import as_unit_range
 from keras_bt.functional.spectrum import effective_rank, spread
+from keras_bt.model_input import images_of
 from keras_bt.state import left_as_it_was
 
 FIGURES = (
@@ -27,7 +27,7 @@ DEAD_SHARE = 1e-3  # of the median spread
 ROUNDING = 1e-6  # beside the size of the embeddings
 
 # Measured over digits, fashion_mnist and cifar10 and small networks on digits, from before the
-# first step on. Sound trainings: rank of representations 4.8 at least, spread 0.007; mean
+# first step on. Sound trainings: rank of representations 4.8 at least, spread 0.005; mean
 # off-diagonal 0.59 at most, in passing, and 0.4 at the end; in the second half a diagonal of 0.4
 # and a loss of 0.75 of the first. With a redundancy_weight of 0 the off-diagonal is 0.75 to 0.95.
 COLLAPSED_RANK = 1.5
@@ -67,8 +67,8 @@ class EmbeddingHealth(Monitor):
     Looks at images and at two views of each, in inference mode, and leaves the training as it
     was to the last bit. Adds to the logs of the epochs at whose end it looks
 
-        representation_rank, embedding_rank    see `functional.spectrum.effective_rank`; at the
-                            most the number of images less 1
+        representation_rank, embedding_rank
+                            see `functional.spectrum.effective_rank`; below the number of images
         embedding_spread    median over dimensions of the standard deviation of z_a
         dead_dimensions     how many dimensions of z_a have a thousandth of that at the most
         mean_diagonal       mean of c_ii
@@ -108,7 +108,7 @@ class EmbeddingHealth(Monitor):
     def on_train_begin(self, logs=None):
         if self.model.views is None:
             raise ValueError("EmbeddingHealth needs a model with views, got views=None.")
-        self._embed = compile_encoder(functools.partial(_all_outputs, self.model))
+        self._outputs = _compile_outputs(self.model)
         self.findings.clear()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -118,16 +118,17 @@ class EmbeddingHealth(Monitor):
 
     def look(self, epoch, logs):
         with left_as_it_was([variable for view in self.model.views for variable in view.variables]):
-            outputs, _ = embed_compiled(self._embed, self.images)
-        check_finite("embeddings", epoch, outputs)
-        dim = (outputs.shape[1] - self.model.encoder.output_shape[-1]) // 2
-        representations, z_a, z_b = np.split(outputs, [-2 * dim, -dim], axis=1)
-        loss = self.model.loss
-        floor = loss.floor(self.batch_size, dim) or 0.0  # where none is known, 0 is one
+            outputs = [self._outputs(images_of(batch)) for batch in self.images]
+        representations, z_a, z_b = (
+            tf.concat(batches, axis=0) for batches in zip(*outputs, strict=True)
+        )
+        check_finite("embeddings", epoch, representations, z_a, z_b)
+        criterion, dim, loss = self.model.loss, z_a.shape[1], logs["loss"]
+        floor = criterion.floor(self.batch_size, dim) or 0.0  # where none is known, 0 is one
         figures = {
             "representation_rank": float(effective_rank(representations)),
-            **embedding_figures(z_a, z_b, loss.epsilon, loss.centered),
-            "loss_above_floor": max(0.0, 1.0 - floor / max(logs["loss"], floor or 1.0)),
+            **embedding_figures(z_a, z_b, criterion.epsilon, criterion.centered),
+            "loss_above_floor": (loss - floor) / loss if loss > floor else 0.0,
         }
         self._warn({**logs, **figures}, progress=(epoch + 1) / self.params["epochs"])
         return figures
@@ -139,19 +140,30 @@ class EmbeddingHealth(Monitor):
                 self.findings.append(finding)
 
 
-def _all_outputs(model, images, training):
-    """Representations of images, and embeddings of two views of them, side by side."""
-    z_a, z_b, _ = model.embeddings(*model.two_views(images), training)
-    representations = tf.cast(model.encoder(images, training=training), z_a.dtype)
-    return tf.concat([representations, z_a, z_b], axis=1)
+def _compile_outputs(model):
+    """Function from images to their representations and to the embeddings of two views of them."""
+
+    @tf.function
+    def outputs(images):
+        images = as_unit_range(images)
+        embeddings = [model.embedding(view, training=False) for view in model.two_views(images)]
+        representations = model.encoder(images, training=False)
+        return [tf.cast(each, tf.float32) for each in (representations, *embeddings)]
+
+    def outputs_of_any_batch_size(images):
+        images = tf.convert_to_tensor(images)
+        signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+        return outputs.get_concrete_function(signature)(images)
+
+    return outputs_of_any_batch_size
 
 
 def embedding_figures(z_a, z_b, epsilon=1e-5, centered=True):
     """What `EmbeddingHealth` logs of the embeddings of two views.
 
     Args:
-        z_a: Float array [images, dim]. Embeddings of view A.
-        z_b: Float array [images, dim]. The same images in the same order, view B.
+        z_a: Float tensor [images, dim]. Embeddings of view A.
+        z_b: Float tensor [images, dim]. The same images in the same order, view B.
         epsilon: See `BarlowTwinsLoss`.
         centered: See `BarlowTwinsLoss`.
 
@@ -170,8 +182,7 @@ def embedding_figures(z_a, z_b, epsilon=1e-5, centered=True):
     """
     spread_a = spread(z_a).numpy()
     median = float(np.median(spread_a))
-    size = float(np.sqrt(np.mean(np.square(z_a, dtype="float64"))))
-    dim = z_a.shape[1]
+    size, dim = float(np.sqrt(np.mean(np.square(z_a, dtype="float64")))), z_a.shape[1]
     a, b = (standardize(z, epsilon=epsilon, centered=centered) for z in (z_a, z_b))
     diagonal = tf.reduce_mean(a * b, axis=0)
     blocks = (cross_correlation(a[:, row : row + BLOCK], b) for row in range(0, dim, BLOCK))
@@ -201,17 +212,16 @@ def diagnose(figures, progress=1.0, untrained_loss=None):
         >>> figures = dict(representation_rank=30.0, embedding_rank=8.0, embedding_spread=1.0)
         >>> figures |= dict(dead_dimensions=0.0, mean_diagonal=0.9, mean_off_diagonal=0.8)
         >>> [finding.name for finding in diagnose({**figures, "loss": 3.5})]
-        ['redundant embedding']
+        ['dimensional collapse']
     """
-    f = figures
-    found = []
+    f, found = figures, []
 
     def find(name, sentence):
         found.append(Finding(name, sentence))
 
     if f["representation_rank"] < COLLAPSED_RANK or f["embedding_spread"] < COLLAPSED_SPREAD:
         find(
-            "collapsed representation",
+            "complete collapse",
             f"the representations have an effective rank of {f['representation_rank']:.3g} and the "
             f"embeddings a spread of {f['embedding_spread']:.2g}, so all images get nearly the "
             "same. Usual causes are units that died of too high a learning rate, and weight decay "
@@ -219,7 +229,7 @@ def diagnose(figures, progress=1.0, untrained_loss=None):
         )
     if f["mean_off_diagonal"] > REDUNDANT_CORRELATION:
         find(
-            "redundant embedding",
+            "dimensional collapse",
             f"two dimensions of the embedding correlate by {f['mean_off_diagonal']:.2f} in the "
             f"mean and its effective rank is {f['embedding_rank']:.3g}, so they say the same. The "
             "usual cause is a redundancy_weight of 0 or far too small; try the published 0.0051.",

@@ -14,7 +14,7 @@ from keras_bt.evaluation.monitors import EncoderMonitor
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
 MONITORED_IMAGES = 5_000, 1_000  # training and held-out, at the most: see `run.pretraining`
-HEALTH_IMAGES = 512  # and as many pairs of views: as long as two to three training steps of 256
+HEALTH_IMAGES = 512  # with two views each: as long as one training step of 256 images
 PROBE_IMAGES = 10_000
 PROTOCOL = (
     "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "

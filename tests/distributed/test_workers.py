@@ -42,6 +42,8 @@ def test_one_worker_writes_and_prints(undisturbed):
     workdir, result = undisturbed
     assert result == json.loads((workdir / "result.json").read_text())
     assert result["replicas"] == 2
+    assert result["untrained_loss"] > result["loss"]
+    assert result["health"]["representation_rank"] > 1
     assert [line["epoch"] for line in metrics(workdir)] == [*range(1, 9)]
     assert {path.name for path in workdir.iterdir()} == {
         ".lock",
@@ -53,6 +55,7 @@ def test_one_worker_writes_and_prints(undisturbed):
         "plan.json",
         "result.json",
         "run.json",
+        "start.json",
     }
 
 

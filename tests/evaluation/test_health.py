@@ -65,9 +65,9 @@ def test_figures_of_embeddings_that_are_all_the_same(value):
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
-        ("collapsed representation", {"representation_rank": 1.02}),
-        ("collapsed representation", {"embedding_spread": 1e-5}),
-        ("redundant embedding", {"mean_off_diagonal": 0.8}),
+        ("complete collapse", {"representation_rank": 1.02}),
+        ("complete collapse", {"embedding_spread": 1e-5}),
+        ("dimensional collapse", {"mean_off_diagonal": 0.8}),
         ("dead dimensions", {"dead_dimensions": 3.0}),
         ("views not matched", {"mean_diagonal": 0.01}),
         ("diverged", {"loss": 900.0}),
@@ -131,7 +131,7 @@ def test_no_alarm_in_a_sound_training(batch_norm, caplog):
 
 def test_an_alarm_by_name_in_a_training_made_to_collapse(caplog):
     health, seen = fit(10, batch_norm=False, redundancy_weight=0.0)
-    assert [finding.name for finding in health.findings] == ["redundant embedding"]
+    assert [finding.name for finding in health.findings] == ["dimensional collapse"]
     assert [record.message for record in caplog.records] == [str(health.findings[0])]
     assert seen[-1]["embedding_rank"] < 0.1 * 64
 
@@ -161,7 +161,7 @@ def test_an_encoder_that_gives_all_images_the_same(tiny_model, images):
     health = keras_bt.EmbeddingHealth(tf.data.Dataset.from_tensors(images), batch_size=8)
     model.fit(images, batch_size=8, callbacks=[health], verbose=0)
     assert {finding.name for finding in health.findings} == {
-        "collapsed representation",
+        "complete collapse",
         "dead dimensions",
         "views not matched",
         "not learning",
