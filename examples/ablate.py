@@ -15,39 +15,27 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import image_source
 import ledger_flag
-import recipe_flags
+import recipe_and_source
+import tensorflow as tf
 from absl import app, flags, logging
 
 from keras_bt import ablations, atomic, evaluation
 
 FLAGS = flags.FLAGS
 
-flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(ledger_flag)
-flags.adopt_module_key_flags(recipe_flags)
+flags.adopt_module_key_flags(recipe_and_source)
 flags.DEFINE_list("rows", ["main"], "all, main, or names of rows; see --list.")
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Each row is trained with each of them.")
 flags.DEFINE_string("workdir", "runs/ablations", "Where rows.jsonl is.")
 flags.DEFINE_bool("list", False, "Print the rows, and what each changes, and end.")
-flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 
 
 def list_rows():
     for name, row in ablations.rows.items():
         place = f" ({row.source})" if row.source else ""
         print(f"{name:28} {row.changes}{place}")
-
-
-def settle():
-    """The recipe and the labelled images that the flags name."""
-    named = recipe_flags.named_recipe(bool(FLAGS.image_dir or FLAGS.tfrecords))
-    dataset = FLAGS.dataset or (named.dataset if named else None)
-    source = image_source.open_source(dataset, FLAGS.workdir)
-    if source.test is None:
-        raise ValueError(f"{source.name} has no labels to score with.")
-    return recipe_flags.recipe_of_flags(named, source.train.count), source
 
 
 def names_of_rows(recipe):
@@ -117,10 +105,13 @@ def main(arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         seeds = seeds_of_flags()
-        recipe, source = settle()
+        recipe, _, open_source = recipe_and_source.settle(tf.distribute.get_strategy())
         if FLAGS.describe:
             print(recipe.describe())
             return
+        source = open_source()
+        if source.test is None:
+            raise ValueError(f"{source.name} has no labels to score with.")
         results = train_missing(names_of_rows(recipe), seeds, recipe, source)
     except (ValueError, OSError) as error:
         sys.exit(f"ablate: {error}")

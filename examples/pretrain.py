@@ -10,7 +10,6 @@ folder it goes on from its last checkpoint.
 """
 
 import contextlib
-import functools
 import json
 import logging
 import os
@@ -19,9 +18,8 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import device_flags
-import image_source
 import ledger_flag
-import recipe_flags
+import recipe_and_source
 import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
@@ -32,9 +30,8 @@ from keras_bt.checkpoint import CheckpointError
 FLAGS = flags.FLAGS
 
 flags.adopt_module_key_flags(device_flags)
-flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(ledger_flag)
-flags.adopt_module_key_flags(recipe_flags)
+flags.adopt_module_key_flags(recipe_and_source)
 flags.DEFINE_string("workdir", None, "Folder of the run; runs/RECIPE without it.")
 flags.DEFINE_integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
 flags.DEFINE_float(
@@ -62,7 +59,6 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_bool("linear_monitor", False, "Fit linear probes during training too.")
 flags.DEFINE_bool("profile", False, "Say in the end, and in the result, where the time went.")
-flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
 
 
@@ -75,32 +71,6 @@ def settings_of_flags(recipe):
     if FLAGS.validation:
         names += ("validation",)
     return {**recipe.settings(), **{name: FLAGS[name].value for name in names}}
-
-
-def settle(strategy):
-    """What to train on what, and where.
-
-    Returns:
-        The recipe, the run's folder, and a function that opens the images.
-    """
-    other_images = bool(FLAGS.image_dir or FLAGS.tfrecords)
-    named = workers.together(strategy, lambda: recipe_flags.named_recipe(other_images))
-    workdir = FLAGS.workdir or f"runs/{named.name if named else 'images'}"
-
-    @functools.cache
-    def open_source():
-        dataset = FLAGS.dataset or (named.dataset if named else None)
-        return workers.chief_first(strategy, lambda: image_source.open_source(dataset, workdir))
-
-    def recipe_for(images):
-        return workers.together(strategy, lambda: recipe_flags.recipe_of_flags(named, images))
-
-    if named:
-        return recipe_for(None), workdir, open_source
-    recipe_for(images=1000)  # meets wrong flags before the images are read
-    # A run goes on with the settings it began with, though images may have come or gone.
-    images = run.images_at_start(workdir) or open_source().train.count
-    return recipe_for(images), workdir, open_source
 
 
 def prepare(strategy, recipe, workdir, open_source):
@@ -163,7 +133,7 @@ def main(arguments):
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
         strategy = device_flags.strategy_of_flags()
-        recipe, workdir, open_source = settle(strategy)
+        recipe, workdir, open_source = recipe_and_source.settle(strategy)
         if FLAGS.describe:
             print(recipe.describe())
             return
