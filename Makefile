@@ -5,12 +5,15 @@ WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
 BENCHMARKS ?= loss views step end_to_end memory startup collectives
 
-.PHONY: pretrain test bench bench-setup lint clean
+.PHONY: pretrain test test-all bench bench-setup lint clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/python examples/pretrain.py --recipe=digits --workdir=$(WORKDIR)
 
-test: lint  ## Lint, types, then every test, documentation examples among them.
+test: lint  ## Lint, types, then the tests, documentation examples among them: about half an hour.
+	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m 'not variant'
+
+test-all: lint  ## The same, and slow tests in other circumstances too.
 	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m ''
 
 bench: $(VENV)/installed  ## Measure all that RESULTS.md tells of this machine: about forty minutes.

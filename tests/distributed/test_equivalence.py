@@ -35,6 +35,10 @@ STRATEGIES = {
     "3 workers": {"strategy": "multi_worker", "workers": 3},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
+BY_STRATEGY = [
+    pytest.param(name, marks=pytest.mark.variant) if name in ("4 mirrored replicas", "2 workers", "3 workers") else name
+    for name in STRATEGIES
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +46,7 @@ def one_device(train):
     return train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **FOREIGN})[0]
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", BY_STRATEGY)
 def test_twenty_steps_with_other_data_on_each_replica(name, train, one_device, assert_same):
     foreign = FOREIGN if STRATEGIES[name]["strategy"] == "mirrored" else {}
     for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):

@@ -23,6 +23,10 @@ STRATEGIES = {
     "2 workers": {"strategy": "multi_worker", "workers": 2},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
+BY_STRATEGY = [
+    pytest.param(name, marks=pytest.mark.variant) if name in ("2 mirrored replicas", "2 workers") else name
+    for name in STRATEGIES
+]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,7 @@ def one_device(train):
     return train(MICRO)[0]
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", BY_STRATEGY)
 def test_as_on_one_device(name, train, one_device, assert_same):
     for result in train(MICRO, **STRATEGIES[name]):
         for case in MICRO:

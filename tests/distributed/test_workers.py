@@ -121,6 +121,7 @@ def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path)
     assert result["loss"] == pytest.approx(undisturbed[1]["loss"], rel=1e-3)
 
 
+@pytest.mark.variant
 def test_a_finished_run_is_told_again_by_workers(undisturbed, start):
     workdir, result = undisturbed
     done = start(*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
@@ -136,6 +137,7 @@ def test_the_chiefs_refusal_ends_all_workers(undisturbed, start):
     assert "Traceback" not in done.stderr and "restarting" not in done.stderr
 
 
+@pytest.mark.variant
 def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
     flags = (*TINY[:3], "--minutes=0.05", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
@@ -146,6 +148,7 @@ def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
     assert (result["epochs"], result["steps"]) == (plan["epochs"], steps)
 
 
+@pytest.mark.variant
 def test_a_diverging_run_is_not_started_again(start, tmp_path):
     flags = ("--optimizer=adamw", "--learning_rate=1e30", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--", PRETRAIN[0], *TINY, *flags)
@@ -178,6 +181,7 @@ def test_workers_that_were_started_differently_are_told_so(start):
     assert expected in done.stderr  # what the other worker prints
 
 
+@pytest.mark.variant
 def test_wrong_flags_are_not_tried_again(start, tmp_path):
     script = ROOT / "examples" / "pretrain.py"
     flags = ("--recipe=digits", "--batch_size=255", f"--workdir={tmp_path}/run")
