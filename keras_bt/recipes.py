@@ -84,10 +84,11 @@ _CIFAR10 = _IMAGENET.override(
     encoder="resnet18",
     stem="small",
     projector_dims=(512, 512),
+    redundancy_weight=0.0125,
     optimizer="adamw",
-    learning_rate=4e-3,
+    learning_rate=8e-3,
     weight_decay=1e-4,
-    crop_area=(0.2, 1.0),
+    crop_area=(0.3, 1.0),
     blur_rates=(0.0, 0.0),
     sources=MappingProxyType(
         {
@@ -98,9 +99,15 @@ _CIFAR10 = _IMAGENET.override(
                 _SOLO,
             ),
             **dict.fromkeys(
-                ("optimizer", "learning_rate", "projector_dims", "crop_area"),
+                ("optimizer", "projector_dims"),
                 "ours, for short runs: of a few tried at width 16 on a split of the training "
                 "images; k-NN after one epoch 0.368, with projector 2048-2048-2048 0.344",
+            ),
+            **dict.fromkeys(
+                ("learning_rate", "redundancy_weight", "crop_area"),
+                "ours, for short runs: of eight tried at width 16 on a split of the training "
+                "images; k-NN after 120,000 images 0.479, with 0.004, 0.0051, 0.2,1 0.431. "
+                "For hundreds of epochs solo-learn takes 0.0051 and crops from 0.08",
             ),
         }
     ),
@@ -177,6 +184,7 @@ _FASHION_MNIST = _CIFAR10.override(
     batch_size=128,
     image_size=28,
     load_size=28,
+    redundancy_weight=0.0051,
     learning_rate=2e-3,
     crop_area=(0.5, 1.0),
     flip_rate=0.0,
@@ -187,6 +195,7 @@ _FASHION_MNIST = _CIFAR10.override(
     sources=MappingProxyType(
         {
             **_CIFAR10.sources,
+            "redundancy_weight": _PAPER_RUN["redundancy_weight"],
             **dict.fromkeys(("saturation", "hue", "grayscale_rate"), "the images are gray"),
             **dict.fromkeys(
                 ("dataset", "image_size", "load_size", "solarize_rates"),

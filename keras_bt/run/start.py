@@ -1,5 +1,7 @@
 """What the loss was before anything was learned."""
 
+import logging
+
 import keras
 
 
@@ -36,4 +38,7 @@ class StartLoss(keras.callbacks.Callback):
         # A step that is held because its numbers are not finite leaves a loss of 0.
         if loss := float(logs["loss"]):
             self.loss = loss
-            self.folder.once("start", lambda: {"untrained_loss": loss})
+            try:
+                self.folder.once("start", lambda: {"untrained_loss": loss})
+            except OSError as error:  # a full disk does not end a training
+                logging.getLogger("keras_bt").warning("%s Training goes on.", error)

@@ -36,7 +36,9 @@ STRATEGIES = {
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
 BY_STRATEGY = [
-    pytest.param(name, marks=pytest.mark.variant) if name in ("4 mirrored replicas", "2 workers", "3 workers") else name
+    pytest.param(name, marks=pytest.mark.variant)
+    if name in ("4 mirrored replicas", "2 workers", "3 workers")
+    else name
     for name in STRATEGIES
 ]
 

@@ -23,3 +23,14 @@ def test_a_loss_later_on_is_not_taken_for_the_first(folder):
     start = StartLoss(folder, first_step=12)
     start.on_train_batch_end(0, {"loss": 21.0})
     assert start.loss is None and folder.read("start") is None
+
+
+def test_a_full_disk_does_not_end_the_training(folder, monkeypatch, caplog):
+    def full(path, content):
+        raise OSError("No space left.")
+
+    monkeypatch.setattr("keras_bt.run.folder.write_json", full)
+    start = StartLoss(folder, first_step=0)
+    start.on_train_batch_end(0, {"loss": 260.5})
+    assert start.loss == 260.5
+    assert caplog.messages == ["No space left. Training goes on."]
