@@ -59,8 +59,9 @@ def main(arguments):
     if len(arguments) > 1:
         sys.exit(f"linear_eval: unexpected arguments {arguments[1:]}; flags are --name=value.")
     try:
-        if FLAGS.epochs and FLAGS.protocol != "sgd":
-            raise ValueError("--epochs goes with --protocol=sgd.")
+        for name in ("epochs", "seed", "crop_area", "flip_rate"):
+            if FLAGS[name].present and FLAGS.protocol != "sgd":
+                raise ValueError(f"--{name} goes with --protocol=sgd.")
         encoder = encoder_source.open_encoder()
         source, image_size = encoder_source.open_source(encoder)
         view = encoder_source.open_view(image_size, FLAGS.seed)

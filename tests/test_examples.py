@@ -72,9 +72,17 @@ def tiny_run(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_profile_is_printed_and_in_the_result(tmp_path):
-    run = start("pretrain", f"--workdir={tmp_path}", "--profile", *TINY, "--epochs=4")
-    found = last_line(run)["profile"]
+def test_profile_validation_and_ledger_of_a_run(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    flags = ("--profile", "--validation", f"--ledger={ledger}", *TINY, "--epochs=4")
+    run = start("pretrain", f"--workdir={tmp_path}/run", *flags)
+    result = last_line(run)
+    (row,) = map(json.loads, ledger.read_text().splitlines())
+    assert result["images"] == row["figures"]["images"] == 1437 - 144
+    assert row["figures"]["trained"] == result["trained"]
+    assert (row["recipe"], row["seed"], row["protocol"]) == ("digits", 0, result["protocol"])
+    assert "--validation" in row["command"] and str(tmp_path) not in row["command"]
+    found = result["profile"]
     for shares in (found["step"]["shares"], found["run"]):
         assert sum(shares.values()) == pytest.approx(1.0)
     assert set(found["run"]) == {
@@ -346,6 +354,18 @@ def test_help_describes_every_field_of_a_recipe():
             assert re.search(rf"--{field.name}: \S", text), field.name
     assert "--blur_rates: Probability of a blur, of view A and of view B." in text
     assert "--image_dir: Folder of images" in text
+
+
+@pytest.mark.slow
+def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path):
+    image = tf.io.encode_jpeg(np.zeros((8, 8, 3), "uint8"))
+    for number in range(40):
+        tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), image)
+    flags = (f"--image_dir={tmp_path}/photos", f"--workdir={tmp_path}/run", "--batch_size=8")
+    text = start("pretrain", *flags, "--describe").stdout
+    assert re.search(r"batch_size +8 +as given", text)
+    assert re.search(r"projector_dims +2048,2048 +the paper's figure 4 rises", text)
+    assert not (tmp_path / "run").exists()
 
 
 def test_scripts_stay_wiring():
