@@ -1,13 +1,13 @@
 """Who has the better encoder of CIFAR-10 after ten minutes on this machine: keras_bt or lightly?
 
     python benchmarks/ten_minutes.py --seeds=0,1,2 > results/ten_minutes.jsonl
-    python benchmarks/ten_minutes.py --held_out --only=keras_bt -- --learning_rate=0.1
+    python benchmarks/ten_minutes.py --validation --only=keras_bt -- --learning_rate=0.1
 
 keras_bt is `examples/pretrain.py --recipe=cifar10` with the flags after `--`; lightly is
 contestants/lightly_pretrain.py, with the settings of its own benchmark on CIFAR-10. Both train a
 ResNet-18 of the same width, one after the other, and are scored by the same code. A JSON line
 for each seed and contestant, after about thirty minutes for both; for RESULTS.md then
-`python benchmarks/report.py`. Settings are chosen with --held_out, never on the test images.
+`python benchmarks/report.py`. Settings are chosen with --validation, never on the test images.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def keras_bt(flags, seed, folder):
             f"--seed={seed}",
             f"--workdir={folder}/keras_bt-{seed}",
             *([f"--data_dir={flags.data_dir}"] if flags.data_dir else []),
-            *(["--validation"] if flags.held_out else []),
+            *(["--validation"] if flags.validation else []),
             *flags.pretrain_flags,
         ]
     )
@@ -107,12 +107,12 @@ def score(folder, representations):
     return evaluation.score_representations(*labelled, probe_images=PROBE_IMAGES)
 
 
-def save_images(folder, data_dir, held_out):
+def save_images(folder, data_dir, validation):
     """CIFAR-10's images and labels as arrays, those of the training and those to score on."""
     from keras_bt.data import from_tfds
 
     source = from_tfds("cifar10", data_dir)
-    if held_out:
+    if validation:
         source = source.for_validation()
     for name, images in zip(("train", "test"), source.for_evaluation(), strict=True):
         arrays = as_arrays(images)
@@ -124,7 +124,7 @@ def row_of(contestant, flags, seed, figures):
     """A row of results."""
     from keras_bt import ledger  # imports TensorFlow, when all have done their work
 
-    scored_on = "every tenth training image, not trained on" if flags.held_out else "test images"
+    scored_on = "every tenth training image, not trained on" if flags.validation else "test images"
     return {
         "benchmark": "ten_minutes",
         "contestant": contestant,
@@ -150,7 +150,7 @@ def command_of(contestant, flags, seed):
     """What repeats a row, wherever the images are."""
     command = ["python", "benchmarks/ten_minutes.py", f"--minutes={flags.minutes:g}"]
     command += [f"--width={flags.width}", f"--seeds={seed}", f"--only={contestant}"]
-    command += ["--held_out"] if flags.held_out else []
+    command += ["--validation"] if flags.validation else []
     if contestant == "keras_bt" and flags.pretrain_flags:
         command += ["--", *flags.pretrain_flags]
     return shlex.join(command)
@@ -170,7 +170,7 @@ def main():
     parser.add_argument("--data_dir", help="folder of TensorFlow Datasets, if another than its own")
     parser.add_argument("--only", choices=["keras_bt", "lightly"])
     parser.add_argument(
-        "--held_out", action="store_true", help="score on training images that are left out"
+        "--validation", action="store_true", help="score on training images that are left out"
     )
     parser.add_argument(
         "pretrain_flags", nargs="*", help="after --: further flags of examples/pretrain.py"
@@ -183,7 +183,7 @@ def main():
         parser.error(f"lightly needs {PEERS}, which is not there; make bench-setup")
     with tempfile.TemporaryDirectory() as folder:
         if lightly in contestants:
-            in_new_process(save_images, folder, flags.data_dir, flags.held_out)
+            in_new_process(save_images, folder, flags.data_dir, flags.validation)
         for seed in flags.seeds:
             for contestant in contestants:
                 print(f"{contestant.__name__}, seed {seed} ...", file=sys.stderr, flush=True)

@@ -38,17 +38,28 @@ def list_rows():
         print(f"{name:28} {row.changes}{place}")
 
 
-def names_of_rows(recipe):
-    """The rows that --rows names and that are not the baseline under another name."""
+def names_of_flags():
+    """The rows that --rows names."""
     sets = {"all": list(ablations.rows), "main": ablations.main_rows}
     names = [name for given in FLAGS.rows for name in sets.get(given, [given])]
     for name in names:
         if name not in ablations.rows:
             raise ValueError(f"there is no row {name!r}; --list names them.")
-    kept = [n for n in names if n == "baseline" or ablations.rows[n].alters(recipe)]
-    for name in set(names) - set(kept):
+    return list(dict.fromkeys(names))
+
+
+def names_to_train(names, recipe, images):
+    """Those that are possible, and not the baseline under another name."""
+    altering = [n for n in names if n == "baseline" or ablations.rows[n].alters(recipe)]
+    for name in set(names) - set(altering):
         print(f"{name} changes nothing in {recipe.name}, left out", file=sys.stderr)
-    return list(dict.fromkeys(kept))
+    for name in altering:
+        batch_size = ablations.rows[name].applied_to(recipe).batch_size
+        if batch_size > images:
+            raise ValueError(f"{name} has batches of {batch_size}, of {images} images.")
+    if not altering:
+        raise ValueError(f"no row of {', '.join(FLAGS.rows)} changes anything.")
+    return altering
 
 
 def seeds_of_flags():
@@ -59,7 +70,7 @@ def seeds_of_flags():
 
 def settings_of(recipe, source):
     """Everything that decides a row but its name and seed, as JSON gives it back."""
-    images = {"dataset": source.name, "images": source.train.count, "validation": FLAGS.validation}
+    images = {"dataset": source.name, "images": source.train.count}
     return json.loads(json.dumps({**recipe.settings(), **images}))
 
 
@@ -104,7 +115,8 @@ def main(arguments):
     try:
         if len(arguments) > 1:
             raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
-        seeds = seeds_of_flags()
+        names, seeds = names_of_flags(), seeds_of_flags()
+        ledger_flag.check()
         recipe, _, open_source = recipe_and_source.settle(tf.distribute.get_strategy())
         if FLAGS.describe:
             print(recipe.describe())
@@ -112,7 +124,8 @@ def main(arguments):
         source = open_source()
         if source.test is None:
             raise ValueError(f"{source.name} has no labels to score with.")
-        results = train_missing(names_of_rows(recipe), seeds, recipe, source)
+        names = names_to_train(names, recipe, source.train.count)
+        results = train_missing(names, seeds, recipe, source)
     except (ValueError, OSError) as error:
         sys.exit(f"ablate: {error}")
     print(caption(recipe, source, seeds))

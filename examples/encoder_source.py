@@ -1,5 +1,7 @@
 """The flags by which the evaluating examples are told of an encoder and of labelled images."""
 
+import json
+import sys
 import time
 import zipfile
 
@@ -12,17 +14,19 @@ import keras_bt
 from keras_bt import evaluation
 
 FLAGS = flags.FLAGS
-ERRORS = (ValueError, OSError, zipfile.BadZipFile)  # of what the flags name
+# Of what the flags name, and of its evaluation.
+ERRORS = (ValueError, OSError, zipfile.BadZipFile, FloatingPointError)
 
 flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(ledger_flag)
 flags.DEFINE_string("encoder", None, "Folder of the exported encoder.")
 flags.DEFINE_string("model", None, "In its place a .keras file, of a BarlowTwins or an encoder.")
-flags.DEFINE_string("dataset", "digits", "digits or a TensorFlow Datasets name.")
+flags.DEFINE_string("dataset", None, "digits, as without it, or a TensorFlow Datasets name.")
 flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.", 1)
 flags.DEFINE_list("crop_area", ["0.08", "1"], "Kept by crops of training images, low and high.")
 flags.DEFINE_float("flip_rate", 0.5, "Probability of mirroring a training image.", 0.0, 1.0)
 flags.mark_flags_as_mutual_exclusive(["encoder", "model"], required=True)
+flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
 
 
 def open_encoder(trainable=False):
@@ -35,7 +39,9 @@ def open_encoder(trainable=False):
 
 def open_source(encoder):
     """The labelled images the flags name, and their side for this encoder."""
-    shape = getattr(encoder, "input_shape", None) or encoder.input_spec.shape
+    shape = getattr(encoder, "input_shape", None) or getattr(encoder.input_spec, "shape", None)
+    if shape is None:
+        raise ValueError("The encoder does not say which images it takes; build it by calling it.")
     image_size = FLAGS.image_size or shape[1]
     if image_size is None:
         raise ValueError("The encoder takes images of any size; give --image_size.")
@@ -43,7 +49,7 @@ def open_source(encoder):
         raise ValueError(
             f"The encoder takes images of {shape[1]} pixels, --image_size is {image_size}."
         )
-    source = image_source.open_source(FLAGS.dataset)
+    source = image_source.open_source(FLAGS.dataset or "digits")
     if source.test is None:
         raise ValueError(f"{source.name} has no labels to evaluate with.")
     return source, image_size
@@ -73,12 +79,26 @@ def description(source):
         "dataset": source.name,
         "train_images": train.count,
         "test_images": test.count,
-        "validation": FLAGS.validation,
     }
 
 
-def record(result, started):
-    """Keeps a result in the ledger, if there is one; `started` is of `time.monotonic`."""
+def run(script, measure, arguments):
+    """Prints what a script measures, or why it cannot; keeps it in the ledger, if there is one.
+
+    Args:
+        script: Name of the script.
+        measure: Function without arguments that returns the result.
+        arguments: What was given besides flags.
+    """
+    started = time.monotonic()
+    try:
+        if len(arguments) > 1:
+            raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
+        ledger_flag.check()
+        result = measure()
+    except ERRORS as error:
+        sys.exit(f"{script}: {error}")
+    print(json.dumps(result))
     told = ("seed", "protocol", "encoder_dir", "model")
     ledger_flag.record(
         recipe=None,

@@ -9,10 +9,9 @@ second trains the same architecture from random weights, so that one sees what p
 The last line of stdout is the result as JSON, with the protocol of each figure in words.
 """
 
-import json
+import functools
 import os
 import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -89,56 +88,51 @@ def table_row(fraction, images, linear_accuracy, epochs, steps, top1, top5):
     return f"{counts}  {linear:>6}  {top1:6.3f}  {top5:6.3f}"
 
 
-def main(arguments):
-    if len(arguments) > 1:
-        sys.exit(f"finetune: unexpected arguments {arguments[1:]}; flags are --name=value.")
-    try:
-        fractions = fractions_of_flags()
-        encoder = open_encoder()
-        source, image_size = encoder_source.open_source(encoder)
-        view = encoder_source.open_view(image_size, FLAGS.seed)
-    except encoder_source.ERRORS as error:
-        sys.exit(f"finetune: {error}")
-    started = time.monotonic()
-    learning_rates = learning_rates_of_flags()
+def tune(encoder, images, held_out, source, image_size, view):
+    """The figures of `fine_tune` on some images; encoder and view are left as they were."""
+    with left_as_it_was([*encoder.variables, *view.variables]):
+        return evaluation.fine_tune(
+            encoder,
+            images,
+            held_out,
+            classes=source.classes,
+            image_size=image_size,
+            view=view,
+            epochs=FLAGS.epochs,
+            seed=FLAGS.seed,
+            **learning_rates_of_flags(),
+        )
+
+
+def measure():
+    """The result."""
+    fractions, encoder = fractions_of_flags(), open_encoder()
+    source, image_size = encoder_source.open_source(encoder)
+    view = encoder_source.open_view(image_size, FLAGS.seed)
     labelled, held_out = source.for_evaluation()
     (train, train_labels), test = evaluation.embed_source(encoder, source, image_size)
     rows = []
     print("fraction  images  epochs  steps  linear   top-1   top-5", file=sys.stderr)
     for fraction in fractions:
         chosen = evaluation.labelled_subset(train_labels, fraction, FLAGS.seed)
-        linear = probe(train[chosen], train_labels[chosen], *test)
-        try:
-            # The view's draws are put back too: a fraction's figures do not depend on others.
-            with left_as_it_was([*encoder.variables, *view.variables]):
-                tuned = evaluation.fine_tune(
-                    encoder,
-                    labelled.chosen(chosen),
-                    held_out,
-                    classes=source.classes,
-                    image_size=image_size,
-                    view=view,
-                    epochs=FLAGS.epochs,
-                    seed=FLAGS.seed,
-                    **learning_rates,
-                )
-        except (ValueError, FloatingPointError) as error:
-            sys.exit(f"finetune: {error}")
-        row = {"fraction": fraction, "images": len(chosen), "linear_accuracy": linear, **tuned}
+        row = {
+            "fraction": fraction,
+            "images": len(chosen),
+            "linear_accuracy": probe(train[chosen], train_labels[chosen], *test),
+            **tune(encoder, labelled.chosen(chosen), held_out, source, image_size, view),
+        }
         rows.append(row)
         print(table_row(**row), file=sys.stderr)
-    result = {
+    return {
         **encoder_source.description(source),
         "from_scratch": FLAGS.from_scratch,
         "seed": FLAGS.seed,
-        **learning_rates,
+        **learning_rates_of_flags(),
         "fractions": rows,
         "protocol": PROTOCOL,
     }
-    print(json.dumps(result))
-    encoder_source.record(result, started)
 
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.WARNING)
-    app.run(main)
+    app.run(functools.partial(encoder_source.run, "finetune", measure))

@@ -9,10 +9,8 @@ or a folder's own held-out part. The last line of stdout is the result as JSON, 
 protocol of each figure in words.
 """
 
-import json
+import functools
 import os
-import sys
-import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -55,20 +53,13 @@ SWEEP = (
 )
 
 
-def main(arguments):
-    if len(arguments) > 1:
-        sys.exit(f"linear_eval: unexpected arguments {arguments[1:]}; flags are --name=value.")
-    try:
-        for name in ("epochs", "seed", "crop_area", "flip_rate"):
-            if FLAGS[name].present and FLAGS.protocol != "sgd":
-                raise ValueError(f"--{name} goes with --protocol=sgd.")
-        encoder = encoder_source.open_encoder()
-        source, image_size = encoder_source.open_source(encoder)
-        view = encoder_source.open_view(image_size, FLAGS.seed)
-    except encoder_source.ERRORS as error:
-        sys.exit(f"linear_eval: {error}")
-
-    started = time.monotonic()
+def measure():
+    """The result."""
+    for name in ("epochs", "seed", "crop_area", "flip_rate"):
+        if FLAGS[name].present and FLAGS.protocol != "sgd":
+            raise ValueError(f"--{name} goes with --protocol=sgd.")
+    encoder = encoder_source.open_encoder()
+    source, image_size = encoder_source.open_source(encoder)
     figures, protocol = {}, {}
     if FLAGS.protocol == "exact" or FLAGS.knn_sweep:
         train, test = evaluation.embed_source(encoder, source, image_size)
@@ -76,18 +67,15 @@ def main(arguments):
         figures |= evaluation.score_representations(*train, *test)
         protocol |= EXACT
     else:
-        try:
-            figures["linear_sgd"] = evaluation.linear_evaluation(
-                encoder,
-                *source.for_evaluation(),
-                classes=source.classes,
-                image_size=image_size,
-                view=view,
-                epochs=FLAGS.epochs or 100,
-                seed=FLAGS.seed,
-            )
-        except FloatingPointError as error:
-            sys.exit(f"linear_eval: {error}")
+        figures["linear_sgd"] = evaluation.linear_evaluation(
+            encoder,
+            *source.for_evaluation(),
+            classes=source.classes,
+            image_size=image_size,
+            view=encoder_source.open_view(image_size, FLAGS.seed),
+            epochs=FLAGS.epochs or 100,
+            seed=FLAGS.seed,
+        )
         protocol["linear_sgd"] = SGD
     if FLAGS.knn_sweep:
         figures["knn_sweep"] = [
@@ -95,16 +83,10 @@ def main(arguments):
             for (k, temperature), accuracy in evaluation.knn_sweep(*train, *test).items()
         ]
         protocol["knn_sweep"] = SWEEP
-    result = {
-        **encoder_source.description(source),
-        "seed": FLAGS.seed,
-        **figures,
-        "protocol": protocol,
-    }
-    print(json.dumps(result))
-    encoder_source.record(result, started)
+    seed = {"seed": FLAGS.seed}
+    return {**encoder_source.description(source), **seed, **figures, "protocol": protocol}
 
 
 if __name__ == "__main__":
     logging.set_verbosity(logging.WARNING)
-    app.run(main)
+    app.run(functools.partial(encoder_source.run, "linear_eval", measure))

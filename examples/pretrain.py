@@ -135,8 +135,11 @@ def main(arguments):
         strategy = device_flags.strategy_of_flags()
         recipe, workdir, open_source = recipe_and_source.settle(strategy)
         if FLAGS.describe:
-            print(recipe.describe())
+            if workers.is_chief(strategy):
+                print(recipe.describe())
+            workers.leave_together(strategy)
             return
+        ledger_flag.check()
         folder, pretraining = prepare(strategy, recipe, workdir, open_source)
     except (ValueError, OSError) as error:
         refuse(error, strategy)
@@ -160,9 +163,9 @@ def main(arguments):
     if chief:
         if "profile" in result:
             print(profile.report(result["profile"]), file=sys.stderr)
+        print(json.dumps(result), flush=True)
         if pretraining is not None:
             record(result)
-        print(json.dumps(result))
     workers.leave_together(strategy)
 
 

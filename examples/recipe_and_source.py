@@ -33,5 +33,6 @@ def settle(strategy):
         return recipe_for(None), workdir, open_source
     recipe_for(images=1000)  # meets wrong flags before the images are read
     # A run goes on with the settings it began with, though images may have come or gone.
-    images = run.images_at_start(workdir) or open_source().train.count
+    begun_with = None if FLAGS.describe else run.images_at_start(workdir)
+    images = workers.collect(strategy, begun_with)[0] or open_source().train.count
     return recipe_for(images), workdir, open_source

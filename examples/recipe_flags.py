@@ -76,7 +76,8 @@ def recipe_of_flags(named, images):
             epochs=fields.get("epochs"),
         )
     elif "image_size" in fields:
-        fields.setdefault("load_size", fields["image_size"])
+        in_proportion = fields["image_size"] * named.load_size / named.image_size
+        fields.setdefault("load_size", round(in_proportion))
     recipe = named.override(**fields)
     for name in fields:
         if why := recipe.without_effect(name):

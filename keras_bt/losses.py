@@ -109,9 +109,10 @@ class BarlowTwinsLoss(keras.losses.Loss):
             dim: Int. Width of the embedding.
 
         Returns:
-            Float, see `loss_floor`; None with a `redundancy_target` other than 0.
+            Float, see `loss_floor`; None with a `redundancy_target` other than 0 or a
+            `redundancy_weight` of 1 and more.
         """
-        if self.redundancy_target != 0:
+        if self.redundancy_target != 0 or self.redundancy_weight >= 1:
             return None
         return loss_floor(batch_size, dim, self.redundancy_weight, centered=self.centered)
 

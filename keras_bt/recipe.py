@@ -127,6 +127,8 @@ class Recipe:
         for field, least in leasts.items():
             if getattr(self, field) < least:
                 raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}.")
+        if not self.projector_dims:
+            raise ValueError("projector_dims must hold one width a layer, got none.")
         for field in ("crop_area", "aspect_ratio", "blur_rates", "blur_sigma", "solarize_rates"):
             if len(getattr(self, field)) != 2:
                 raise ValueError(f"{field} must be two numbers, got {getattr(self, field)}.")

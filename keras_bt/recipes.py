@@ -29,7 +29,8 @@ _PAPER_RUN = {
     "optimizer": _OFFICIAL + ", class LARS",
     "learning_rate": _OFFICIAL + ", --learning-rate-weights",
     "bias_learning_rate_ratio": _OFFICIAL
-    + ", --learning-rate-biases 0.0048 / --learning-rate-weights 0.2",
+    + ", --learning-rate-biases 0.0048 / --learning-rate-weights 0.2; its gradient is 1 / GPUs of "
+    "the true one",
     "trust_coefficient": _OFFICIAL + ", LARS eta",
     "weight_decay": _OFFICIAL + ", --weight-decay (the paper's text says 1.5e-6)",
     "warmup_epochs": _OFFICIAL + ", adjust_learning_rate",
@@ -95,9 +96,11 @@ _CIFAR10 = _IMAGENET.override(
             **_PAPER_RUN,
             **dict.fromkeys(
                 ("dataset", "epochs", "batch_size", "image_size", "load_size", "encoder", "stem")
-                + ("blur_rates", "weight_decay"),
+                + ("blur_rates",),
                 _SOLO,
             ),
+            "width": "torchvision's resnet18",
+            "weight_decay": "ours: solo-learn's number, which is of LARS",
             **dict.fromkeys(
                 ("optimizer", "projector_dims"),
                 "ours, for short runs: of a few tried at width 16 on a split of the training "
@@ -121,31 +124,36 @@ _CIFAR100 = _CIFAR10.override(
     ),
 )
 
-_MIX_BT = "wgcban/mix-bt main.py@f915e4e, stl10"
+_MIX_BT = "wgcban/mix-bt utils.py@f915e4e, StlPairTransform"
 _BATCH_RULE = "facebookresearch/barlowtwins issue 7: the best rate for a batch of 256"
-_BIAS_RULE = "facebookresearch/barlowtwins issue 9: 196 / dim"
+_BIAS_RULE = "facebookresearch/barlowtwins issue 9: 196 / dim, for 1 / GPUs of the true gradient"
 _STL10 = _IMAGENET.override(
     name="stl10",
     dataset="stl10",
     batch_size=256,
     image_size=64,
-    load_size=64,
+    load_size=96,
     encoder="resnet18",
     projector_dims=(2048, 2048, 2048),
     learning_rate=rules.base_learning_rate(256),
     bias_learning_rate_ratio=rules.bias_ratio(2048),
     crop_area=(0.2, 1.0),
+    saturation=0.4,
+    grayscale_rate=0.1,
     blur_rates=(0.0, 0.0),
+    solarize_rates=(0.0, 0.0),
     sources=MappingProxyType(
         {
             **_PAPER_RUN,
             **dict.fromkeys(
-                ("dataset", "image_size", "load_size", "encoder", "crop_area", "blur_rates"),
+                ("dataset", "image_size", "load_size", "encoder", "crop_area")
+                + ("saturation", "grayscale_rate", "blur_rates", "solarize_rates"),
                 _MIX_BT,
             ),
+            "width": "torchvision's resnet18",
+            "stem": "torchvision's resnet18",
             "batch_size": "solo-learn's and lightly's on one device",
-            "projector_dims": "lightly's for images of this size",
-            "stem": _MIX_BT + "; differs from source: torchvision's first convolution too",
+            "projector_dims": "lightly's for Imagenette, lightly-ai/lightly@e8d317f",
             "learning_rate": _BATCH_RULE,
             "bias_learning_rate_ratio": _BIAS_RULE,
         }
@@ -171,6 +179,8 @@ _IMAGENETTE = _IMAGENET.override(
                 ("dataset", "epochs", "batch_size", "image_size", "encoder", "projector_dims"),
                 _LIGHTLY,
             ),
+            "width": "torchvision's resnet18",
+            "stem": "torchvision's resnet18",
             "load_size": "the data set's short side",
             "learning_rate": _BATCH_RULE,
             "bias_learning_rate_ratio": _BIAS_RULE,
@@ -198,9 +208,9 @@ _FASHION_MNIST = _CIFAR10.override(
             "redundancy_weight": _PAPER_RUN["redundancy_weight"],
             **dict.fromkeys(("saturation", "hue", "grayscale_rate"), "the images are gray"),
             **dict.fromkeys(
-                ("dataset", "image_size", "load_size", "solarize_rates"),
-                "ours: clothes on black, never inverted",
+                ("dataset", "image_size", "load_size"), "tensorflow-datasets: the data set's own"
             ),
+            "solarize_rates": "ours: clothes on black, never inverted",
             **dict.fromkeys(
                 ("batch_size", "learning_rate", "crop_area", "flip_rate"),
                 "ours, for short runs: of three tried at width 16 on a split of the training "
@@ -230,6 +240,7 @@ _DIGITS = _FASHION_MNIST.override(
                 _TRIED,
             ),
             "flip_rate": "ours: a mirrored digit is another sign",
+            "solarize_rates": "ours: digits on black, never inverted",
         }
     ),
 )

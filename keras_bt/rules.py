@@ -37,7 +37,8 @@ def bias_ratio(dim):
         ratio = 196 / dim, 1 at the most
 
     LARS makes the step of a weight independent of the loss's scale, which grows with `dim`;
-    biases and batch norm are outside of LARS and meet it.
+    biases and batch norm are outside of LARS and meet it. The source's gradient is 1 / GPUs of
+    the true one, which is used here: on its 16 to 32 GPUs biases move that much less.
 
     Args:
         dim: Int, at least 1. Width of the embedding.
@@ -74,6 +75,24 @@ def redundancy_weight(dim):
         entries of C, so that below 196 the published value would hardly weigh them.
     """
     return max(0.0051, 1 / dim)
+
+
+def load_size(image_size):
+    """Side to which images are brought before crops of them are resized to `image_size`.
+
+        image_size up to 64 pixels, then 10 / 7 of it
+
+    Args:
+        image_size: Int, in pixels.
+
+    Returns:
+        Int, in pixels: small images as they are; of others, crops keep their sharpness.
+
+    Example:
+        >>> load_size(32), load_size(224)
+        (32, 320)
+    """
+    return image_size if image_size <= SMALL_SIDE else image_size * 10 // 7
 
 
 def settings_for(count, image_size, batch_size=None, dim=None, epochs=None):
@@ -133,7 +152,7 @@ def settings_for(count, image_size, batch_size=None, dim=None, epochs=None):
         ),
         "image_size": (image_size, given),
         "load_size": (
-            image_size if small else image_size * 10 // 7,
+            load_size(image_size),
             "small images as they are; of others, crops keep their sharpness (320 for 224)",
         ),
         "encoder": (
@@ -189,7 +208,8 @@ def settings_for(count, image_size, batch_size=None, dim=None, epochs=None):
         "bias_learning_rate_ratio": (
             bias_ratio(dim),
             "196 / dim: biases are outside of LARS and meet the scale of the loss "
-            "(facebookresearch/barlowtwins issue 9); LARS alone has it",
+            "(facebookresearch/barlowtwins issue 9, whose gradient is 1 / GPUs of the true one); "
+            "LARS alone has it",
         ),
         "trust_coefficient": (1e-3, "the official code's LARS eta; LARS alone has it"),
         "warmup_epochs": (10.0, "the official code's; of short runs at most a quarter"),

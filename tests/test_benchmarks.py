@@ -217,8 +217,8 @@ def test_ten_minutes_of_each_in_turn(ten_minutes, monkeypatch, capsys):
     assert {"commit", "date", "machine", "minutes", "seconds", "versions"} <= set(theirs)
 
 
-def test_held_out_images_are_every_tenth_of_the_training(ten_minutes, monkeypatch, capsys):
-    (row,) = rows_printed(ten_minutes, monkeypatch, capsys, "--held_out", "--only=lightly")
+def test_validation_images_are_every_tenth_of_the_training(ten_minutes, monkeypatch, capsys):
+    (row,) = rows_printed(ten_minutes, monkeypatch, capsys, "--validation", "--only=lightly")
     assert row["settings"] == {"images": 36} and row["epochs"] == round(40 / 36, 3)
     assert row["knn_accuracy"] == 0.0  # all four have the other class's color
     assert "; every tenth training image, not trained on; " in row["protocol"]
@@ -226,7 +226,7 @@ def test_held_out_images_are_every_tenth_of_the_training(ten_minutes, monkeypatc
 
 def test_keras_bt_is_run_with_the_flags_after_two_dashes(ten_minutes, tmp_path):
     parsed = argparse.Namespace(
-        minutes=2.0, width=8, data_dir="images", held_out=True, pretrain_flags=["--batch_size=9"]
+        minutes=2.0, width=8, data_dir="images", validation=True, pretrain_flags=["--batch_size=9"]
     )
     given = ten_minutes.keras_bt(parsed, 4, tmp_path)["flags"]
     asked = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--seed=4"]

@@ -79,6 +79,7 @@ def test_profile_validation_and_ledger_of_a_run(tmp_path):
     result = last_line(run)
     (row,) = map(json.loads, ledger.read_text().splitlines())
     assert result["images"] == row["figures"]["images"] == 1437 - 144
+    assert result["dataset"] == "digits (validation)"
     assert row["figures"]["trained"] == result["trained"]
     assert (row["recipe"], row["seed"], row["protocol"]) == ("digits", 0, result["protocol"])
     assert "--validation" in row["command"] and str(tmp_path) not in row["command"]
@@ -295,6 +296,7 @@ def test_digits_learn(tmp_path):
     for figure in FIGURES:
         assert result["trained"][figure] > result["untrained"][figure] + 0.05, figure
     assert result["loss"] > result["loss_floor"]
+    assert result["health"]["findings"] == []
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ training = keras_bt.ResumableTraining(folder / "run", every_steps=look_every)
 history = training.restore(model).history
 steps_per_epoch = source.train.count // 8
 callbacks = [
-    *evaluation.monitors(source, image_size=8, every_epochs=1),
+    *evaluation.monitors(source, image_size=8, batch_size=8, epochs=steps // steps_per_epoch),
     run.MetricsLog(folder / "metrics.jsonl", history),
     run.ProgressBar(steps, loss_floor=0.0),
     Look(),

@@ -88,4 +88,5 @@ def test_the_floor_is_that_of_its_settings_and_unknown_for_other_targets():
     for centered in (True, False):
         floor = keras_bt.loss_floor(32, 64, 0.01, centered=centered)
         assert keras_bt.BarlowTwinsLoss(0.01, centered=centered).floor(32, 64) == floor
-    assert keras_bt.BarlowTwinsLoss(redundancy_target=-1.0).floor(32, 64) is None
+    for unknown in ({"redundancy_target": -1.0}, {"redundancy_weight": 2.0}):
+        assert keras_bt.BarlowTwinsLoss(**unknown).floor(32, 64) is None

@@ -97,6 +97,7 @@ def test_unknown_recipe_names_the_nearest():
         ({"encoder": "resnet19"}, r"encoder must be one of .*'resnet18'.*got 'resnet19'"),
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adamw', 'lars'\], got 'sgd'"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"projector_dims": ()}, "projector_dims must hold one width a layer, got none"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"precision": "bf16"}, r"precision must be one of \['float32', .*, got 'bf16'"),
         ({"micro_batches": 0}, "micro_batches must be at least 1, got 0"),

@@ -45,13 +45,16 @@ class Images:
     replaced: set = dataclasses.field(default_factory=set)
 
     def at_most(self, count):
-        """These images, or evenly spaced ones of them if they are more than `count`."""
+        """These images, or evenly spaced ones of them if they are more than `count`.
+
+        Those are read once, and then kept in memory as they are stored.
+        """
         step = -(-self.count // count)
         if step == 1:
             return self
         kept = -(-self.count // step)
         return dataclasses.replace(
-            self, count=kept, elements=self.elements.shard(step, 0), shuffle_buffer=kept
+            self, count=kept, elements=self.elements.shard(step, 0).cache(), shuffle_buffer=kept
         )
 
     def chosen(self, indices):
@@ -197,8 +200,9 @@ class Source:
             raise ValueError(f"{labelled.name} holds too few images: {labelled.count}.")
         is_held_out = np.arange(labelled.count) % VALIDATION_EVERY == 0
         held_out, rest = (labelled.chosen(np.flatnonzero(of)) for of in (is_held_out, ~is_held_out))
-        name = "labelled" if self.labelled else "train"
-        return dataclasses.replace(self, test=held_out, **{name: rest})
+        changed = "labelled" if self.labelled else "train"
+        name = f"{self.name} (validation)"
+        return dataclasses.replace(self, name=name, test=held_out, **{changed: rest})
 
 
 def fit_square(image, size):

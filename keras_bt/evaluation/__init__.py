@@ -4,13 +4,12 @@ from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.health import EmbeddingHealth, health_report
 from keras_bt.evaluation.knn import knn_accuracy, knn_sweep
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
+from keras_bt.evaluation.looks import monitors
 from keras_bt.evaluation.monitors import KNNMonitor, LinearProbeMonitor
 from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
 from keras_bt.evaluation.scores import (
     PROTOCOL,
     embed_source,
-    health_monitor,
-    monitors,
     score,
     score_pixels,
     score_representations,
@@ -28,7 +27,6 @@ __all__ = [
     "embed_source",
     "few_label_accuracy",
     "fine_tune",
-    "health_monitor",
     "health_report",
     "knn_accuracy",
     "knn_sweep",

@@ -60,8 +60,7 @@ def train_classifier(
         if not images.labelled:
             raise ValueError(f"{images.name} has no labels.")
     encode = compile_encoder(encoder)
-    one_image = train.at_most(1).batches(1, image_size)
-    features = embed_compiled(encode, one_image)[0].shape[1]
+    features = embed_compiled(encode, train.batches(1, image_size).take(1))[0].shape[1]
     head = linear_head(features, classes, seed)
     rates = [(variable, head_learning_rate) for variable in head.trainable_variables]
     trains_encoder = encoder_learning_rate is not None

@@ -49,16 +49,35 @@ def compile_encoder(encoder):
         array([[1., 1., 1.]], dtype=float32)
     """
 
-    @tf.function
+    @any_batch_size
     def encode(images):
         return tf.cast(encoder(as_unit_range(images), training=False), tf.float32)
 
-    def encode_batch_of_any_size(images):
+    return encode
+
+
+def any_batch_size(function):
+    """A function of a batch of images, compiled once for batches of all sizes.
+
+    Args:
+        function: From a tensor [batch, ...].
+
+    Returns:
+        Function from a tensor or array [batch, ...] to what `function` returns.
+
+    Example:
+        >>> double = any_batch_size(lambda images: 2 * images)
+        >>> [int(double(tf.ones([size])).shape[0]) for size in (1, 3)]
+        [1, 3]
+    """
+    compiled = tf.function(function)
+
+    def call(images):
         images = tf.convert_to_tensor(images)
         signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-        return encode.get_concrete_function(signature)(images)
+        return compiled.get_concrete_function(signature)(images)
 
-    return encode_batch_of_any_size
+    return call
 
 
 def embed_compiled(encode, dataset):

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import tensorflow as tf
 
+from keras_bt.evaluation.embedding import any_batch_size
 from keras_bt.evaluation.monitors import Monitor, check_finite
 from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.image import as_unit_range
@@ -36,7 +37,7 @@ COLLAPSED_SPREAD = 3e-4  # a tenth of the root of the loss's epsilon, which then
 REDUNDANT_CORRELATION = 0.7
 UNMATCHED_DIAGONAL = 0.1
 LEARNED_FROM = 0.5  # of the training; before, a sound one may have little to show
-NOT_LEARNING_RATIO = 0.9  # of the loss to that of the first step
+NOT_LEARNING_RATIO = 0.9  # of the loss to that of the first step, both above the floor
 DIVERGED_RATIO = 1.5
 
 log = logging.getLogger("keras_bt")
@@ -74,7 +75,8 @@ class EmbeddingHealth(Monitor):
         dead_dimensions     how many dimensions of z_a have a thousandth of that at the most
         mean_diagonal       mean of c_ii
         mean_off_diagonal   mean of |c_ij|, i != j
-        loss_above_floor    (loss - floor) / loss, of the epoch's loss; see `loss_floor`
+        loss_above_floor    (loss - floor) / loss, of the epoch's loss; see `loss_floor`. Not
+                            where the floor is not known
 
     and logs a warning of each finding of `diagnose`, once in a training.
 
@@ -83,8 +85,8 @@ class EmbeddingHealth(Monitor):
             size; all are looked at. Some hundreds are enough.
         batch_size: Int. Of the training, over all replicas; the floor depends on it.
         every_epochs: Int. Looks after each so many epochs, and after the last.
-        untrained_loss: Float, or None for the loss of the first step. A training that goes on
-            does not see that step.
+        untrained_loss: Float, or None for the loss of the first step, if the optimizer has
+            made none before.
 
     Attributes:
         findings: List of `Finding`, those that were warned of.
@@ -110,11 +112,12 @@ class EmbeddingHealth(Monitor):
         if self.model.views is None:
             raise ValueError("EmbeddingHealth needs a model with views, got views=None.")
         self._outputs = _compile_outputs(self.model)
+        self._untrained = int(self.model.optimizer.iterations) == 0
         self.findings.clear()
 
     def on_train_batch_end(self, batch, logs=None):
         # A step that is held leaves a loss of 0.
-        if self.untrained_loss is None and logs and float(logs["loss"]) > 0.0:
+        if self.untrained_loss is None and self._untrained and logs and float(logs["loss"]) > 0.0:
             self.untrained_loss = float(logs["loss"])
 
     def look(self, epoch, logs):
@@ -124,18 +127,19 @@ class EmbeddingHealth(Monitor):
             tf.concat(batches, axis=0) for batches in zip(*outputs, strict=True)
         )
         check_finite("embeddings", epoch, representations, z_a, z_b)
-        criterion, dim, loss = self.model.loss, z_a.shape[1], logs["loss"]
-        floor = criterion.floor(self.batch_size, dim) or 0.0  # where none is known, 0 is one
+        criterion, loss = self.model.loss, logs["loss"]
+        floor = criterion.floor(self.batch_size, z_a.shape[1])
         figures = {
             "representation_rank": float(effective_rank(representations)),
             **embedding_figures(z_a, z_b, criterion.epsilon, criterion.centered),
-            "loss_above_floor": (loss - floor) / loss if loss > floor else 0.0,
         }
-        self._warn({**logs, **figures}, progress=(epoch + 1) / self.params["epochs"])
+        if floor is not None:
+            figures["loss_above_floor"] = (loss - floor) / loss if loss > floor else 0.0
+        self._warn({**logs, **figures}, (epoch + 1) / self.params["epochs"], floor)
         return figures
 
-    def _warn(self, figures, progress):
-        for finding in diagnose(figures, progress, self.untrained_loss):
+    def _warn(self, figures, progress, floor):
+        for finding in diagnose(figures, progress, self.untrained_loss, floor):
             if finding.name not in [known.name for known in self.findings]:
                 log.warning("%s", finding)
                 self.findings.append(finding)
@@ -144,19 +148,14 @@ class EmbeddingHealth(Monitor):
 def _compile_outputs(model):
     """Function from images to their representations and to the embeddings of two views of them."""
 
-    @tf.function
+    @any_batch_size
     def outputs(images):
         images = as_unit_range(images)
         embeddings = [model.embedding(view, training=False) for view in model.two_views(images)]
         representations = model.encoder(images, training=False)
         return [tf.cast(each, tf.float32) for each in (representations, *embeddings)]
 
-    def outputs_of_any_batch_size(images):
-        images = tf.convert_to_tensor(images)
-        signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-        return outputs.get_concrete_function(signature)(images)
-
-    return outputs_of_any_batch_size
+    return outputs
 
 
 def embedding_figures(z_a, z_b, epsilon=1e-5, centered=True):
@@ -198,13 +197,14 @@ def embedding_figures(z_a, z_b, epsilon=1e-5, centered=True):
     }
 
 
-def diagnose(figures, progress=1.0, untrained_loss=None):
+def diagnose(figures, progress=1.0, untrained_loss=None, floor=0.0):
     """What is wrong with a training, in plain sentences.
 
     Args:
         figures: Dict of floats with the names that `EmbeddingHealth` logs, and `loss`.
         progress: Float in [0, 1]. Which part of the training is done.
         untrained_loss: Float, or None if it is not known.
+        floor: Float, the least value of the loss, or None if it is not known.
 
     Returns:
         List of `Finding`, empty for a sound training.
@@ -250,7 +250,8 @@ def diagnose(figures, progress=1.0, untrained_loss=None):
             "they have little in common, too few steps, and a learning rate far too small or too "
             "large; try a larger crop_area, then another learning_rate.",
         )
-    ratio = f["loss"] / untrained_loss if untrained_loss else 0.0
+    known = untrained_loss is not None and floor is not None and untrained_loss > floor
+    ratio = (f["loss"] - floor) / (untrained_loss - floor) if known else 0.0
     if ratio > DIVERGED_RATIO:
         find(
             "diverged",
@@ -269,12 +270,13 @@ def diagnose(figures, progress=1.0, untrained_loss=None):
     return found
 
 
-def health_report(logs, untrained_loss=None):
+def health_report(logs, untrained_loss=None, floor=0.0):
     """The health of a training that has ended.
 
     Args:
         logs: Dict, the logs of its last epoch, at whose end `EmbeddingHealth` looked.
         untrained_loss: See `diagnose`.
+        floor: See `diagnose`.
 
     Returns:
         Dict of `EmbeddingHealth`'s figures, and as "findings" what `diagnose` says; None if
@@ -286,7 +288,8 @@ def health_report(logs, untrained_loss=None):
         >>> report["mean_diagonal"], len(report["findings"])
         (0.5, 2)
     """
-    if not set(FIGURES) <= set(logs):
+    figures = {name: logs[name] for name in FIGURES if name in logs}
+    if not figures:
         return None
-    findings = [str(finding) for finding in diagnose(logs, untrained_loss=untrained_loss)]
-    return {**{name: logs[name] for name in FIGURES}, "findings": findings}
+    findings = diagnose(logs, untrained_loss=untrained_loss, floor=floor)
+    return {**figures, "findings": [str(finding) for finding in findings]}

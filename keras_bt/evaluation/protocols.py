@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_bt import rules
 from keras_bt.evaluation.classifier import train_classifier
 
 FINE_TUNE_EPOCHS = 20
@@ -36,8 +37,8 @@ def linear_evaluation(
         image_size: Int. Side of the images the encoder gets, in pixels.
         view: Layer that augments batches of training images; None means
             `crop_and_flip(image_size, seed=seed)`.
-        load_size: Int. Side of the training images before that, in pixels; None means
-            `image_size`.
+        load_size: Int. Side of the training images before that, in pixels; None means that
+            of `rules.load_size`.
         epochs: Int.
         batch_size: Int, cut to the number of training images.
         learning_rate: Float. Of the first epoch, for any batch size.
@@ -63,7 +64,8 @@ def linear_evaluation(
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights freeze.
     Differs from source: the accuracies are those of the last epoch, not the best; an epoch
         leaves out its last images that fill no batch; training images are cropped from their
-        central square, and test images are that square, not 224 of its 256 pixels.
+        central square, brought to `load_size`, and test images are that square, not
+        224 of its 256 pixels.
     """
     return train_classifier(
         encoder,
@@ -72,7 +74,7 @@ def linear_evaluation(
         view=view or crop_and_flip(image_size, seed=seed),
         classes=classes,
         image_size=image_size,
-        load_size=load_size or image_size,
+        load_size=load_size or rules.load_size(image_size),
         epochs=epochs,
         batch_size=batch_size,
         encoder_learning_rate=None,
@@ -158,7 +160,7 @@ def fine_tune(
         view=view or crop_and_flip(image_size, seed=seed),
         classes=classes,
         image_size=image_size,
-        load_size=load_size or image_size,
+        load_size=load_size or rules.load_size(image_size),
         epochs=epochs or max(FINE_TUNE_EPOCHS, -(-FINE_TUNE_STEPS // steps_per_epoch)),
         batch_size=batch_size,
         encoder_learning_rate=encoder_learning_rate,

@@ -1,20 +1,14 @@
 """The three figures by which a run's encoder, an untrained one and raw pixels compare."""
 
-from collections.abc import Callable
-
 import keras
 import numpy as np
 
 from keras_bt.evaluation.embedding import embed
-from keras_bt.evaluation.health import EmbeddingHealth
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
-from keras_bt.evaluation.monitors import EncoderMonitor
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
-MONITORED_IMAGES = 5_000, 1_000  # training and held-out, at the most: see `run.pretraining`
-HEALTH_IMAGES = 512  # with two views each: as long as one training step of 256 images
 PROBE_IMAGES = 10_000
 PROTOCOL = (
     "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "
@@ -106,63 +100,6 @@ def _evenly_spaced(labels, count):
     of_classes = (np.flatnonzero(labels == label) for label in np.unique(labels))
     kept = [of[:: min(step, max(1, len(of) // 2))] for of in of_classes]
     return np.sort(np.concatenate(kept))
-
-
-def monitors(source, image_size, every_epochs, linear=False):
-    """The callbacks that look at the encoder of a run while it trains.
-
-    Args:
-        source: `data.Source`.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        every_epochs: Int.
-        linear: Bool. Whether they fit a linear probe besides the k-NN vote, which takes
-            seconds where images are many.
-
-    Returns:
-        List of Keras callbacks, empty where the source has no labels. They look at evenly
-        spaced images, 5,000 and 1,000 at the most.
-
-    Example:
-        >>> from keras_bt.data import Source, from_arrays
-        >>> import numpy as np
-        >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
-        >>> monitors(unlabelled, image_size=8, every_epochs=1)
-        []
-    """
-    if source.test is None:
-        return []
-    train, test = (
-        images.at_most(limit).batches(BATCH_SIZE, image_size)
-        for images, limit in zip(source.for_evaluation(), MONITORED_IMAGES, strict=True)
-    )
-    accuracies: dict[str, Callable] = {"knn_accuracy": knn_accuracy}
-    if linear:
-        accuracies["linear_accuracy"] = linear_probe
-    return [EncoderMonitor(train, test, every_epochs, accuracies)]
-
-
-def health_monitor(source, image_size, batch_size, every_epochs, untrained_loss=None):
-    """`EmbeddingHealth` of a run, on evenly spaced training images, 512 at the most.
-
-    Args:
-        source: `data.Source`, with labels or without.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        batch_size: See `EmbeddingHealth`.
-        every_epochs: See `EmbeddingHealth`.
-        untrained_loss: See `EmbeddingHealth`.
-
-    Returns:
-        Keras callback.
-
-    Example:
-        >>> from keras_bt.data import Source, from_arrays
-        >>> import numpy as np
-        >>> source = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
-        >>> health_monitor(source, image_size=8, batch_size=4, every_epochs=5).every_epochs
-        5
-    """
-    images = source.train.at_most(HEALTH_IMAGES).batches(BATCH_SIZE, image_size)
-    return EmbeddingHealth(images, batch_size, every_epochs, untrained_loss)
 
 
 def score_pixels(source, image_size):

@@ -6,11 +6,12 @@ import time
 import keras
 
 from keras_bt import workers
+from keras_bt.evaluation.looks import SHARE
 
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
 LEAST_STEPS = 5
 MEASURED_SECONDS = 5.0
-OTHERS_SHARE = 0.03  # of monitors and checkpoints
+OTHERS_SHARE = SHARE  # of monitors; checkpoints are few
 
 
 def steps_in(minutes, model, batches):

@@ -17,7 +17,6 @@ from keras_bt.run.progress import ProgressBar
 from keras_bt.run.start import StartLoss
 
 COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
-MONITORED = 20  # looks of the monitors during a run, at the most: under 3 % of its time
 
 
 class Pretraining:
@@ -167,14 +166,16 @@ class Pretraining:
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
         watch.watch(training, "save", "checkpoints")
-        start = StartLoss(folder, state.step)
+        monitors = evaluation.monitors(
+            self.source, self.recipe.image_size, batch_size, epochs, self.linear_monitor
+        )
+        start = StartLoss(folder, health=monitors[-1])
         if folder.writes:
-            monitors = self._monitors(-(-epochs // MONITORED), start.loss)
             for monitor in monitors:
                 watch.watch(monitor, "on_epoch_end", "monitors")
             callbacks += [
-                start,
                 *monitors,
+                start,
                 MetricsLog(folder.metrics, state.history),
                 ProgressBar(steps, self.loss_floor, state.step, start),
             ]
@@ -190,15 +191,8 @@ class Pretraining:
             "loss": state.history[-1]["loss"],
             "loss_floor": self.loss_floor,
             "untrained_loss": start.loss,
-            "health": evaluation.health_report(state.history[-1], start.loss),
+            "health": evaluation.health_report(state.history[-1], start.loss, self.loss_floor),
         }
-
-    def _monitors(self, every_epochs, untrained_loss):
-        source, size, batch_size = self.source, self.recipe.image_size, self.recipe.batch_size
-        return [
-            *evaluation.monitors(source, size, every_epochs, self.linear_monitor),
-            evaluation.health_monitor(source, size, batch_size, every_epochs, untrained_loss),
-        ]
 
     def _planned(self, folder):
         """Epochs, and steps in each: what they were when the run began."""

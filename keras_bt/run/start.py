@@ -6,39 +6,45 @@ import keras
 
 
 class StartLoss(keras.callbacks.Callback):
-    """Notes the loss of the first step, that of an untrained network, in start.json.
+    """Keeps the loss of the first step, that of an untrained network, in start.json.
 
     The file is written at once, so that a run which is started again knows it.
 
     Args:
         folder: `RunFolder`.
-        first_step: Int. Where the training goes on; after 0 only the file can tell.
-
-    Attributes:
-        loss: Float, or None if it is not known.
+        health: `EmbeddingHealth`, which notes that loss, and comes before this in `fit`; it
+            is told what the file says.
 
     Example:
         >>> import tempfile
+        >>> from keras_bt.evaluation import EmbeddingHealth
         >>> from keras_bt.run import RunFolder
-        >>> start = StartLoss(RunFolder(tempfile.mkdtemp(), {}), first_step=0)
-        >>> start.on_train_batch_end(0, {"loss": 259.5})
+        >>> health = EmbeddingHealth(None, batch_size=8, untrained_loss=259.5)
+        >>> start = StartLoss(RunFolder(tempfile.mkdtemp(), {}), health)
+        >>> start.on_train_batch_end(0)
         >>> start.loss, start.folder.read("start")
         (259.5, {'untrained_loss': 259.5})
     """
 
-    def __init__(self, folder, first_step):
+    def __init__(self, folder, health):
         super().__init__()
         self.folder = folder
-        self.first_step = first_step
-        self.loss = (folder.read("start") or {}).get("untrained_loss")
+        self.health = health
+        noted = folder.read("start")
+        if noted:
+            health.untrained_loss = noted["untrained_loss"]
+        self._noted = noted is not None
+
+    @property
+    def loss(self):
+        """Float, or None if it is not known."""
+        return self.health.untrained_loss
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.loss is not None or self.first_step > 0:
+        if self._noted or self.loss is None:
             return
-        # A step that is held because its numbers are not finite leaves a loss of 0.
-        if loss := float(logs["loss"]):
-            self.loss = loss
-            try:
-                self.folder.once("start", lambda: {"untrained_loss": loss})
-            except OSError as error:  # a full disk does not end a training
-                logging.getLogger("keras_bt").warning("%s Training goes on.", error)
+        self._noted = True
+        try:
+            self.folder.once("start", lambda: {"untrained_loss": self.loss})
+        except OSError as error:  # a full disk does not end a training
+            logging.getLogger("keras_bt").warning("%s Training goes on.", error)

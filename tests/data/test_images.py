@@ -139,7 +139,7 @@ def test_validation_holds_every_tenth_labelled_image_out_of_training():
     train, held_out = (_labels(images) for images in source.for_evaluation())
     assert held_out == [0, 10, 20]
     assert sorted(train + held_out) == list(range(25))
-    assert source.train.count == 22
+    assert (source.train.count, source.name) == (22, "mine (validation)")
 
     unlabelled = data.from_arrays(pixels)
     source = data.Source("more", unlabelled, test, 25, labelled=labelled).for_validation()

@@ -83,6 +83,13 @@ def test_each_finding_by_its_name(name, figures):
     assert set(report) == {*FIGURES, "findings"} and report["findings"] == [str(finding)]
 
 
+def test_the_loss_is_measured_from_its_floor():
+    stuck = {**SOUND, "loss": 100.0}
+    assert diagnose(stuck, untrained_loss=110.0, floor=60.0) == []
+    assert [f.name for f in diagnose(stuck, untrained_loss=110.0)] == ["not learning"]
+    assert diagnose(stuck, untrained_loss=110.0, floor=None) == []
+
+
 def test_what_cannot_be_told_yet_is_not_said():
     unmatched = {**SOUND, "mean_diagonal": 0.01, "loss": 900.0}
     assert diagnose(unmatched, progress=0.4) == []

@@ -25,6 +25,11 @@ def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images,
         np.testing.assert_array_equal(got, wanted)
 
 
+def test_what_is_compiled_and_looked_at_is_part_of_the_minutes(tiny_model, monkeypatch):
+    monkeypatch.setattr(budget, "_seconds_of_steps", lambda *_: (8.0, 0.5))
+    assert steps_in(1.0, tiny_model(), None) == (60 * 0.97 - 8) // 0.5
+
+
 def test_minutes_have_to_pass():
     with pytest.raises(ValueError, match="minutes must be above 0, got -1"):
         steps_in(-1, None, None)

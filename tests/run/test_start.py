@@ -1,5 +1,6 @@
 import pytest
 
+from keras_bt.evaluation import EmbeddingHealth
 from keras_bt.run import RunFolder, StartLoss
 
 
@@ -8,21 +9,19 @@ def folder(tmp_path):
     return RunFolder(tmp_path / "run", {})
 
 
+def health(untrained_loss=None):
+    return EmbeddingHealth(None, batch_size=8, untrained_loss=untrained_loss)
+
+
 def test_the_first_loss_stays_over_restarts(folder):
-    start = StartLoss(folder, first_step=0)
-    for loss in (0.0, 260.5, 21.4):  # the first step was held
-        start.on_train_batch_end(0, {"loss": loss})
-    assert start.loss == 260.5
-    again = StartLoss(folder, first_step=12)
-    again.on_train_batch_end(0, {"loss": 21.0})
-    assert again.loss == 260.5
+    noting = health()
+    start = StartLoss(folder, noting)
+    for loss in (None, 260.5):  # the first step was held
+        noting.untrained_loss = loss
+        start.on_train_batch_end(0)
     assert folder.read("start") == {"untrained_loss": 260.5}
-
-
-def test_a_loss_later_on_is_not_taken_for_the_first(folder):
-    start = StartLoss(folder, first_step=12)
-    start.on_train_batch_end(0, {"loss": 21.0})
-    assert start.loss is None and folder.read("start") is None
+    again = health()
+    assert StartLoss(folder, again).loss == again.untrained_loss == 260.5
 
 
 def test_a_full_disk_does_not_end_the_training(folder, monkeypatch, caplog):
@@ -30,7 +29,8 @@ def test_a_full_disk_does_not_end_the_training(folder, monkeypatch, caplog):
         raise OSError("No space left.")
 
     monkeypatch.setattr("keras_bt.run.folder.write_json", full)
-    start = StartLoss(folder, first_step=0)
-    start.on_train_batch_end(0, {"loss": 260.5})
+    start = StartLoss(folder, health(260.5))
+    for step in range(2):
+        start.on_train_batch_end(step)
     assert start.loss == 260.5
     assert caplog.messages == ["No space left. Training goes on."]
