@@ -33,6 +33,7 @@ RESULT = {
     "loss_floor",
     "untrained_loss",
     "health",
+    "protocol",
     "encoder_dir",
     "seed",
     "pixels",
@@ -179,10 +180,11 @@ from absl import flags
 
 sys.path.insert(0, sys.argv[1])
 script = importlib.import_module(sys.argv[2])
+import encoder_source
 for given in json.loads(sys.argv[3]):
     flags.FLAGS.unparse_flags()
     try:
-        script.main(flags.FLAGS([sys.argv[2], *given]))
+        encoder_source.run(sys.argv[2], script.measure, flags.FLAGS([sys.argv[2], *given]))
     except (SystemExit, flags.Error) as error:
         print(str(error).replace("\\n", " "))
 """
@@ -284,7 +286,7 @@ def test_a_diverging_run_says_where_and_goes_no_further(tmp_path):
     )
     message = " ".join(fails("pretrain", *flags, "--on_nonfinite=skip"))
     assert "Step 5 (epoch 1)" in message and "Going on by skip." in message
-    assert "The representations after epoch 1 are not finite; a lower" in message
+    assert "No step of this epoch was finite." in message
     written = [path.read_text() for path in tmp_path.rglob("*.json*")]
     assert not any("NaN" in text or "Infinity" in text for text in written)
 
