@@ -49,17 +49,22 @@ def names_of_flags():
 
 
 def names_to_train(names, recipe, images):
-    """Those that are possible, and not the baseline under another name."""
-    altering = [n for n in names if n == "baseline" or ablations.rows[n].alters(recipe)]
-    for name in set(names) - set(altering):
-        print(f"{name} changes nothing in {recipe.name}, left out", file=sys.stderr)
-    for name in altering:
-        batch_size = ablations.rows[name].applied_to(recipe).batch_size
-        if batch_size > images:
-            raise ValueError(f"{name} has batches of {batch_size}, of {images} images.")
-    if not altering:
+    """Those that are possible, and no other row under another name."""
+    kept = {}
+    for name in names:
+        row = ablations.rows[name]
+        changed = row.applied_to(recipe)
+        same = [of for of, made in kept.items() if made == (changed, row.loss, row.model)]
+        if same or (name != "baseline" and not row.alters(recipe)):
+            same_as = same[0] if same else "baseline"
+            print(f"{name} is {same_as} in {recipe.name}, left out", file=sys.stderr)
+            continue
+        if changed.batch_size > images:
+            raise ValueError(f"{name} has batches of {changed.batch_size}, of {images} images.")
+        kept[name] = changed, row.loss, row.model
+    if not kept:
         raise ValueError(f"no row of {', '.join(FLAGS.rows)} changes anything.")
-    return altering
+    return list(kept)
 
 
 def seeds_of_flags():

@@ -341,7 +341,7 @@ def test_ablate_trains_what_is_not_there_and_prints_a_table(tmp_path):
     for result in results:
         assert all(0 < result[name] <= 1 for name in ("knn_accuracy", "linear_accuracy"))
         assert result["settings"]["width"] == 2 and result["settings"]["images"] == 1437
-    assert "no_grayscale changes nothing in digits, left out" in done.stderr
+    assert "no_grayscale is baseline in digits, left out" in done.stderr
     table = done.stdout.splitlines()
     assert table[-1].startswith("| stop_gradient |") and table[-1].endswith("| 70.5 | -0.9 |")
     again, same = ablate("stop_gradient,baseline")
