@@ -112,7 +112,8 @@ class EmbeddingHealth(Monitor):
         if self.model.views is None:
             raise ValueError("EmbeddingHealth needs a model with views, got views=None.")
         self._outputs = _compile_outputs(self.model)
-        self._untrained = int(self.model.optimizer.iterations) == 0
+        steps = tf.convert_to_tensor(self.model.optimizer.iterations.value)  # also under replicas
+        self._untrained = int(steps) == 0
         self.findings.clear()
 
     def on_train_batch_end(self, batch, logs=None):
