@@ -240,3 +240,20 @@ def gradients_to_apply(gradients, optimizer):
         ]
     shares = iter([gradient / replicas.count for gradient in there])
     return [None if gradient is None else next(shares) for gradient in gradients]
+
+
+def steps_made(optimizer):
+    """How many steps an optimizer has made, on one replica or on many.
+
+    Args:
+        optimizer: Keras optimizer.
+
+    Returns:
+        Int.
+
+    Example:
+        >>> steps_made(keras.optimizers.SGD())
+        0
+    """
+    # Keras's own `int(optimizer.iterations)` fails for a variable that replicas have copies of.
+    return int(tf.convert_to_tensor(optimizer.iterations.value))

@@ -11,6 +11,7 @@ from keras_bt.checkpoint import CheckpointError, Checkpoints
 from keras_bt.interruption import Interrupted, Interruption
 from keras_bt.nonfinite import first_nonfinite
 from keras_bt.one_training import OneTraining
+from keras_bt.optimizers import steps_made
 from keras_bt.pace import Pace
 from keras_bt.training_state import TrainingState
 
@@ -330,7 +331,7 @@ class ResumableTraining:
     def _rewind(self):
         """Takes the weights back, and not the place in the data and in the schedule."""
         progress = self.state.progress()
-        iterations = int(self._model.optimizer.iterations)
+        iterations = steps_made(self._model.optimizer)
         self._checkpoints.restore(self.writes)
         self.state.go_on_from(progress)
         self._model.optimizer.iterations.assign(iterations)

@@ -12,6 +12,7 @@ from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.image import as_unit_range
 from keras_bt.functional.spectrum import effective_rank, spread
 from keras_bt.model_input import images_of
+from keras_bt.optimizers import steps_made
 from keras_bt.state import left_as_it_was
 
 FIGURES = (
@@ -112,8 +113,7 @@ class EmbeddingHealth(Monitor):
         if self.model.views is None:
             raise ValueError("EmbeddingHealth needs a model with views, got views=None.")
         self._outputs = _compile_outputs(self.model)
-        steps = tf.convert_to_tensor(self.model.optimizer.iterations.value)  # also under replicas
-        self._untrained = int(steps) == 0
+        self._untrained = steps_made(self.model.optimizer) == 0
         self.findings.clear()
 
     def on_train_batch_end(self, batch, logs=None):

@@ -1,4 +1,4 @@
-"""What a model refuses under four replicas, printed as JSON: the message of each situation."""
+"""What a model says under four replicas, printed as JSON: the message of each situation."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import tensorflow as tf
 from training import encoder, projector
 
 import keras_bt
+from keras_bt.optimizers import steps_made
 
 strategy = keras_bt.strategy("mirrored", devices="cpu:4")
 IMAGES = np.random.default_rng(0).uniform(size=(32, 8, 8, 3)).astype("float32")
@@ -53,6 +54,13 @@ def short_last_batch_of_a_dataset():
     model().fit(images, verbose=0)
 
 
+def looked_at():
+    made = model()
+    health = keras_bt.EmbeddingHealth(tf.data.Dataset.from_tensors(IMAGES), batch_size=8)
+    made.fit(IMAGES, batch_size=8, verbose=0, callbacks=[health])
+    return f"{steps_made(made.optimizer)} steps, the first loss {health.untrained_loss:.1f}"
+
+
 SITUATIONS = {
     "jit": lambda: model(jit_compile=True),
     "outside the scope": outside_the_scope,
@@ -63,6 +71,7 @@ SITUATIONS = {
     "fewer images than replicas": lambda: model().fit(IMAGES[:1], batch_size=8, verbose=0),
     "a replica without images": lambda: model().fit(IMAGES[:13], batch_size=8, verbose=0),
     "a replica without images, of a dataset": short_last_batch_of_a_dataset,
+    "looked at": looked_at,
 }
 
 

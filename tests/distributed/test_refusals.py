@@ -18,6 +18,7 @@ MESSAGES = {
     "fewer images than replicas": "at least 2 images, got a batch of 1",
     "a replica without images": "A replica is without images: .* Of 13 images, batch_size 8",
     "a replica without images, of a dataset": "A replica is without images: leave out",
+    "looked at": r"^4 steps, the first loss [1-9]",
 }
 
 
