@@ -10,7 +10,7 @@ BENCHMARKS ?= loss views step end_to_end memory startup collectives
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/python examples/pretrain.py --recipe=digits --workdir=$(WORKDIR)
 
-test: lint  ## Lint, types, then the tests, documentation examples among them: about half an hour.
+test: lint  ## Lint, types, then the tests, documentation examples among them.
 	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m 'not variant'
 
 test-all: lint  ## The same, and slow tests in other circumstances too.

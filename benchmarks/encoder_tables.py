@@ -68,14 +68,15 @@ def ablation(measured):
         {"row": row["figures"]["ablation"], "seed": row["seed"], **row["figures"]}
         for row in measured
     ]
+    seeds = ", ".join(str(row["seed"]) for row in results if row["row"] == results[0]["row"])
     settings, minutes = results[0]["settings"], sum(row["minutes"] for row in measured)
     commands = "\n".join(f"- {text}" for text in dict.fromkeys(map(origin, measured)))
     return f"""## Ablations
 
 One thing changed at a time, {settings["dataset"]} at {settings["image_size"]} pixels, ResNet-18
 of width {settings["width"]}, {settings["epochs"]} epochs; {minutes:.0f} minutes of training in all.
-Mean and standard deviation over seeds, in %; a row without the latter is of one seed. Beside it the
-paper's: linear top-1 on ImageNet, ResNet-50, 300 epochs. Differences are to the first row.
+Mean and standard deviation over seeds ({seeds} of the first row), in %; a row without the latter
+is of one. Beside it the paper's: linear top-1 on ImageNet, ResNet-50, 300 epochs. Differences are to the first row.
 Protocol: {measured[0]["protocol"]}.
 
 {ablation_table(results)}

@@ -3,9 +3,9 @@
     python examples/ablate.py --recipe=digits --rows=main --epochs=40 --seeds=0
     python examples/ablate.py --list
 
-The first takes eight trainings of half a minute each on two CPU cores. Every field of a recipe
-is a flag. WORKDIR/rows.jsonl gets a line for each row and seed; started again with the same
-settings, those that are there are not trained again. In the end the table of all is printed.
+The first makes eight trainings on digits. Every field of a recipe is a flag. WORKDIR/rows.jsonl
+gets a line for each row and seed; started again with the same settings, those that are there are
+not trained again. In the end the table of all is printed.
 """
 
 import json

@@ -1,5 +1,7 @@
 """Random draws that are a function of a seed and of how often one has drawn."""
 
+import random
+
 import tensorflow as tf
 
 PHILOX_WORDS = 4  # 32-bit words for each count of the generator
@@ -41,3 +43,28 @@ def uniform_draws(seed_and_calls, rows, columns, first_row=0):
         dtype=tf.uint32,
     )
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def add_seed_and_calls(layer, seed):
+    """Gives a layer the weight that `uniform_draws` draws by; a seed of None is drawn first.
+
+    Args:
+        layer: `keras.layers.Layer`.
+        seed: Int, or None for one from Python's `random`, as Keras does.
+
+    Returns:
+        Keras variable, int64 [2]. A weight, for a `keras.random.SeedGenerator` is saved nowhere.
+
+    Example:
+        >>> import keras
+        >>> add_seed_and_calls(keras.layers.Layer(), 7).numpy()
+        array([7, 0])
+    """
+    start = random.randint(0, 2**31 - 1) if seed is None else seed
+    return layer.add_weight(
+        name="seed_and_calls",
+        shape=(2,),
+        dtype="int64",
+        trainable=False,
+        initializer=lambda shape, dtype: tf.constant([start, 0], dtype),
+    )

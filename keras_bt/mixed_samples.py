@@ -1,11 +1,9 @@
 """The random mixtures of two views that `BarlowTwins` may train on besides."""
 
-import random
-
 import keras
 import tensorflow as tf
 
-from keras_bt.draws import PHILOX_WORDS, uniform_draws
+from keras_bt.draws import PHILOX_WORDS, add_seed_and_calls, uniform_draws
 from keras_bt.functional.mixed_samples import mix
 
 
@@ -35,14 +33,7 @@ class MixedSamples(keras.layers.Layer):
 
     def __init__(self, name="mixed_samples"):
         super().__init__(name=name)
-        start = random.randint(0, 2**31 - 1)
-        self.seed_and_calls = self.add_weight(
-            name="seed_and_calls",
-            shape=(2,),
-            dtype="int64",
-            trainable=False,
-            initializer=lambda shape, dtype: tf.constant([start, 0], dtype),
-        )
+        self.seed_and_calls = add_seed_and_calls(self, None)
 
     def call(self, view_a, view_b):
         images = view_a.shape[0] or tf.shape(view_a)[0]

@@ -1,14 +1,13 @@
 """The random views of an image as keras-cv layers, and the published pairs of them."""
 
 import numbers
-import random
 
 import keras
 import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 from keras_bt.collectives import first_row
-from keras_bt.draws import uniform_draws
+from keras_bt.draws import add_seed_and_calls, uniform_draws
 from keras_bt.functional import image as ops
 
 
@@ -100,15 +99,7 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         self.solarize_threshold = solarize_threshold
         self.seed = seed
         self._check_arguments()
-        # A weight, because a keras.random.SeedGenerator's state is saved nowhere.
-        start = random.randint(0, 2**31 - 1) if seed is None else seed
-        self.seed_and_calls = self.add_weight(
-            name="seed_and_calls",
-            shape=(2,),
-            dtype="int64",
-            trainable=False,
-            initializer=lambda shape, dtype: tf.constant([start, 0], dtype),
-        )
+        self.seed_and_calls = add_seed_and_calls(self, seed)
 
     def call(self, inputs):
         if isinstance(inputs, dict):
