@@ -76,7 +76,8 @@ def ablation(measured):
 One thing changed at a time, {settings["dataset"]} at {settings["image_size"]} pixels, ResNet-18
 of width {settings["width"]}, {settings["epochs"]} epochs; {minutes:.0f} minutes of training in all.
 Mean and standard deviation over seeds ({seeds} of the first row), in %; a row without the latter
-is of one. Beside it the paper's: linear top-1 on ImageNet, ResNet-50, 300 epochs. Differences are to the first row.
+is of one. Beside it the paper's: linear top-1 on ImageNet, ResNet-50, 300 epochs. Differences
+are to the first row.
 Protocol: {measured[0]["protocol"]}.
 
 {ablation_table(results)}
