@@ -42,7 +42,8 @@ def open_source(encoder):
     shape = getattr(encoder, "input_shape", None) or getattr(encoder.input_spec, "shape", None)
     if shape is None:
         raise ValueError("The encoder does not say which images it takes; build it by calling it.")
-    image_size = FLAGS.image_size or shape[1]
+    told = getattr(encoder, "description", {}).get("image_size")
+    image_size = FLAGS.image_size or shape[1] or told
     if image_size is None:
         raise ValueError("The encoder takes images of any size; give --image_size.")
     if shape[1] not in (None, image_size):

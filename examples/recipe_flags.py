@@ -14,7 +14,12 @@ from keras_bt.recipes import find_recipe, recipes
 FLAGS = flags.FLAGS
 FIELDS = [field for field in dataclasses.fields(Recipe) if field.name not in ("name", "sources")]
 DEFAULT_IMAGE_SIZE = 32  # of images that no recipe is for
-DEFINE = {int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+DEFINE = {
+    int: flags.DEFINE_integer,
+    int | None: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def _described(cls):

@@ -16,6 +16,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 LATER_FIELDS = {
     "micro_batches": 1,
     "precision": "float32",
+    "view_size": None,
     "redundancy_target": 0.0,
     "mixed_sample_weight": 0.0,
 }
@@ -51,7 +52,9 @@ class Recipe:
         micro_batches: In how many parts the networks take them, to save memory; see `BarlowTwins`.
         precision: "float32", "mixed_bfloat16" or "mixed_float16": what the networks compute in.
             Weights, loss and views stay in float32.
-        image_size: Side of a view and of the encoder's images, in pixels.
+        image_size: Side of the encoder's images, in pixels.
+        view_size: Side of a view, in pixels; None for `image_size`. Smaller views train faster, and
+            the encoder, of images of any size then, still gets those of `image_size` afterwards.
         load_size: Side to which images are brought before they are viewed, in pixels.
         encoder: "resnet18", "resnet34", "resnet50" or "resnet101".
         width: Channels of the encoder's first stage.
@@ -85,6 +88,7 @@ class Recipe:
     micro_batches: int
     precision: str
     image_size: int
+    view_size: int | None
     load_size: int
     encoder: str
     width: int
@@ -127,6 +131,8 @@ class Recipe:
         for field, least in leasts.items():
             if getattr(self, field) < least:
                 raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}.")
+        if self.view_size is not None and self.view_size < 1:
+            raise ValueError(f"view_size must be at least 1, got {self.view_size}.")
         if not self.projector_dims:
             raise ValueError("projector_dims must hold one width a layer, got none.")
         for field in ("crop_area", "aspect_ratio", "blur_rates", "blur_sigma", "solarize_rates"):
@@ -139,7 +145,7 @@ class Recipe:
 
         Args:
             count: Int, at least 2. How many images there are.
-            image_size: Int. Side of a view, in pixels.
+            image_size: Int. Side of the encoder's images and of a view, in pixels.
             batch_size: Int or None. Images a step, over all devices; None takes the rule's.
             dim: Int or None. Width of the embedding; None takes the rule's.
             epochs: Int or None. Passes over the images; None takes the rule's.
@@ -211,10 +217,16 @@ class Recipe:
         names = [field.name for field in dataclasses.fields(self) if field.name != "sources"]
         return {name: getattr(self, name) for name in names}
 
+    @property
+    def side_of_views(self):
+        """Side of a view, in pixels."""
+        return self.view_size or self.image_size
+
     def build_encoder(self):
-        """The untrained encoder, for square images of `image_size`."""
+        """The untrained encoder, for square images of `image_size`; of any, if views differ."""
+        side = self.image_size if self.side_of_views == self.image_size else None
         build = ENCODERS[self.encoder]
-        return build((self.image_size, self.image_size, 3), width=self.width, stem=self.stem)
+        return build((side, side, 3), width=self.width, stem=self.stem)
 
     def build_views(self, seed):
         """(view_a, view_b), drawing by `seed`."""
@@ -223,7 +235,7 @@ class Recipe:
         blur_a, blur_b = self.blur_rates
         solarize_a, solarize_b = self.solarize_rates
         return two_views(
-            self.image_size,
+            self.side_of_views,
             {"blur_rate": blur_a, "solarize_rate": solarize_a},
             {"blur_rate": blur_b, "solarize_rate": solarize_b},
             seed=seed,

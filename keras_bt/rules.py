@@ -151,6 +151,7 @@ def settings_for(count, image_size, batch_size=None, dim=None, epochs=None):
             "16 bits are faster on accelerators, and on CPUs with AVX512_BF16",
         ),
         "image_size": (image_size, given),
+        "view_size": (None, "as image_size; smaller ones train faster"),
         "load_size": (
             load_size(image_size),
             "small images as they are; of others, crops keep their sharpness (320 for 224)",

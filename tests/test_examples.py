@@ -311,7 +311,7 @@ def test_digits_learn(tmp_path):
         (["--batch_size=2000"], "1437 images, fewer than the batch_size of 2000"),
         (["--hue=0.2", "--jitter_rate=0"], "--hue has no effect: jitter_rate is 0."),
         (["--crop_area=0.5,2"], "crop_area must be (low, high) with 0 < low <= high <= 1"),
-        (["--redundancy_weight=2"], "redundancy_weight must lie in [0, 1), got 2.0"),
+        (["--redundancy_weight=-2"], "redundancy_weight must be at least 0, got -2.0"),
         (["--minutes=-1"], "--minutes=-1"),
         (["--image_dir="], "--image_dir is empty"),
         (["recipe=imagenet"], "unexpected arguments ['recipe=imagenet']"),

@@ -47,6 +47,7 @@ def test_other_images_get_settings_by_rules(recipe_of):
 def test_fields_take_the_place_of_the_recipes_own(recipe_of):
     recipe = recipe_of("--recipe=cifar10", "--image_size=24", "--crop_area=0.3,1")
     assert (recipe.image_size, recipe.load_size, recipe.crop_area) == (24, 24, (0.3, 1.0))
+    assert recipe_of("--recipe=cifar10", "--view_size=24").view_size == 24
     assert recipe.sources["image_size"] == "as given"
     assert recipe.sources["crop_area"] == "as given"
     assert recipe.sources["width"] == recipes["cifar10"].sources["width"]

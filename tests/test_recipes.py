@@ -61,7 +61,7 @@ def test_optimizers():
 
 def test_settings_are_all_fields_but_the_sources():
     later = {"micro_batches": 2, "precision": "mixed_float16", "redundancy_target": -1.0}
-    later |= {"mixed_sample_weight": 0.5}
+    later |= {"mixed_sample_weight": 0.5, "view_size": 6}
     recipe = recipes["digits"].override(**later)
     assert set(recipe.settings()) == FIELDS | {"name"}
     before = recipes["digits"].settings()  # as in runs from before these were fields
@@ -107,3 +107,15 @@ def test_unknown_recipe_names_the_nearest():
 def test_wrong_fields_are_named(fields, message):
     with pytest.raises(ValueError, match=message):
         recipes["digits"].override(**fields)
+
+
+def test_views_can_be_smaller_than_the_images(rng):
+    recipe = recipes["digits"].override(width=1, projector_dims=(4,), batch_size=8, view_size=6)
+    model = recipe.build_model(seed=0)
+    images = rng.integers(0, 256, (8, 8, 8, 3)).astype("uint8")
+    assert [tuple(view.shape) for view in model.two_views(images)] == [(8, 6, 6, 3)] * 2
+    model.compile(recipe.build_optimizer(1, 4), recipe.build_loss(), run_eagerly=True)
+    assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()
+    assert model.encoder(images / np.float32(255)).shape == (8, 8)
+    with pytest.raises(ValueError, match="view_size must be at least 1, got 0"):
+        recipe.override(view_size=0)

@@ -112,6 +112,9 @@ class ExportedEncoder(keras.layers.Layer):
             channels].
         training: Bool. With `trainable`, whether batch statistics are used and updated.
 
+    Attributes:
+        description: Dict. What its exporter said of it; empty if nothing.
+
     Raises:
         ValueError: If the folder holds no reusable SavedModel, or a damaged one.
     """
@@ -119,7 +122,7 @@ class ExportedEncoder(keras.layers.Layer):
     def __init__(self, folder, trainable=False, **kwargs):
         super().__init__(trainable=trainable, autocast=False, **kwargs)
         self.folder = str(Path(folder).expanduser())
-        _refuse_damaged(Path(self.folder))
+        self.description = _undamaged_description(Path(self.folder))
         if not tf.saved_model.contains_saved_model(self.folder):
             raise ValueError(f"There is no SavedModel in {self.folder}.")
         self._module = tf.saved_model.load(self.folder)
@@ -247,18 +250,20 @@ def _describe(folder, encoder, input_shape, signature, metadata):
     file.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
-def _refuse_damaged(folder):
+def _undamaged_description(folder):
     """Compares files with their checksums: TensorFlow loads changed constants in silence."""
     try:
-        digests = json.loads((folder / DESCRIPTION).read_text("utf-8"))["sha256"]
+        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        digests = description["sha256"]
     except (FileNotFoundError, KeyError, TypeError):
-        return  # nothing that `export_encoder` wrote
+        return {}  # nothing that `export_encoder` wrote
     except ValueError as error:
         raise ValueError(f"{folder} is damaged: {DESCRIPTION} is not JSON.") from error
     for name, digest in digests.items():
         file = folder / name
         if not file.is_file() or _sha256(file) != digest:
             raise ValueError(f"{folder} is damaged: {name} is not as it was exported.")
+    return description
 
 
 def _sha256(path):

@@ -85,7 +85,7 @@ class Pretraining:
         images = self.recipe.epochs * self.source.train.count
         if self.minutes:  # as many as there is time for
             images = math.inf if self.minutes >= COMPILED_FROM_MINUTES else 0
-        return better_placement(images, self.recipe.image_size**2)
+        return better_placement(images, self.recipe.side_of_views**2)
 
     def batches(self, first_step=0):
         """The images to train on from a step on, without end, dealt out to the replicas."""
@@ -133,6 +133,7 @@ class Pretraining:
             "recipe": self.recipe.name,
             "dataset": self.source.name,
             "images": self.source.train.count,
+            "image_size": size,
             "skipped_images": self.source.skipped,
             "replaced_images": len(set().union(*replaced)),  # since the last start
             **figures,

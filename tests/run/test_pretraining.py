@@ -60,16 +60,17 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, cap
 
 
 @pytest.mark.slow
-def test_in_other_precision_and_with_views_ahead(start, pixels, tmp_path):
+def test_in_other_precision_with_smaller_views_and_ahead(start, pixels, tmp_path):
     labelled = Source(
         "mine", *(from_arrays(pixels, labels=[0, 1] * 6) for _ in ("train", "test")), classes=2
     )
-    result = start(labelled, view_placement="data", precision="mixed_bfloat16")
+    result = start(labelled, "data", precision="mixed_bfloat16", view_size=6)
     assert np.isfinite(result["loss"]) and 0 <= result["trained"]["knn_accuracy"] <= 1
     model = keras.saving.load_model(tmp_path / "run" / "model.keras")
     assert model.view_placement == "data"
     assert model.encoder.get_layer("conv1").compute_dtype == "bfloat16"
     encoder = keras_bt.load_encoder(result["encoder_dir"])
+    assert encoder.description["image_size"] == result["image_size"] == 8
     assert encoder(pixels / np.float32(255)).dtype == tf.float32
     assert keras.config.dtype_policy().name == "float32"
 
