@@ -20,6 +20,7 @@ RESULT = {
     "recipe",
     "dataset",
     "images",
+    "image_size",
     "skipped_images",
     "replaced_images",
     "steps",
