@@ -1,6 +1,5 @@
 """How many steps fit into a span of time on this machine."""
 
-import statistics
 import time
 
 import keras
@@ -10,7 +9,7 @@ from keras_bt.evaluation.looks import SHARE
 
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
 LEAST_STEPS = 5
-MEASURED_SECONDS = 5.0
+MEASURED_SECONDS, MEASURED_SHARE = 5.0, 0.02  # at least, and of the budget
 OTHERS_SHARE = SHARE  # of monitors; checkpoints are few
 
 
@@ -45,7 +44,7 @@ def steps_in(minutes, model, batches):
         return workers.collect(model.distribute_strategy, value)[0]
 
     first, seconds = _seconds_of_steps(model, batches, LEAST_STEPS)
-    steps = chiefs(int(MEASURED_SECONDS / seconds))
+    steps = chiefs(int(max(MEASURED_SECONDS, MEASURED_SHARE * 60 * minutes) / seconds))
     if steps > LEAST_STEPS:
         _, seconds = _seconds_of_steps(model, batches, steps)
     model.set_weights(weights)
@@ -71,21 +70,25 @@ def epochs_in(minutes, model, batches, steps_per_epoch):
 
 
 def _seconds_of_steps(model, batches, steps):
-    """Of the first and of a median one as `fit` trains; `train_on_batch` knows no replicas."""
+    """Of the first, and of a later one with what `fit` does in between, such as waiting for images.
+
+    `train_on_batch` will not do: it knows no replicas.
+    """
     clock = _Clock()
     model.fit(batches, steps_per_epoch=WARM_UP_STEPS + steps, callbacks=[clock], verbose=0)
-    return clock.seconds[0], statistics.median(clock.seconds[WARM_UP_STEPS:])
+    return clock.ends[0], (clock.ends[-1] - clock.ends[WARM_UP_STEPS - 1]) / steps
 
 
 class _Clock(keras.callbacks.Callback):
-    """The time of each step, from its call to its loss."""
+    """When each step had its loss, in seconds from the first one's beginning."""
 
     def on_train_begin(self, logs=None):
-        self.seconds = []
+        self.ends = []
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._began = time.perf_counter()
+        if not self.ends:
+            self._began = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         float(logs["loss"])
-        self.seconds.append(time.perf_counter() - self._began)
+        self.ends.append(time.perf_counter() - self._began)

@@ -20,7 +20,7 @@ def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images,
 
     batches = tf.data.Dataset.from_tensors({"image": images[:8]}).repeat().map(slowly)
     steps = steps_in(0.2, model, batches)
-    assert 30 <= steps <= 240  # twelve seconds, first step off, of somewhat more than 50 ms each
+    assert 30 <= steps <= 232  # twelve seconds, less 3 %, of more than 50 ms each
     for got, wanted in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(got, wanted)
 
