@@ -55,7 +55,8 @@ def ablations():
     """The paper's ablations at small scale."""
     by_settings = {}
     for row in of_ledger("ablation"):
-        settings = json.dumps(row["figures"]["settings"])
+        settings = {"validation": False, **row["figures"]["settings"]}  # older rows have it always
+        settings = json.dumps(settings, sort_keys=True)
         by_settings.setdefault((row["command"].split(" --rows")[0], settings), []).append(row)
     return "\n".join(ablation(measured) for measured in by_settings.values())
 
@@ -104,8 +105,8 @@ Protocol: {first["protocol"]}.
 Scale: ResNet-18 of width {first["width"]}, where published ones have 64, and a few epochs, where
 published runs have 200 to 1000: this says what the minutes buy, not who ends higher. keras_bt
 trains its recipe with the flags below, lightly with the settings of its own benchmark on CIFAR-10,
-in float32 as it ships; those are for 200 epochs. Both fix their steps beforehand, from the speed they
-measure; how long those then took stands in the table. {versions_of(measured)}.
+in float32 as it ships; those are for 200 epochs. Both fix their steps beforehand, from the speed
+they measure; how long those then took stands in the table. {versions_of(measured)}.
 
 {table(head, map(minutes_line, [*measured, *means.values()]))}
 
