@@ -183,11 +183,21 @@ def global_moments(x, axes, replicas):
     return moments(x)
 
 
+@keras.saving.register_keras_serializable(package="keras_bt")
+class BatchNormalization(SyncBatchNormalization):
+    """A layer that `sync_batch_norm` has converted.
+
+    Of Keras's name: in .keras files weights are under the names of their layers' classes, and a
+    backbone of keras-hub, which builds itself anew from its own config, looks for Keras's.
+    """
+
+
 def sync_batch_norm(model):
     """Makes every `BatchNormalization` of a model take its statistics over all replicas.
 
     In place: weights, names and settings stay. To be called before the model is trained. On
-    a single replica nothing changes.
+    a single replica nothing changes. Backbones of keras-hub and keras-cv, which build themselves
+    anew when they are loaded, then come back with Keras's own: call it again.
 
     Args:
         model: Any Keras model or layer, nested ones and `BarlowTwins` included.
@@ -197,12 +207,12 @@ def sync_batch_norm(model):
 
     Example:
         >>> layer = keras.layers.BatchNormalization()
-        >>> type(sync_batch_norm(keras.Sequential([layer])).layers[0]).__name__
-        'SyncBatchNormalization'
+        >>> isinstance(sync_batch_norm(keras.Sequential([layer])).layers[0], SyncBatchNormalization)
+        True
     """
     for layer in model._flatten_layers():
         if type(layer) is keras.layers.BatchNormalization:
-            layer.__class__ = SyncBatchNormalization
+            layer.__class__ = BatchNormalization
             layer.synchronized = False
         elif isinstance(layer, keras.layers.BatchNormalization) and not is_synchronised(layer):
             layer.synchronized = True  # somebody's own kind of it

@@ -114,7 +114,7 @@ def test_nested_models_are_converted_with_their_weights(rng):
     before, names = model.predict(x, verbose=0), [weight.path for weight in model.weights]
     assert keras_bt.sync_batch_norm(model) is model
     for layer in (inner.layers[1], model.layers[1]):
-        assert type(layer) is keras_bt.SyncBatchNormalization
+        assert isinstance(layer, keras_bt.SyncBatchNormalization)
     np.testing.assert_array_equal(model.predict(x, verbose=0), before)
     assert [weight.path for weight in model.weights] == names
 
@@ -136,7 +136,7 @@ def test_life_in_a_keras_file(tmp_path, rng):
     model = keras_bt.sync_batch_norm(small_model())
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert type(reloaded.layers[1]) is keras_bt.SyncBatchNormalization
+    assert isinstance(reloaded.layers[1], keras_bt.SyncBatchNormalization)
     x = rng.normal(size=(8, 3)).astype("float32")
     np.testing.assert_array_equal(reloaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
