@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
-BENCHMARKS ?= loss views step end_to_end memory startup collectives
+BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
 
 .PHONY: pretrain test test-all bench bench-setup lint clean
 

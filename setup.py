@@ -6,7 +6,9 @@ from setuptools import find_packages, setup
 
 HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21"]
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
-DEV = ["hypothesis", "mypy", "psutil", "pytest", "pytest-xdist", "ruff"]
+LITERT = ["ai-edge-litert"]
+PARQUET = ["pyarrow"]
+DEV = ["hypothesis", "keras-hub", "mypy", "psutil", "pytest", "pytest-xdist", "ruff"]
 
 setup(
     name="keras-bt",
@@ -30,5 +32,11 @@ setup(
         "threadpoolctl>=3.1",
         "tqdm",
     ],
-    extras_require={"hub": HUB, "onnx": ONNX, "dev": [*DEV, *HUB]},
+    extras_require={
+        "hub": HUB,
+        "onnx": ONNX,
+        "litert": LITERT,
+        "parquet": PARQUET,
+        "dev": [*DEV, *HUB, *ONNX, *LITERT, *PARQUET],
+    },
 )

@@ -71,6 +71,33 @@ of speed-up.
 """
 
 
+def formats():
+    """Sizes and times of an encoder in each of the formats it leaves in."""
+    measured = rows("formats")
+    if not measured:
+        return ""
+    lines = [
+        [
+            row["encoder"],
+            row["format"],
+            row["megabytes"],
+            row["export_seconds"],
+            row["load_seconds"],
+            *(row["milliseconds"][batch] for batch in ("1", "32")),
+        ]
+        for row in measured
+    ]
+    head = ["encoder", "format", "MB", "export s", "load s", "ms, batch 1", "ms, batch 32"]
+    return f"""## Formats of an exported encoder
+
+Each in its own runtime on all cores, in processes that take turns; medians of three. Export
+includes its checks. {versions_of(measured)}.
+{origin(measured[0])}.
+
+{table(head, lines)}
+"""
+
+
 def races():
     """What is measured beside others, or against itself, in one run; what there is of it."""
     parts = [race(name) for name in RACES if rows(name)]
@@ -153,7 +180,17 @@ def page():
     title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
     return "\n".join(
         filter(
-            None, [title, runs(), protocols(), ten_minutes(), ablations(), races(), collectives()]
+            None,
+            [
+                title,
+                runs(),
+                protocols(),
+                ten_minutes(),
+                ablations(),
+                races(),
+                collectives(),
+                formats(),
+            ],
         )
     )
 

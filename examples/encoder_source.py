@@ -12,6 +12,7 @@ from absl import flags
 
 import keras_bt
 from keras_bt import evaluation
+from keras_bt.export import image_size_of
 
 FLAGS = flags.FLAGS
 # Of what the flags name, and of its evaluation.
@@ -39,17 +40,7 @@ def open_encoder(trainable=False):
 
 def open_source(encoder):
     """The labelled images the flags name, and their side for this encoder."""
-    shape = getattr(encoder, "input_shape", None) or getattr(encoder.input_spec, "shape", None)
-    if shape is None:
-        raise ValueError("The encoder does not say which images it takes; build it by calling it.")
-    told = getattr(encoder, "description", {}).get("image_size")
-    image_size = FLAGS.image_size or shape[1] or told
-    if image_size is None:
-        raise ValueError("The encoder takes images of any size; give --image_size.")
-    if shape[1] not in (None, image_size):
-        raise ValueError(
-            f"The encoder takes images of {shape[1]} pixels, --image_size is {image_size}."
-        )
+    image_size = image_size_of(encoder, FLAGS.image_size)
     source = image_source.open_source(FLAGS.dataset or "digits")
     if source.test is None:
         raise ValueError(f"{source.name} has no labels to evaluate with.")

@@ -24,7 +24,13 @@ from keras_bt.evaluation import (
     linear_evaluation,
     linear_probe,
 )
-from keras_bt.export import export_encoder, load_encoder
+from keras_bt.export import (
+    export_encoder,
+    export_litert,
+    export_onnx,
+    import_torch_resnet,
+    load_encoder,
+)
 from keras_bt.functional.correlation import loss_floor
 from keras_bt.losses import BarlowTwinsLoss
 from keras_bt.model import BarlowTwins
@@ -36,6 +42,7 @@ from keras_bt.recipes import recipes
 from keras_bt.resume import ResumableTraining
 
 if TYPE_CHECKING:
+    from keras_bt.representations import embed_folder, nearest_images, read_representations
     from keras_bt.views import BarlowTwinsView, paper_views, small_image_views
 
 __all__ = [
@@ -51,9 +58,13 @@ __all__ = [
     "StepProfile",
     "SyncBatchNormalization",
     "embed",
+    "embed_folder",
     "export_encoder",
+    "export_litert",
+    "export_onnx",
     "few_label_accuracy",
     "fine_tune",
+    "import_torch_resnet",
     "knn_accuracy",
     "knn_sweep",
     "labelled_subset",
@@ -61,8 +72,10 @@ __all__ = [
     "linear_probe",
     "load_encoder",
     "loss_floor",
+    "nearest_images",
     "paper_views",
     "projector",
+    "read_representations",
     "recipes",
     "resnet18",
     "resnet34",
@@ -73,14 +86,24 @@ __all__ = [
     "sync_batch_norm",
 ]
 
+# What imports packages that take long, such as keras_cv, waits until it is asked for.
+_LATE = {
+    "BarlowTwinsView": "views",
+    "paper_views": "views",
+    "small_image_views": "views",
+    "embed_folder": "representations",
+    "nearest_images": "representations",
+    "read_representations": "representations",
+}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name):
-        # keras_cv, of which views are layers, takes long to import: it waits for the first view.
-        if name not in ("views", "BarlowTwinsView", "paper_views", "small_image_views"):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        views = importlib.import_module("keras_bt.views")
-        return views if name == "views" else getattr(views, name)
+        if name in _LATE:
+            return getattr(importlib.import_module(f"keras_bt.{_LATE[name]}"), name)
+        if name in _LATE.values():
+            return importlib.import_module(f"keras_bt.{name}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():

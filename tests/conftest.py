@@ -29,6 +29,11 @@ def rng():
 
 
 @pytest.fixture(scope="session")
+def golden_path():
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
 def golden():
     return lambda name: np.load(GOLDEN / name)
 

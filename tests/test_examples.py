@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -151,6 +152,78 @@ def test_linear_eval_and_export_of_a_run(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
+def test_export_to_other_formats(tiny_run, tmp_path):
+    workdir, _ = tiny_run
+    encoder, model = f"--encoder={workdir}/encoder", f"--model={workdir}/model.keras"
+    out, onnx = tmp_path / "again", tmp_path / "encoder.onnx"
+    done = start("export_encoder", model, f"--out={out}", "--licence=CC0")
+    assert done.returncode == 0, done.stderr
+    card = (out / "README.md").read_text()
+    assert "CC0" in card and "- images: 1437" in card
+    assert start("export_encoder", encoder, "--format=onnx", f"--out={onnx}").returncode == 0
+    lite = tmp_path / "encoder.tflite"
+    done = start("export_encoder", model, "--format=litert_int8", f"--out={lite}")
+    assert done.stdout.strip() == str(lite) and lite.stat().st_size > 1000
+    for flags, message in (
+        ((encoder, "--out=x"), "--encoder is a SavedModel already"),
+        ((model, "--format=onnx", "--out=x"), "must end in .onnx, got x"),
+        ((model, "--format=onnx", "--out=x.onnx", "--licence=CC0"), "--licence has no effect"),
+        ((f"--encoder={tmp_path}", "--format=onnx", "--out=x.onnx"), "There is no SavedModel"),
+    ):
+        assert message in " ".join(fails("export_encoder", *flags))
+
+
+@pytest.mark.slow
+def test_import_of_pytorchs_weights(tmp_path):
+    golden = ROOT / "tests" / "golden"
+    flags = (f"--checkpoint={golden}/checkpoint_resnet50_width1.pth", "--image_size=40")
+    flags += (f"--keras={tmp_path}/encoder.keras", f"--projector={tmp_path}/projector.keras")
+    run = start("import_torch", *flags, f"--out={tmp_path}/encoder")
+    assert run.stdout.strip() == f"{tmp_path}/encoder", run.stderr
+    assert "Not taken from" in run.stderr and "module.bn.running_mean" in run.stderr
+    images = np.random.default_rng(0).uniform(size=(2, 40, 40, 3)).astype("float32")
+    encoder = keras.saving.load_model(tmp_path / "encoder.keras")
+    features = tf.saved_model.load(f"{tmp_path}/encoder")(images)
+    np.testing.assert_allclose(features, encoder(images), rtol=1e-4, atol=1e-4)
+    projector = keras.saving.load_model(tmp_path / "projector.keras")
+    assert projector(features).shape == (2, 8)
+    again = (*flags, f"--out={tmp_path}/encoder")
+    assert "encoder.keras exists; --overwrite" in " ".join(fails("import_torch", *again))
+    narrow = (f"--checkpoint={golden}/resnet18_width2.pth", f"--projector={tmp_path}/p.keras")
+    message = " ".join(fails("import_torch", *narrow, f"--out={tmp_path}/b"))
+    assert "resnet18_width2.pth holds no projector" in message
+
+
+@pytest.mark.slow
+def test_embed_a_folder_and_find_neighbors(tiny_run, tmp_path):
+    workdir, _ = tiny_run
+    images = np.random.default_rng(0).integers(0, 256, (12, 9, 11, 3)).astype("uint8")
+    for number, image in enumerate(images):
+        file = str(tmp_path / "photos" / f"{number:02d}.png")
+        tf.io.write_file(file, tf.io.encode_png(image))
+    tf.io.write_file(str(tmp_path / "twin.png"), tf.io.encode_png(images[4]))
+    out = tmp_path / "features.parquet"
+    flags = (f"--encoder={workdir}/encoder", f"--image_dir={tmp_path}/photos", f"--out={out}")
+    result = last_line(start("embed", *flags))
+    assert (result["images"], result["skipped_images"], result["features"]) == (12, 0, 16)
+    assert "features.parquet exists; --overwrite" in " ".join(fails("embed", *flags))
+
+    found = start(
+        "neighbors", f"--features={out}", f"--image={tmp_path}/photos/04.png", "--count=3"
+    )
+    lines = [json.loads(line) for line in found.stdout.splitlines()]
+    assert len(lines) == 3 and all(line["path"] != "04.png" for line in lines)
+    assert lines == sorted(lines, key=lambda line: -line["cosine"])
+    drawn = tmp_path / "near.png"
+    flags = (f"--features={out}", f"--image={tmp_path}/twin.png", f"--out={drawn}", "--count=2")
+    found = start("neighbors", *flags)
+    assert json.loads(found.stdout.splitlines()[0]) == {"path": "04.png", "cosine": 1.0}
+    assert tf.io.decode_png(drawn.read_bytes()).shape[0] == 128
+    message = " ".join(fails("neighbors", f"--features={workdir}/model.keras", "--image=a.png"))
+    assert "ending in .parquet or .npz" in message
+
+
+@pytest.mark.slow
 def test_published_protocols_of_a_run(tiny_run):
     workdir, _ = tiny_run
     flags = ("--protocol=sgd", "--epochs=2", "--knn_sweep")
@@ -202,7 +275,10 @@ for given in json.loads(sys.argv[3]):
                 (["--encoder=a", "--model=b"], "encoder=a, model=b"),
                 (["--encoder=nowhere"], "linear_eval: There is no SavedModel in nowhere"),
                 (["--encoder=nowhere", "--epochs=3"], "--epochs goes with --protocol=sgd"),
-                (["--encoder=ENCODER", "--image_size=9"], "takes images of 8 pixels, --image_size"),
+                (
+                    ["--encoder=ENCODER", "--image_size=9"],
+                    "takes images of 8 x 8 pixels, image_size is 9",
+                ),
             ],
         ),
         (

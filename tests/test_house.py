@@ -48,6 +48,7 @@ HOUSE = [
     "evaluation",
     "ablations",
     "export",
+    "representations",
     "profile",
     "run",
 ]

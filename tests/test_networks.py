@@ -1,59 +1,8 @@
-import re
-import zlib
-
 import keras
 import numpy as np
 import pytest
 
 import keras_bt
-
-PARAMETERS = {
-    "kernel": "weight",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
-
-
-def torchvision_name(variable):
-    """ "layer1_0_conv1/kernel" to "layer1.0.conv1.weight"."""
-    layer, parameter = variable.path.split("/")[-2:]
-    layer = re.sub(r"^(layer\d)_(\d+)_", r"\1.\2.", layer).replace("downsample_", "downsample.")
-    return f"{layer}.{PARAMETERS[parameter]}"
-
-
-def weight_by_rule(name, shape):
-    """The golden weights, see tests/golden/README.md."""
-    random = np.random.default_rng(zlib.crc32(name.encode()))
-    if name.endswith("running_var"):
-        return random.uniform(0.5, 1.5, shape)
-    if name.endswith(("running_mean", "bias")):
-        return 0.1 * random.normal(size=shape)
-    if len(shape) == 1:
-        return random.uniform(0.6, 1.2, shape)
-    height, width, channels_in, channels_out = shape
-    scale = np.sqrt(2 / (channels_in * height * width))
-    weight = random.normal(size=(channels_out, channels_in, height, width)) * scale
-    return weight.transpose(2, 3, 1, 0)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
-def test_features_equal_torchvision(golden, name):
-    numbers = golden("resnet.npz")
-    encoder = getattr(keras_bt, name)((None, None, 3))
-    for variable in encoder.weights:
-        variable.assign(weight_by_rule(torchvision_name(variable), tuple(variable.shape)))
-
-    def relative_error(training, mode):
-        expected = numbers[f"{name}/{mode}"]
-        features = encoder(numbers["images"], training=training).numpy()
-        return np.linalg.norm(features - expected) / np.linalg.norm(expected)
-
-    assert relative_error(False, "eval") < 1e-5
-    # Batch norm over a dozen values a channel amplifies rounding, a hundred layers deep: the
-    # golden float32 numbers are themselves 2e-4 from what float64 gives for ResNet-101.
-    assert relative_error(True, "train") < (3e-4 if name == "resnet101" else 1e-4)
 
 
 def test_blocks_start_as_the_identity():

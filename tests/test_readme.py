@@ -14,7 +14,7 @@ from keras_bt.recipe import Recipe
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
-
+ENDPOINTS = ["features", "stride_1", "stride_2", "stride_4", "stride_8"]
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -32,8 +32,9 @@ def run_block(block, folder):
 
 @pytest.mark.slow
 def test_python_example(tmp_path):
-    output = run_block(BLOCKS[0] + BLOCKS[1], tmp_path)
+    output = run_block(BLOCKS[0] + BLOCKS[1] + BLOCKS[2], tmp_path)
     assert "epochs: 60 loss: " in output
+    assert output.splitlines()[-2:] == ["(1, 128)", str(ENDPOINTS)]
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     assert float(re.search(r"k-NN accuracy: ([\d.]+)", output)[1]) > 0.85
     assert tf.saved_model.contains_saved_model(str(tmp_path / "my_encoder"))
@@ -41,12 +42,12 @@ def test_python_example(tmp_path):
 
 @pytest.mark.slow
 def test_example_of_several_devices(tmp_path):
-    first, *_, last = re.findall(r"loss: ([\d.]+)", run_block(BLOCKS[2], tmp_path))
+    first, *_, last = re.findall(r"loss: ([\d.]+)", run_block(BLOCKS[3], tmp_path))
     assert float(last) < float(first)
 
 
 def test_examples_stay_short():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     for block in BLOCKS:
         assert len([line for line in block.splitlines() if line.strip()]) <= 20
 

@@ -4,7 +4,7 @@ Images leave here as uint8 (or floats in [0, 1]) squares of one size, ready to b
 or encoded. Nothing here augments.
 """
 
-from keras_bt.data.folder import from_folder
+from keras_bt.data.folder import from_files, from_folder, image_files
 from keras_bt.data.images import Images, Source, fit_square
 from keras_bt.data.memory import digits, from_arrays
 from keras_bt.data.named import from_name, from_tfds
@@ -16,8 +16,10 @@ __all__ = [
     "digits",
     "fit_square",
     "from_arrays",
+    "from_files",
     "from_folder",
     "from_name",
     "from_tfds",
     "from_tfrecords",
+    "image_files",
 ]

@@ -80,6 +80,51 @@ def from_folder(path, bad_images="fail", max_pixels=MAX_PIXELS, index=None):
     )
 
 
+def image_files(path):
+    """Paths of all images in a folder, at any depth, sorted.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        List of strings.
+
+    Raises:
+        ValueError: If the folder does not exist or holds no images.
+        OSError: If a folder in it cannot be listed.
+    """
+    root = Path(path).expanduser().absolute()
+    if not root.is_dir():
+        raise ValueError(f"There is no folder {root}.")
+    return _image_paths(root)
+
+
+def from_files(paths, root, bad_images="fail", max_pixels=MAX_PIXELS):
+    """Images in files, without labels; each is decoded once beforehand.
+
+    Args:
+        paths: Strings, files below `root`.
+        root: String, a folder.
+        bad_images: See `from_folder`.
+        max_pixels: See `from_folder`.
+
+    Returns:
+        images: `Images`; None if none can be read.
+        readable: List of those of the paths that are images, in the same order.
+
+    Raises:
+        ValueError: If some cannot be read; the first ten are named.
+    """
+    records = dict(zip(paths, scan(paths, root, None, max_pixels), strict=True))
+    readable = [path for path in paths if not records[path].problem]
+    if readable or bad_images == "fail":
+        _skip(records, bad_images)
+    if not readable:
+        return None, []
+    reader = Reader(readable, [records[path] for path in readable], max_pixels)
+    return _images(root, reader, None), readable
+
+
 def _train_and_test(root):
     if not root.is_dir():
         raise ValueError(f"There is no folder {root}.")

@@ -144,7 +144,13 @@ class Pretraining:
             "protocol": evaluation.PROTOCOL,
         }
         with watch.of("export"):
-            export_encoder(self.model.encoder, folder.encoder, metadata=result, overwrite=True)
+            export_encoder(
+                self.model.encoder,
+                folder.encoder,
+                image_size=size,
+                metadata=result,
+                overwrite=True,
+            )
         if profile:
             result["profile"] = {"step": steps.result, "run": watch.shares()}
         folder.write_result(result)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_bt
 from keras_bt.export import saved_model
+from keras_bt.export.image_bytes import images_from_bytes
 
 
 @pytest.fixture
@@ -113,10 +114,77 @@ def test_half_precision_inside_float32_out(tmp_path, rng):
     assert tf.saved_model.load(path)(floats(rng, 2, 8, 8, 3)).dtype == tf.float32
 
 
-def test_a_gray_image_is_refused(exported, rng):
+def png_and_jpeg(rng, side):
+    pixels = tf.constant(rng.integers(0, 256, (side, side, 3)), tf.uint8)
+    return tf.io.encode_png(pixels), tf.io.encode_jpeg(pixels[:, : side - 3], quality=95)
+
+
+def test_files_of_images_are_encoded_as_an_evaluation_does(tmp_path, rng):
+    encoder = keras_bt.resnet18((12, 12, 3), width=2, stem="small")
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    encode = tf.saved_model.load(path).signatures["serving_encoded"]
+    files = [*png_and_jpeg(rng, 12), *png_and_jpeg(rng, 30)]
+    features = encode(image_bytes=tf.stack(files))["features"]
+    images = images_from_bytes(tf.stack(files), 12)
+    np.testing.assert_allclose(features, encoder(images), rtol=1e-4, atol=1e-5)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        encode(image_bytes=tf.stack([files[0], tf.constant(b"no image")]))
+
+
+def test_an_encoder_of_any_size_is_told_the_one_it_is_meant_for(encoder, tmp_path):
+    folder = keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10)
+    assert "serving_encoded" in tf.saved_model.load(folder).signatures
+    assert keras_bt.load_encoder(folder).description["image_size"] == 10
+    folder = keras_bt.export_encoder(encoder, tmp_path / "b")
+    assert "serving_encoded" not in tf.saved_model.load(folder).signatures
+
+
+def test_endpoints_are_the_stages_and_the_features(tmp_path, rng):
+    encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
+    module = tf.saved_model.load(keras_bt.export_encoder(encoder, tmp_path / "encoder"))
+    images = tf.constant(floats(rng, 2, 16, 16, 3))
+    outputs = module.signatures["endpoints"](inputs=images)
+    assert {name: tuple(output.shape[1:]) for name, output in outputs.items()} == {
+        "stride_1": (16, 16, 2),
+        "stride_2": (8, 8, 4),
+        "stride_4": (4, 4, 8),
+        "stride_8": (2, 2, 16),
+        "features": (16,),
+    }
+    np.testing.assert_allclose(outputs["features"], encoder(images), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_out_of_range_are_refused(encoder, exported, rng):
     module = tf.saved_model.load(exported)
-    with pytest.raises((ValueError, tf.errors.InvalidArgumentError)):
-        module.signatures["serving_default"](inputs=tf.constant(floats(rng, 2, 8, 8, 1)))
+    message = r"must be RGB in \[0, 1\]"
+    for images in (255 * floats(rng, 2, 8, 8, 3), floats(rng, 2, 8, 8, 3) - 2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            module(images)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            module.signatures["serving_default"](inputs=tf.constant(images))
+        with pytest.raises(ValueError, match=message):
+            keras_bt.load_encoder(exported)(images)
+
+
+def test_other_dtypes_are_refused(exported, rng):
+    integers = tf.constant(rng.integers(0, 256, (2, 8, 8, 3)), tf.int32)
+    with pytest.raises(TypeError, match="must be uint8 in 0...255 or floating point"):
+        keras_bt.load_encoder(exported)(integers)
+    with pytest.raises(ValueError, match="matching"):
+        tf.saved_model.load(exported)(integers)
+
+
+def test_other_channels_are_refused_whatever_the_way_in(exported, rng):
+    module, gray = tf.saved_model.load(exported), floats(rng, 2, 8, 8, 1)
+    with pytest.raises(ValueError, match=r"shape=\(None, None, None, 3\)"):
+        module(gray)
+    for name in ("serving_default", "endpoints"):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[2,8,8,1\].*\[\?,\?,\?,3\]"):
+            module.signatures[name](inputs=tf.constant(gray))
+    with pytest.raises(
+        ValueError, match=r"expected axis -1.*3|expected shape=\(None, None, None, 3\)"
+    ):
+        keras_bt.load_encoder(exported)(gray)
 
 
 def test_an_existing_folder_stays(encoder, exported, tmp_path):
@@ -134,7 +202,7 @@ def test_overwriting_leaves_nothing_beside(encoder, exported, tmp_path, rng):
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
-@pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "_describe"])
+@pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "describe"])
 def test_a_failed_export_leaves_the_old_one(encoder, exported, tmp_path, monkeypatch, fails, rng):
     images = floats(rng, 2, 8, 8, 3)
     expected = encoder(images).numpy()
@@ -156,7 +224,7 @@ def test_a_wrong_reload_is_noticed(encoder, tmp_path, monkeypatch):
             return tf.fill([2, 6], float("nan"))
 
     monkeypatch.setattr(tf.saved_model, "load", lambda path: Other())
-    with pytest.raises(RuntimeError, match="differs from the one in memory"):
+    with pytest.raises(RuntimeError, match="differs from the encoder in memory"):
         keras_bt.export_encoder(encoder, tmp_path / "encoder")
     assert not list(tmp_path.iterdir())
 

@@ -52,10 +52,10 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, cap
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert json.loads(lines[-1])["loss"] == first["loss"]
     baselines = tmp_path / "run" / "baselines.json"
-    baselines.write_text(json.dumps({"pixels": "as written before"}))
+    baselines.write_text(json.dumps({"pixels": {"knn_accuracy": 0.125}}))
     again = start(Source("mine", from_arrays(pixels[:7])))
     assert (again["steps"], again["images"], again["loss"]) == (6, 7, first["loss"])
-    assert again["pixels"] == "as written before"
+    assert again["pixels"] == {"knn_accuracy": 0.125}
     assert "The run began with 12 images and goes on with 7." in caplog.text
 
 

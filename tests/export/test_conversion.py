@@ -1,0 +1,146 @@
+"""ONNX and LiteRT: the same features, or one clear sentence and no file."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_bt
+from keras_bt.export.forward import check_same
+
+onnxruntime = pytest.importorskip("onnxruntime")
+interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+
+SUFFIXES = {keras_bt.export_onnx: ".onnx", keras_bt.export_litert: ".tflite"}
+EXPORTS = pytest.mark.parametrize("export", SUFFIXES, ids=["onnx", "litert"])
+
+
+def floats(rng, *shape):
+    return rng.uniform(size=shape).astype("float32")
+
+
+def run(path, images):
+    """Features of an exported file, by its own runtime."""
+    if path.endswith(".onnx"):
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return session.run(["features"], {"inputs": images})[0]
+    return interpreter.Interpreter(path).get_signature_runner()(inputs=images)["features"]
+
+
+@pytest.fixture
+def trained():
+    """A narrow ResNet with other batch statistics than it began with."""
+    encoder = keras_bt.resnet18((None, None, 3), width=2, stem="small")
+    for number, variable in enumerate(encoder.weights):
+        random = np.random.default_rng(number)
+        variable.assign(variable + 0.1 * random.uniform(size=variable.shape))
+    return encoder
+
+
+def assert_same(features, expected, tolerance):
+    np.testing.assert_allclose(features, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@EXPORTS
+def test_features_are_the_encoders_over_batches_and_sizes(trained, tmp_path, rng, export):
+    path = export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
+    for shape in ((1, 16, 16, 3), (5, 16, 16, 3), (2, 24, 17, 3)):
+        images = floats(rng, *shape)
+        assert_same(run(path, images), trained(images), 1e-5)
+
+
+@EXPORTS
+def test_a_saved_model_goes_on_to_other_formats(trained, tmp_path, rng, export):
+    folder = keras_bt.export_encoder(trained, tmp_path / "encoder", image_size=16)
+    layer = keras_bt.load_encoder(folder)
+    path = export(layer, tmp_path / f"encoder{SUFFIXES[export]}")
+    images = floats(rng, 2, 16, 16, 3)
+    assert_same(run(path, images), trained(images), 1e-5)
+
+
+@EXPORTS
+def test_sixteen_bits_leave_as_thirty_two(tmp_path, rng, export):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    twin = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
+    twin.set_weights(encoder.get_weights())
+    path = export(encoder, tmp_path / f"encoder{SUFFIXES[export]}")
+    images = floats(rng, 2, 16, 16, 3)
+    assert_same(run(path, images), twin(images), 1e-5)
+    assert encoder.get_layer("conv1").compute_dtype == "bfloat16"
+
+
+def test_eight_bits_are_smaller_and_near(trained, tmp_path, rng):
+    encoder = keras_bt.resnet18((16, 16, 3), width=16, stem="small")
+    full = keras_bt.export_litert(encoder, tmp_path / "full.tflite")
+    small = keras_bt.export_litert(encoder, tmp_path / "small.tflite", int8=True)
+    sizes = [(tmp_path / name).stat().st_size for name in ("small.tflite", "full.tflite")]
+    assert sizes[0] < 0.4 * sizes[1]
+    images = floats(rng, 3, 16, 16, 3)
+    assert_same(run(small, images), encoder(images), 0.05)
+    assert np.abs(run(small, images) - run(full, images)).max() > 0
+
+
+def erf_encoder():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    x = keras.layers.Lambda(lambda x: keras.ops.erfinv(keras.ops.tanh(x)))(x)
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+
+@EXPORTS
+def test_what_cannot_be_converted_is_one_sentence_and_no_file(tmp_path, export):
+    with pytest.raises(ValueError, match=r"^This encoder cannot be converted to \w+: .+$") as error:
+        export(erf_encoder(), tmp_path / f"encoder{SUFFIXES[export]}")
+    assert len(str(error.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@EXPORTS
+def test_a_file_with_other_features_is_not_published(trained, tmp_path, export, monkeypatch):
+    def of_another(features, expected, tolerance, what):
+        check_same(features, 1.01 * expected, tolerance, what)
+
+    monkeypatch.setattr("keras_bt.export.conversion.check_same", of_another)
+    with pytest.raises(RuntimeError, match="differs from the encoder in memory"):
+        export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
+    assert not list(tmp_path.iterdir())
+
+
+@EXPORTS
+def test_names_and_files_that_are_there(trained, tmp_path, export):
+    with pytest.raises(ValueError, match=f"must end in {SUFFIXES[export]}, got encoder.pb"):
+        export(trained, tmp_path / "encoder.pb")
+    file = tmp_path / f"encoder{SUFFIXES[export]}"
+    file.write_text("mine")
+    with pytest.raises(FileExistsError, match="pass overwrite=True"):
+        export(trained, file)
+    assert file.read_text() == "mine"
+
+
+@EXPORTS
+def test_a_missing_package_is_named(trained, tmp_path, export, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(ImportError, match=r"This needs \w+.*: pip install 'keras-bt\["):
+        export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
+
+
+@EXPORTS
+def test_a_subclassed_encoder_in_sixteen_bits_is_told_what_to_do(tmp_path, export, rng):
+    class Encoder(keras.Model):
+        def __init__(self):
+            super().__init__(dtype="mixed_bfloat16")
+            self.dense = keras.layers.Dense(5, dtype="mixed_bfloat16")
+
+        def call(self, inputs, training=False):
+            return self.dense(keras.ops.mean(inputs, (1, 2)))
+
+    encoder = Encoder()
+    encoder(floats(rng, 2, 8, 8, 3))
+    with pytest.raises(ValueError, match="computes in bfloat16.*build it in float32"):
+        export(encoder, tmp_path / f"encoder{SUFFIXES[export]}")

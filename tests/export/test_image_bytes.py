@@ -1,0 +1,65 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_bt.data import from_files
+from keras_bt.export.image_bytes import images_from_bytes
+
+
+def encoded(pixels, kind, mode=None, **options):
+    file = io.BytesIO()
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def photo(rng):
+    """A picture with slopes and some noise, wider than high."""
+    y, x = np.mgrid[:37, :52]
+    colors = np.stack([4 * x, 5 * y, 2 * (x + y)], -1) + rng.integers(0, 30, (37, 52, 3))
+    return colors.astype("uint8")
+
+
+@pytest.fixture
+def files(photo, rng):
+    alpha = rng.integers(0, 256, (37, 52, 1)).astype("uint8")
+    return {
+        "photo.jpg": encoded(photo, "JPEG", quality=90),
+        "gray.jpg": encoded(photo, "JPEG", "L"),
+        "photo.png": encoded(photo, "PNG"),
+        "gray.png": encoded(photo, "PNG", "L"),
+        "transparent.png": encoded(np.concatenate([photo, alpha], -1), "PNG"),
+        "palette.png": encoded(photo, "PNG", "P"),
+        "photo.bmp": encoded(photo, "BMP"),
+        "tall.jpg": encoded(photo.transpose(1, 0, 2).copy(), "JPEG"),
+        "small.png": encoded(photo[:5, :7], "PNG"),
+    }
+
+
+def test_bytes_become_the_images_of_an_evaluation(files, tmp_path):
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    paths = [str(tmp_path / name) for name in files]
+    images, _ = from_files(paths, str(tmp_path))
+    expected = next(iter(images.batches(len(files), size=16)))["image"].numpy() / 255
+    got = tf.function(images_from_bytes)(tf.constant(list(files.values())), 16)
+    assert got.dtype == tf.float32
+    difference = np.abs(got.numpy() - expected).reshape(len(files), -1).max(1)
+    # Pillow rounds transparent pixels in another way, before the resize.
+    allowed = [2 / 255 if name == "transparent.png" else 1e-6 for name in files]
+    assert (difference <= allowed).all(), dict(zip(files, difference, strict=True))
+
+
+def test_no_images_are_an_empty_batch():
+    assert images_from_bytes(tf.constant([], tf.string), 4).shape == (0, 4, 4, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", "cut.jpg", "cut.png"])
+def test_what_is_no_image_is_one_clear_error(files, content):
+    broken = files[content.replace("cut", "photo")][:300] if isinstance(content, str) else content
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        images_from_bytes(tf.constant([files["photo.png"], broken]), 8)
