@@ -5,12 +5,11 @@ import sys
 import time
 import zipfile
 
+import encoder_flags
 import image_source
-import keras
 import ledger_flag
 from absl import flags
 
-import keras_bt
 from keras_bt import evaluation
 from keras_bt.export import image_size_of
 
@@ -18,24 +17,14 @@ FLAGS = flags.FLAGS
 # Of what the flags name, and of its evaluation.
 ERRORS = (ValueError, OSError, zipfile.BadZipFile, FloatingPointError)
 
+flags.adopt_module_key_flags(encoder_flags)
 flags.adopt_module_key_flags(image_source)
 flags.adopt_module_key_flags(ledger_flag)
-flags.DEFINE_string("encoder", None, "Folder of the exported encoder.")
-flags.DEFINE_string("model", None, "In its place a .keras file, of a BarlowTwins or an encoder.")
 flags.DEFINE_string("dataset", None, "digits, as without it, or a TensorFlow Datasets name.")
 flags.DEFINE_integer("image_size", None, "Side of the images, where the encoder takes any.", 1)
 flags.DEFINE_list("crop_area", ["0.08", "1"], "Kept by crops of training images, low and high.")
 flags.DEFINE_float("flip_rate", 0.5, "Probability of mirroring a training image.", 0.0, 1.0)
-flags.mark_flags_as_mutual_exclusive(["encoder", "model"], required=True)
 flags.mark_flags_as_mutual_exclusive(["image_dir", "tfrecords", "dataset"])
-
-
-def open_encoder(trainable=False):
-    """The encoder the flags name."""
-    if FLAGS.encoder is not None:
-        return keras_bt.load_encoder(FLAGS.encoder, trainable)
-    model = keras.saving.load_model(FLAGS.model, compile=False)
-    return model.encoder if isinstance(model, keras_bt.BarlowTwins) else model
 
 
 def open_source(encoder):

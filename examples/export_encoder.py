@@ -15,15 +15,14 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
+import encoder_flags
 from absl import app, flags, logging
 
 import keras_bt
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("model", None, "The .keras file.")
-flags.DEFINE_string("encoder", None, "In its place the folder of an exported encoder.")
+flags.adopt_module_key_flags(encoder_flags)
 flags.DEFINE_string("out", None, "Folder or file to write.", required=True)
 flags.DEFINE_enum(
     "format",
@@ -39,15 +38,6 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string("licence", None, "Of a SavedModel: what its model card says of its use.")
 flags.DEFINE_bool("overwrite", False, "Whether what is there may be replaced.")
-flags.mark_flags_as_mutual_exclusive(["model", "encoder"], required=True)
-
-
-def open_encoder():
-    """The encoder the flags name."""
-    if FLAGS.encoder is not None:
-        return keras_bt.load_encoder(FLAGS.encoder)
-    model = keras.saving.load_model(FLAGS.model, compile=False)
-    return model.encoder if isinstance(model, keras_bt.BarlowTwins) else model
 
 
 def metadata():
@@ -66,15 +56,21 @@ def export():
         told = metadata()
         image_size = FLAGS.image_size or told.get("image_size")
         return keras_bt.export_encoder(
-            open_encoder(), FLAGS.out, image_size=image_size, metadata=told, overwrite=overwrite
+            encoder_flags.open_encoder(),
+            FLAGS.out,
+            image_size=image_size,
+            metadata=told,
+            overwrite=overwrite,
         )
     for name in ("image_size", "licence"):
         if FLAGS[name].value is not None:
             raise ValueError(f"--{name} has no effect with --format={FLAGS.format}.")
     if FLAGS.format == "onnx":
-        return keras_bt.export_onnx(open_encoder(), FLAGS.out, overwrite=overwrite)
+        return keras_bt.export_onnx(encoder_flags.open_encoder(), FLAGS.out, overwrite=overwrite)
     int8 = FLAGS.format == "litert_int8"
-    return keras_bt.export_litert(open_encoder(), FLAGS.out, int8=int8, overwrite=overwrite)
+    return keras_bt.export_litert(
+        encoder_flags.open_encoder(), FLAGS.out, int8=int8, overwrite=overwrite
+    )
 
 
 def main(arguments):

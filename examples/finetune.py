@@ -15,6 +15,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import encoder_flags
 import encoder_source
 import keras
 import numpy as np
@@ -67,11 +68,11 @@ def learning_rates_of_flags():
 def open_encoder():
     """The encoder to train; with --from_scratch one like it, with weights of the seed."""
     if not FLAGS.from_scratch:
-        return encoder_source.open_encoder(trainable=True)
+        return encoder_flags.open_encoder(trainable=True)
     if FLAGS.model is None:
         raise ValueError("--from_scratch needs --model: an exported encoder has no architecture.")
     keras.utils.set_random_seed(FLAGS.seed)
-    return keras.models.clone_model(encoder_source.open_encoder())
+    return keras.models.clone_model(encoder_flags.open_encoder())
 
 
 def probe(train, train_labels, test, test_labels):

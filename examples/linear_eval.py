@@ -14,6 +14,7 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import encoder_flags
 import encoder_source
 from absl import app, flags, logging
 
@@ -58,7 +59,7 @@ def measure():
     for name in ("epochs", "seed", "crop_area", "flip_rate"):
         if FLAGS[name].present and FLAGS.protocol != "sgd":
             raise ValueError(f"--{name} goes with --protocol=sgd.")
-    encoder = encoder_source.open_encoder()
+    encoder = encoder_flags.open_encoder()
     source, image_size = encoder_source.open_source(encoder)
     figures, protocol = {}, {}
     if FLAGS.protocol == "exact" or FLAGS.knn_sweep:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_bt.errors import first_line
+
 ASIDE, REPLACED = ".keras_bt-", ".replaced"  # around the process and the name of a file
 
 
@@ -150,7 +152,7 @@ def _reason(error):
     for number in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES):
         if os.strerror(number) in text:
             return os.strerror(number).lower()
-    return text.splitlines()[0] if text else type(error).__name__
+    return first_line(error)
 
 
 def _free_bytes(path):

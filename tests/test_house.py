@@ -12,6 +12,8 @@ PACKAGE = Path(keras_bt.__file__).parent
 # From the ground up; a file imports from lines before its own, folders count as one line.
 HOUSE = [
     "onednn",
+    "errors",
+    "extras",
     "atomic",
     "settings",
     "state",

@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from keras_bt.data.images import decode_jpeg_or_png
+from keras_bt.errors import first_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn
@@ -183,4 +184,4 @@ def _reason(error):
         return "not a JPEG, PNG, BMP, GIF or WebP image"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return first_line(error)

@@ -1,6 +1,5 @@
 """What exporting an encoder to the files of other runtimes has in common."""
 
-import importlib
 from pathlib import Path
 
 import keras
@@ -50,31 +49,6 @@ def prepare(encoder, path, suffix, overwrite):
         lambda inputs: {"features": forward(encoder, inputs)}, [spec], autograph=False
     )
     return target, encoder, function, spec
-
-
-def needed(packages, extra):
-    """Imports packages that are no dependencies, or says how to get them.
-
-    Example:
-        >>> needed(["no_such_package"], extra="onnx")
-        Traceback (most recent call last):
-            ...
-        ImportError: This needs no_such_package: pip install 'keras-bt[onnx]'.
-    """
-    try:
-        return [importlib.import_module(name) for name in packages]
-    except ModuleNotFoundError as error:
-        raise ImportError(f"This needs {error.name}: pip install 'keras-bt[{extra}]'.") from error
-
-
-def first_line(error):
-    """What an error says, in one line.
-
-    Example:
-        >>> first_line(KeyError())
-        'KeyError'
-    """
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def publish(target, content, run, encoder, what, tolerance=TOLERANCE):

@@ -5,8 +5,10 @@ import tempfile
 
 import tensorflow as tf
 
-from keras_bt.export.conversion import first_line, needed, prepare, publish
+from keras_bt.errors import first_line
+from keras_bt.export.conversion import prepare, publish
 from keras_bt.export.forward import TOLERANCE
+from keras_bt.extras import needed
 
 INT8_TOLERANCE = 5e-2  # of the largest feature
 

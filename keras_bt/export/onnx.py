@@ -1,6 +1,8 @@
 """The encoder as an ONNX file, for any runtime."""
 
-from keras_bt.export.conversion import first_line, needed, prepare, publish
+from keras_bt.errors import first_line
+from keras_bt.export.conversion import prepare, publish
+from keras_bt.extras import needed
 
 OPSET = 17
 

@@ -96,8 +96,7 @@ def export_encoder(encoder, path, *, image_size=None, metadata=None, overwrite=F
 
 def _reusable_module(encoder, image_size):
     """What is saved, and its signatures by name."""
-    input_shape = input_shape_of(encoder)
-    spec = tf.TensorSpec(input_shape, tf.float32, name="inputs")
+    spec = tf.TensorSpec(input_shape_of(encoder), tf.float32, name="inputs")
 
     # tf.Module will not do: its `variables` are read-only. tf.train.Checkpoint would add a
     # counter to the weights.
@@ -118,30 +117,38 @@ def _reusable_module(encoder, image_size):
         if variable.regularizer
     ]
 
-    maps = stages(encoder)
-    if maps:
-        functional = functional_of(encoder)
-        with_maps = keras.Model(functional.inputs, {**maps, "features": functional.outputs[0]})
+    return module, _signatures(encoder, call, spec, image_size)
 
-    def endpoints(inputs):
-        if not maps:
-            return {"features": call(inputs, training=False)}
-        outputs = with_maps(checked(encoder, inputs), training=False)
-        return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
+
+def _signatures(encoder, call, spec, image_size):
+    def default(inputs):
+        return {"features": call(inputs, training=False)}
 
     def of_bytes(image_bytes):
-        images = images_from_bytes(image_bytes, image_size)
-        return {"features": call(images, training=False)}
+        return default(images_from_bytes(image_bytes, image_size))
 
     signatures = {
-        "serving_default": _traced(lambda inputs: {"features": call(inputs, training=False)}, spec),
-        "endpoints": _traced(endpoints, spec),
+        "serving_default": _traced(default, spec),
+        "endpoints": _traced(_endpoints(encoder) or default, spec),
     }
-    if image_size and input_shape[-1] == 3:
-        signatures["serving_encoded"] = _traced(
-            of_bytes, tf.TensorSpec([None], tf.string, name="image_bytes")
-        )
-    return module, signatures
+    if image_size and spec.shape[-1] == 3:
+        encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
+        signatures["serving_encoded"] = _traced(of_bytes, encoded)
+    return signatures
+
+
+def _endpoints(encoder):
+    """A function from images to maps and features; None for an encoder whose maps Keras hides."""
+    maps, functional = stages(encoder), functional_of(encoder)
+    if not maps:
+        return None
+    model = keras.Model(functional.inputs, {**maps, "features": functional.outputs[0]})
+
+    def endpoints(inputs):
+        outputs = model(checked(encoder, inputs), training=False)
+        return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
+
+    return endpoints
 
 
 def _traced(function, spec):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import ml_dtypes
 import numpy as np
 
+from keras_bt.errors import first_line
 from keras_bt.export.pickle_reader import Name, read_pickle
 
 OLD_MAGIC, OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -205,5 +206,4 @@ def _named(path):
     except OSError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} cannot be read: {reason}.") from error
+        raise ValueError(f"{path} cannot be read: {first_line(error)}.") from error

@@ -1,7 +1,6 @@
 """Files of paths and representations: Parquet, or NumPy's npz."""
 
 import dataclasses
-import importlib
 import json
 import zipfile
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_bt import atomic
+from keras_bt.extras import needed
 
 ABOUT = "keras_bt"  # key of what is told of the file in it
 
@@ -144,10 +144,7 @@ def _read_npz(path):
 
 
 def _pyarrow():
-    try:
-        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise ImportError("Parquet needs pyarrow: pip install 'keras-bt[parquet]'.") from error
+    return needed(["pyarrow", "pyarrow.parquet"], extra="parquet")
 
 
 WRITERS = {".parquet": _write_parquet, ".npz": _write_npz}
