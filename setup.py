@@ -4,7 +4,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21"]
+HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21", "setuptools<82"]  # hub imports pkg_resources
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
 LITERT = ["ai-edge-litert"]
 PARQUET = ["pyarrow"]
