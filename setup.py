@@ -8,7 +8,8 @@ HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21", "setuptools<82"]  # hub impor
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
 LITERT = ["ai-edge-litert"]
 PARQUET = ["pyarrow"]
-DEV = ["hypothesis", "keras-hub", "mypy", "psutil", "pytest", "pytest-xdist", "ruff"]
+TENSORBOARD = ["tensorboard"]
+DEV = ["hypothesis", "keras-hub", "mypy", "psutil", "pytest", "pytest-xdist", "ruff", "selenium"]
 
 setup(
     name="keras-bt",
@@ -18,12 +19,15 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_bt", "keras_bt.*"]),
+    package_data={"keras_bt.report": ["*.html"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py",
+        "jinja2",
         "importlib_resources",  # tensorflow-datasets imports it without declaring it
         "keras>=3.15",
         "keras-cv>=0.9",
+        "matplotlib>=3.8",
         "numpy",
         "pillow>=10.1",
         "scikit-learn>=1.8",
@@ -37,6 +41,7 @@ setup(
         "onnx": ONNX,
         "litert": LITERT,
         "parquet": PARQUET,
-        "dev": [*DEV, *HUB, *ONNX, *LITERT, *PARQUET],
+        "tensorboard": TENSORBOARD,
+        "dev": [*DEV, *HUB, *ONNX, *LITERT, *PARQUET, *TENSORBOARD],
     },
 )

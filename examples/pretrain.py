@@ -24,7 +24,7 @@ import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
-from keras_bt import placement, profile, resume, run, workers
+from keras_bt import placement, profile, report, resume, run, workers
 from keras_bt.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
@@ -58,6 +58,14 @@ flags.DEFINE_enum(
     "the step before is under way. auto: compiled, where the run is long enough for it to pay.",
 )
 flags.DEFINE_bool("linear_monitor", False, "Fit linear probes during training too.")
+flags.DEFINE_enum(
+    "progress",
+    "bar",
+    ["bar", "json", "none"],
+    "Shown while training: a bar and at the end a summary, both on stderr; a line of JSON an epoch "
+    "on stdout; or nothing. The last line of stdout is the result in any case.",
+)
+flags.DEFINE_bool("tensorboard", False, "Write logs for TensorBoard into the folder, too.")
 flags.DEFINE_bool("profile", False, "Say in the end, and in the result, where the time went.")
 flags.mark_flags_as_mutual_exclusive(["epochs", "minutes"])
 
@@ -95,6 +103,7 @@ def prepare(strategy, recipe, workdir, open_source):
             FLAGS.deterministic,
             FLAGS.view_placement,
             FLAGS.linear_monitor,
+            FLAGS.tensorboard,
         )
 
     folder = open_folder(writes=False)
@@ -141,13 +150,16 @@ def main(arguments):
             return
         ledger_flag.check()
         folder, pretraining = prepare(strategy, recipe, workdir, open_source)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         refuse(error, strategy)
     chief = workers.is_chief(strategy)
-    logging.getLogger("keras_bt").setLevel(logging.INFO if chief else logging.WARNING)
+    told = logging.INFO if chief and FLAGS.progress == "bar" else logging.WARNING
+    logging.getLogger("keras_bt").setLevel(told)
     if pretraining is None:
         result = folder.result()
         logging.getLogger("keras_bt").info("%s holds the finished run.", folder.path)
+        if chief:
+            report.ReportWriter(folder.path).write_if_older()
     else:
         try:
             result = pretraining.to_the_end(
@@ -157,12 +169,15 @@ def main(arguments):
                 keep=FLAGS.keep_checkpoints,
                 on_nonfinite=FLAGS.on_nonfinite,
                 profile=FLAGS.profile,
+                progress=FLAGS.progress,
             )
         except (FloatingPointError, CheckpointError, OSError) as error:
             refuse(error, strategy)
     if chief:
         if "profile" in result:
             print(profile.report(result["profile"]), file=sys.stderr)
+        if FLAGS.progress == "bar":
+            print(run.summary(result), file=sys.stderr)
         print(json.dumps(result), flush=True)
         if pretraining is not None:
             record(result)

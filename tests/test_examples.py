@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_bt.recipe import Recipe
 
@@ -94,6 +95,7 @@ def test_profile_validation_and_ledger_of_a_run(tmp_path):
         "monitors",
         "checkpoints",
         "scoring",
+        "report",
         "export",
         "rest",
     }
@@ -122,6 +124,42 @@ def test_pretrain_leaves_what_the_readme_says(tiny_run):
     assert encoder(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 16)
     assert "floor=" in run.stderr and "start=" in run.stderr and "knn=" in run.stderr
     assert result["untrained_loss"] > 0 and isinstance(result["health"]["findings"], list)
+    page = (workdir / "report.html").read_text()
+    assert "What went in" in page and "What it sees as alike" in page and "http-equiv" not in page
+    for name in ("pixels", "untrained", "trained"):
+        for value in result[name].values():
+            assert f"{100 * value:.1f}\N{NO-BREAK SPACE}%" in page
+    assert "report:  " in run.stderr and "this encoder" in run.stderr
+
+
+@pytest.mark.slow
+def test_lines_of_json_and_logs_for_tensorboard(tmp_path):
+    flags = ("--progress=json", "--tensorboard", *TINY)
+    run = start("pretrain", f"--workdir={tmp_path}/run", *flags)
+    *epochs, result = map(json.loads, run.stdout.splitlines())
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    assert epochs[-1]["knn_accuracy"] > 0 and epochs[0]["seconds_left"] > 0
+    assert "trained" in result and "floor=" not in run.stderr and "report:" not in run.stderr
+    logs = tmp_path / "run" / "tensorboard"
+    assert list(logs.glob("train/events.*")) and list(logs.glob("pictures/events.*"))
+    assert "sprite.png" in (logs / "pictures" / "projector_config.pbtxt").read_text()
+
+
+@pytest.mark.slow
+def test_views_of_ones_own_images_as_a_picture(tmp_path, rng):
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        pixels = rng.integers(0, 256, (40, 30, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    flags = (f"--image_dir={tmp_path}/photos", "--image_size=32", "--rows=2", "--pairs=2")
+    run = start("show_views", *flags, f"--out={tmp_path}/views.png")
+    assert run.stdout.strip() == f"{tmp_path}/views.png", run.stderr
+    with Image.open(tmp_path / "views.png") as drawn:
+        assert drawn.size == (5 * 96 + 8 * 4, 22 + 2 * 96 + 4)
+        columns = np.asarray(drawn)[22:118]
+    assert (columns[:, :96] != columns[:, 108:204]).any()  # the image, and a view of it
+    message = fails("show_views", *flags, f"--out={tmp_path}/views.jpg")[-1]
+    assert message == f"show_views: --out must end in .png, got {tmp_path}/views.jpg."
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ HOUSE = [
     "export",
     "representations",
     "profile",
+    "report",
     "run",
 ]
 

@@ -15,7 +15,7 @@ import keras, numpy as np, psutil
 from PIL import Image
 
 import keras_bt
-from keras_bt import data, evaluation, run
+from keras_bt import data, evaluation, report, run
 
 folder, steps, look_every = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 random = np.random.default_rng(0)
@@ -54,10 +54,14 @@ class Look(keras.callbacks.Callback):
 training = keras_bt.ResumableTraining(folder / "run", every_steps=look_every)
 history = training.restore(model).history
 steps_per_epoch = source.train.count // 8
+monitors = evaluation.monitors(source, image_size=8, batch_size=8, epochs=steps // steps_per_epoch)
+for monitor in monitors:
+    monitor.every_epochs = 5
 callbacks = [
-    *evaluation.monitors(source, image_size=8, batch_size=8, epochs=steps // steps_per_epoch),
+    *monitors,
+    report.Snapshots(folder / "snapshots", health=monitors[-1]),
     run.MetricsLog(folder / "metrics.jsonl", history),
-    run.ProgressBar(steps, loss_floor=0.0),
+    run.ProgressBar(steps, batch_size=8, loss_floor=0.0),
     Look(),
 ]
 training.fit(

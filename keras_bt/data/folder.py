@@ -77,6 +77,7 @@ def from_folder(path, bad_images="fail", max_pixels=MAX_PIXELS, index=None):
         images(f"{root} (held out)", test_paths, test_labels),
         len(classes),
         skipped,
+        class_names=tuple(classes),
     )
 
 
@@ -227,4 +228,5 @@ def _images(name, reader, labels):
         shuffle_buffer=reader.count,
         fetch=reader.fetch,
         replaced=reader.replaced,
+        file_names=reader.paths,
     )

@@ -1,7 +1,7 @@
 """Images in a fixed order, and how `tf.data` reads them: whole, in order or shuffled."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,7 @@ class Images:
             order; None if that is the elements themselves.
         replaced: Set of the paths of files that could no longer be read in training, and
             whose place others took. It grows meanwhile.
+        file_names: Sequence of paths, one an image, or None where they are in no files.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -43,6 +44,7 @@ class Images:
     shuffle_buffer: int
     fetch: Callable | None = None
     replaced: set = dataclasses.field(default_factory=set)
+    file_names: Sequence[str] | None = None
 
     def at_most(self, count):
         """These images, or evenly spaced ones of them if they are more than `count`.
@@ -54,7 +56,11 @@ class Images:
             return self
         kept = -(-self.count // step)
         return dataclasses.replace(
-            self, count=kept, elements=self.elements.shard(step, 0).cache(), shuffle_buffer=kept
+            self,
+            count=kept,
+            elements=self.elements.shard(step, 0).cache(),
+            shuffle_buffer=kept,
+            file_names=self.file_names and self.file_names[::step],
         )
 
     def chosen(self, indices):
@@ -86,6 +92,8 @@ class Images:
             count=kept,
             elements=elements,
             shuffle_buffer=min(kept, self.shuffle_buffer),
+            file_names=self.file_names
+            and [self.file_names[i] for i in np.flatnonzero(is_chosen).tolist()],
         )
 
     def batches(self, batch_size, size):
@@ -172,6 +180,7 @@ class Source:
         classes: Number of classes, or None without labels.
         skipped: Number of images left out because they cannot be read.
         labelled: `Images` whose labels an evaluation learns from; None for `train`.
+        class_names: Strings, one a class; none where classes have numbers only.
     """
 
     name: str
@@ -180,6 +189,7 @@ class Source:
     classes: int | None = None
     skipped: int = 0
     labelled: Images | None = None
+    class_names: tuple[str, ...] = ()
 
     def for_evaluation(self):
         """The labelled images to learn from, and the held-out ones."""

@@ -77,7 +77,12 @@ def from_tfds(name, data_dir=None):
         unlabelled = images("unlabelled")
     if not (labelled and test):
         return Source(name, unlabelled or train)
-    classes = info.features["label"].num_classes
-    if unlabelled:
-        return Source(name, unlabelled, images(test), classes, labelled=train)
-    return Source(name, train, images(test), classes)
+    label = info.features["label"]
+    return Source(
+        name,
+        unlabelled or train,
+        images(test),
+        label.num_classes,
+        labelled=train if unlabelled else None,
+        class_names=tuple(label.names),
+    )

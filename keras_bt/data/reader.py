@@ -33,8 +33,8 @@ class Reader:
     """
 
     def __init__(self, paths, records, max_pixels):
-        self.count, self.replaced = len(paths), set()
-        self._paths, self._records, self._max_pixels = paths, records, max_pixels
+        self.paths, self.count, self.replaced = paths, len(paths), set()
+        self._records, self._max_pixels = records, max_pixels
         self._lock = threading.Lock()
         small = np.mean([record.size_bytes for record in records]) < SMALL_BYTES
         self._at_once = SMALL_AT_ONCE if small else 1
@@ -72,7 +72,7 @@ class Reader:
     def _read(self, number):
         for offset in range(min(MOST_REPLACED, self.count)):
             found = (number + offset) % self.count
-            path, record = self._paths[found], self._records[found]
+            path, record = self.paths[found], self._records[found]
             try:
                 return encoded_image(path, record, self._max_pixels), found
             except UnreadableError as error:

@@ -8,17 +8,23 @@ from keras_bt.evaluation.looks import monitors
 from keras_bt.evaluation.monitors import KNNMonitor, LinearProbeMonitor
 from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
 from keras_bt.evaluation.scores import (
+    PROBE_IMAGES,
     PROTOCOL,
+    UNKNOWN,
     embed_source,
+    fit_probe,
     score,
     score_pixels,
     score_representations,
     score_untrained,
+    scores_of_probe,
 )
 from keras_bt.evaluation.subset import labelled_subset
 
 __all__ = [
+    "PROBE_IMAGES",
     "PROTOCOL",
+    "UNKNOWN",
     "EmbeddingHealth",
     "KNNMonitor",
     "LinearProbeMonitor",
@@ -27,6 +33,7 @@ __all__ = [
     "embed_source",
     "few_label_accuracy",
     "fine_tune",
+    "fit_probe",
     "health_report",
     "knn_accuracy",
     "knn_sweep",
@@ -38,4 +45,5 @@ __all__ = [
     "score_pixels",
     "score_representations",
     "score_untrained",
+    "scores_of_probe",
 ]

@@ -91,6 +91,8 @@ class EmbeddingHealth(Monitor):
 
     Attributes:
         findings: List of `Finding`, those that were warned of.
+        embedded: Of the images, at the last look: representations [images, features], z_a and z_b
+            [images, dim]; None before.
 
     Raises:
         FloatingPointError: At the end of an epoch, if an embedding is NaN or infinite.
@@ -108,6 +110,7 @@ class EmbeddingHealth(Monitor):
         self.batch_size = batch_size
         self.untrained_loss = untrained_loss
         self.findings: list[Finding] = []
+        self.embedded = None
 
     def on_train_begin(self, logs=None):
         if self.model.views is None:
@@ -122,11 +125,7 @@ class EmbeddingHealth(Monitor):
             self.untrained_loss = float(logs["loss"])
 
     def look(self, epoch, logs):
-        with left_as_it_was([variable for view in self.model.views for variable in view.variables]):
-            outputs = [self._outputs(images_of(batch)) for batch in self.images]
-        representations, z_a, z_b = (
-            tf.concat(batches, axis=0) for batches in zip(*outputs, strict=True)
-        )
+        representations, z_a, z_b = self.embed_images()
         check_finite("embeddings", epoch, representations, z_a, z_b)
         criterion, loss = self.model.loss, logs["loss"]
         floor = criterion.floor(self.batch_size, z_a.shape[1])
@@ -138,6 +137,13 @@ class EmbeddingHealth(Monitor):
             figures["loss_above_floor"] = (loss - floor) / loss if loss > floor else 0.0
         self._warn({**logs, **figures}, (epoch + 1) / self.params["epochs"], floor)
         return figures
+
+    def embed_images(self):
+        """Computes `embedded` by the model as it is, and returns it."""
+        with left_as_it_was([variable for view in self.model.views for variable in view.variables]):
+            outputs = [self._outputs(images_of(batch)) for batch in self.images]
+        self.embedded = [tf.concat(batches, axis=0) for batches in zip(*outputs, strict=True)]
+        return self.embedded
 
     def _warn(self, figures, progress, floor):
         for finding in diagnose(figures, progress, self.untrained_loss, floor):

@@ -18,11 +18,6 @@ THREADS_FROM_VALUES = 2**25
 def linear_probe(train, train_labels, test, test_labels):
     """Test accuracy of logistic regression on frozen representations.
 
-    Features are standardized. The L2 penalty is chosen on the training images, never on the
-    test images: from the strongest on it is relaxed for as long as that helps under
-    cross-validation (on one held-out fifth from 2,000 images on). The classifier is then
-    fitted to all training images.
-
     Args:
         train: Float array [train_count, features]. Representations.
         train_labels: Int array [train_count].
@@ -40,14 +35,40 @@ def linear_probe(train, train_labels, test, test_labels):
         >>> linear_probe(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1])
         1.0
     """
+    test, test_labels = np.asarray(test), np.asarray(test_labels)
+    check_labelled(np.asarray(train), np.asarray(train_labels), "train")
+    check_labelled(test, test_labels, "test")  # before the fit, which may take long
+    return float(fit_linear_probe(train, train_labels).score(test, test_labels))
+
+
+def fit_linear_probe(train, train_labels):
+    """The classifier of `linear_probe`.
+
+    Features are standardized. The L2 penalty is chosen on the training images, never on
+    others: from the strongest on it is relaxed for as long as that helps under cross-validation
+    (on one held-out fifth from 2,000 images on). The classifier is then fitted to all of them.
+
+    Args:
+        train: Float array [train_count, features]. Representations.
+        train_labels: Int array [train_count].
+
+    Returns:
+        A fitted classifier of scikit-learn.
+
+    Raises:
+        ValueError: As `linear_probe`.
+
+    Example:
+        >>> train, labels = np.float32([[0, 0], [1, 9], [9, 1], [8, 8]]), [0, 0, 1, 1]
+        >>> fit_linear_probe(train, labels).predict(np.float32([[9, 9]]))
+        array([1])
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from threadpoolctl import threadpool_limits
 
-    train, test = np.asarray(train), np.asarray(test)
-    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
+    train, train_labels = np.asarray(train), np.asarray(train_labels)
     check_labelled(train, train_labels, "train")
-    check_labelled(test, test_labels, "test")
     images_per_class = np.unique(train_labels, return_counts=True)[1]
     if len(images_per_class) < 2 or images_per_class.max() < 2:
         raise ValueError(
@@ -72,7 +93,7 @@ def linear_probe(train, train_labels, test, test_labels):
             if accuracy < best_accuracy:
                 break
             classifier, best_accuracy = candidate, accuracy
-        return float(classifier.fit(train, train_labels).score(test, test_labels))
+        return classifier.fit(train, train_labels)
 
 
 def _classifier(inverse_penalty, narrow):

@@ -14,11 +14,11 @@ HEALTH_IMAGES = 512
 HEALTH_PASSES = 3  # of the image and of two views
 STEP_PASSES = 6  # two views forward, and backward for twice as long
 LOOKS = 20
-SHARE = 0.03  # of the time of training
+SHARE = 0.02  # of the time of training
 
 
 def epochs_between_looks(source, epochs):
-    """How often to look: 20 times in a run, or less so that it takes 3 % of the time.
+    """How often to look: 20 times in a run, or less so that it takes 2 % of the time.
 
     Args:
         source: `data.Source`.
@@ -30,7 +30,7 @@ def epochs_between_looks(source, epochs):
     Example:
         >>> from keras_bt.data import digits
         >>> epochs_between_looks(digits(), epochs=200)
-        13
+        20
     """
     count = source.train.count
     passes = HEALTH_PASSES * min(count, HEALTH_IMAGES)
@@ -61,7 +61,7 @@ def monitors(source, image_size, batch_size, epochs, linear=False):
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> health, = monitors(unlabelled, image_size=8, batch_size=4, epochs=100)
         >>> health.every_epochs
-        17
+        25
     """
     every_epochs = epochs_between_looks(source, epochs)
 

@@ -5,11 +5,12 @@ import numpy as np
 
 from keras_bt.evaluation.embedding import embed
 from keras_bt.evaluation.knn import knn_accuracy
-from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
+from keras_bt.evaluation.linear import few_label_accuracy, fit_linear_probe
 
 LARGEST_PIXEL_SIDE = 32
 BATCH_SIZE = 256
 PROBE_IMAGES = 10_000
+UNKNOWN = dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
 PROTOCOL = (
     "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "
     f"0.1; linear: logistic regression on at most {PROBE_IMAGES:,} training images; few labels: "
@@ -39,7 +40,7 @@ def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
         True
     """
     if source.test is None:
-        return dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
+        return UNKNOWN
     train, test = embed_source(encoder, source, image_size)
     return score_representations(*train, *test, probe_images=probe_images)
 
@@ -85,11 +86,43 @@ def score_representations(train, train_labels, test, test_labels, *, probe_image
         >>> score_representations(train, labels, train, labels)["linear_accuracy"]
         1.0
     """
+    probe = fit_probe(train, train_labels, probe_images)
+    return scores_of_probe(probe, train, train_labels, test, test_labels)
+
+
+def fit_probe(train, train_labels, probe_images=None):
+    """The classifier of the linear probe among the three figures.
+
+    Args:
+        train: Float array [train_count, features].
+        train_labels: Int array [train_count].
+        probe_images: See `score`.
+
+    Returns:
+        A fitted classifier of scikit-learn.
+
+    Example:
+        >>> train, labels = np.float32([[0, 1], [1, 0], [9, 8], [8, 9]]), [0, 0, 1, 1]
+        >>> fit_probe(train, labels).predict(train).tolist()
+        [0, 0, 1, 1]
+    """
     train_labels = np.asarray(train_labels)
     kept = _evenly_spaced(train_labels, probe_images or len(train))
+    return fit_linear_probe(train[kept], train_labels[kept])
+
+
+def scores_of_probe(probe, train, train_labels, test, test_labels):
+    """`score_representations` with a probe that was fitted before.
+
+    Example:
+        >>> train, labels = np.float32([[0, 1], [1, 0], [9, 8], [8, 9]]), [0, 0, 1, 1]
+        >>> probe = fit_probe(train, labels)
+        >>> scores_of_probe(probe, train, labels, train, labels)["few_label_accuracy"]
+        1.0
+    """
     return {
         "knn_accuracy": knn_accuracy(train, train_labels, test, test_labels),
-        "linear_accuracy": linear_probe(train[kept], train_labels[kept], test, test_labels),
+        "linear_accuracy": float(probe.score(test, test_labels)),
         "few_label_accuracy": few_label_accuracy(train, train_labels, test, test_labels),
     }
 

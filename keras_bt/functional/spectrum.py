@@ -30,16 +30,37 @@ def effective_rank(x):
     Differs from source: rows are centered, as the loss centers them; the source adds 1e-7 to
         each share.
     """
+    s = tf.sqrt(_squared_singular_values(x))
+    s = tf.where(s > FLOAT32_ROUNDING * tf.norm(tf.cast(x, tf.float64)), s, 0.0)
+    share = tf.math.divide_no_nan(s, tf.reduce_sum(s))
+    entropy = -tf.reduce_sum(tf.math.xlogy(share, share))
+    return tf.cast(tf.where(tf.reduce_any(s > 0.0), tf.exp(entropy), 0.0), tf.float32)
+
+
+def variances(x):
+    """Variances of the rows of a matrix along their principal axes, ascending.
+
+    Args:
+        x: Float tensor [rows, dim], finite.
+
+    Returns:
+        Float32 tensor [min(rows, dim)].
+
+    Example:
+        >>> variances([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).numpy()
+        array([0.5, 4.5], dtype=float32)
+    """
+    x = tf.convert_to_tensor(x)
+    return tf.cast(_squared_singular_values(x) / x.shape[0], tf.float32)
+
+
+def _squared_singular_values(x):
     # The eigenvalues of a Gram matrix are squares of singular values: float64 holds them.
     x = tf.cast(x, tf.float64)
     centered = x - tf.reduce_mean(x, axis=0)
     rows, dim = x.shape
     gram = tf.matmul(centered, centered, transpose_a=dim < rows, transpose_b=dim >= rows)
-    s = tf.sqrt(tf.nn.relu(tf.linalg.eigvalsh(gram)))
-    s = tf.where(s > FLOAT32_ROUNDING * tf.norm(x), s, 0.0)
-    share = tf.math.divide_no_nan(s, tf.reduce_sum(s))
-    entropy = -tf.reduce_sum(tf.math.xlogy(share, share))
-    return tf.cast(tf.where(tf.reduce_any(s > 0.0), tf.exp(entropy), 0.0), tf.float32)
+    return tf.nn.relu(tf.linalg.eigvalsh(gram))
 
 
 def spread(x):

@@ -3,10 +3,12 @@
 from keras_bt.run.budget import epochs_in, steps_in
 from keras_bt.run.folder import MetricsLog, RunFolder, images_at_start
 from keras_bt.run.pretraining import Pretraining
-from keras_bt.run.progress import ProgressBar
+from keras_bt.run.progress import EpochLines, ProgressBar
 from keras_bt.run.start import StartLoss
+from keras_bt.run.summary import summary
 
 __all__ = [
+    "EpochLines",
     "MetricsLog",
     "Pretraining",
     "ProgressBar",
@@ -15,4 +17,5 @@ __all__ = [
     "epochs_in",
     "images_at_start",
     "steps_in",
+    "summary",
 ]

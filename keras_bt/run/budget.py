@@ -5,12 +5,13 @@ import time
 import keras
 
 from keras_bt import workers
-from keras_bt.evaluation.looks import SHARE
+from keras_bt.evaluation import looks
+from keras_bt.report import writer
 
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
 LEAST_STEPS = 5
 MEASURED_SECONDS, MEASURED_SHARE = 5.0, 0.02  # at least, and of the budget
-OTHERS_SHARE = SHARE  # of monitors; checkpoints are few
+OTHERS_SHARE = looks.SHARE + writer.SHARE  # checkpoints are few
 
 
 def steps_in(minutes, model, batches):

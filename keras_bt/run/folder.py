@@ -33,7 +33,11 @@ class RunFolder:
         checkpoints/    to go on from
         encoder/        the SavedModel
         model.keras     the whole model, to go on with in Python
-        result.json     the figures; written last, so it tells a finished run
+        views.npz, snapshots/, map.npz
+                        what report.html draws
+        tensorboard/    logs for TensorBoard, where they are wanted
+        report.html     the page; written anew while training, and at the end
+        result.json     the figures; written when all but the page is, so it tells a finished run
 
     Args:
         workdir: The folder; made if it is not there.
@@ -217,7 +221,8 @@ def _locked(file):
 
 def _refuse_foreign_files(folder):
     names = ["encoder", "checkpoints", "metrics.jsonl", "model.keras"]
-    names += ["plan.json", "baselines.json", "start.json", "result.json"]
+    names += ["plan.json", "baselines.json", "start.json", "result.json", "report.html"]
+    names += ["views.npz", "snapshots", "map.npz", "tensorboard"]
     if there := [name for name in names if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "

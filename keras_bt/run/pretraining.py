@@ -1,5 +1,6 @@
 """A whole run: from a recipe and images to an exported encoder and its figures."""
 
+import functools
 import logging
 import math
 
@@ -8,14 +9,27 @@ import tensorflow as tf
 
 from keras_bt import distribute, evaluation, workers
 from keras_bt.export import export_encoder
+from keras_bt.extras import needed
 from keras_bt.placement import better_placement
 from keras_bt.profile import StepProfile, Stopwatch
+from keras_bt.report import (
+    MAPPED_IMAGES,
+    EpochScalars,
+    ReportWriter,
+    Snapshots,
+    TensorBoardPictures,
+    dispensable,
+    save_map,
+    save_views,
+    write_projector,
+)
 from keras_bt.resume import ResumableTraining
 from keras_bt.run.budget import epochs_in
 from keras_bt.run.folder import MetricsLog
-from keras_bt.run.progress import ProgressBar
+from keras_bt.run.progress import EpochLines, ProgressBar
 from keras_bt.run.start import StartLoss
 
+BATCH_SIZE = 256  # of images to embed
 COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
 
 
@@ -31,6 +45,7 @@ class Pretraining:
         deterministic: Bool. Compiles the step, so that runs agree to the last bit.
         view_placement: See `BarlowTwins.compile`; "auto" for "compiled" where that pays.
         linear_monitor: Bool. Whether linear probes are fitted during training too.
+        tensorboard: Bool. Whether logs for TensorBoard are written, to the run's `tensorboard`.
 
     Attributes:
         model: `BarlowTwins`, not trained yet.
@@ -38,6 +53,7 @@ class Pretraining:
 
     Raises:
         ValueError: If recipe, images and strategy do not go together.
+        ImportError: If logs for TensorBoard are wanted and it is not installed.
 
     Example:
         >>> import tempfile
@@ -63,12 +79,15 @@ class Pretraining:
         deterministic=False,
         view_placement="auto",
         linear_monitor=False,
+        tensorboard=False,
     ):
+        if tensorboard:
+            needed(["tensorboard"], extra="tensorboard")
         if deterministic and strategy.num_replicas_in_sync > 1:
             raise ValueError("A deterministic run needs a single device; see --strategy=one.")
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
-        self.linear_monitor = linear_monitor
+        self.linear_monitor, self.tensorboard = linear_monitor, tensorboard
         self.loss_floor = recipe.build_loss().floor(recipe.batch_size, recipe.projector_dims[-1])
         keras.utils.set_random_seed(seed)
         with strategy.scope():
@@ -97,13 +116,14 @@ class Pretraining:
 
         return distribute.batches(self.strategy, of_worker)
 
-    def to_the_end(self, folder, profile=False, **training):
+    def to_the_end(self, folder, profile=False, progress="bar", **training):
         """Trains from the folder's last checkpoint on, exports and scores.
 
         Args:
             folder: `RunFolder`. On several workers the chief's writes, and it alone scores.
             profile: Bool. Whether the result has "profile": where the time since this start
                 went, in a step (see `StepProfile`) and in the run.
+            progress: What is shown meanwhile: "bar", "json" (a line an epoch) or "none".
             **training: See `ResumableTraining`: every_minutes, every_steps, keep, on_nonfinite.
 
         Returns:
@@ -112,13 +132,13 @@ class Pretraining:
         Raises:
             FloatingPointError: See `ResumableTraining.fit`.
             CheckpointError: See `ResumableTraining.restore`.
-            OSError: If something cannot be written.
+            OSError: If something cannot be written that a run cannot do without.
         """
         size, watch, steps = self.recipe.image_size, Stopwatch(), StepProfile()
         with watch.of("scoring"):
             scores = folder.once("baselines", self._score_baselines) if folder.writes else {}
         with watch.of("training"):
-            figures = self._train(folder, training, watch, [steps] if profile else [])
+            figures = self._train(folder, training, watch, [steps] if profile else [], progress)
         read = [images for images in (self.source.train, *self.source.for_evaluation()) if images]
         replaced = workers.collect(
             self.strategy, sorted(set.union(*(images.replaced for images in read)))
@@ -127,8 +147,7 @@ class Pretraining:
             return None
         with watch.of("export"):
             folder.save_model(self.model)  # before scoring: what fails there, the training stays
-        with watch.of("scoring"):
-            trained = evaluation.score(self.model.encoder, self.source, size)
+        trained, save_map_to = self._score_trained(watch)
         result = {
             "recipe": self.recipe.name,
             "dataset": self.source.name,
@@ -151,10 +170,32 @@ class Pretraining:
                 metadata=result,
                 overwrite=True,
             )
+        with watch.of("report"), dispensable(folder.path / "map.npz"):
+            save_map_to(folder.path / "map.npz")
+            if self.tensorboard:
+                write_projector(folder.path)
         if profile:
             result["profile"] = {"step": steps.result, "run": watch.shares()}
         folder.write_result(result)
+        ReportWriter(folder.path).write()
         return result
+
+    def _score_trained(self, watch):
+        """The figures of the encoder, and a function that saves the map of what it sees."""
+        source, size, encoder = self.source, self.recipe.image_size, self.model.encoder
+        if source.test is None:
+            images = source.train.at_most(MAPPED_IMAGES)
+            with watch.of("report"):
+                representations, _ = evaluation.embed(encoder, images.batches(BATCH_SIZE, size))
+            shown = {"images": images, "representations": representations}
+            return evaluation.UNKNOWN, functools.partial(save_map, image_size=size, **shown)
+        with watch.of("scoring"):
+            (train, train_labels), (test, labels) = evaluation.embed_source(encoder, source, size)
+            probe = evaluation.fit_probe(train, train_labels, evaluation.PROBE_IMAGES)
+            scores = evaluation.scores_of_probe(probe, train, train_labels, test, labels)
+        shown = {"images": source.test, "representations": test, "labels": labels}
+        shown |= {"predicted": probe.predict(test), "class_names": source.class_names}
+        return scores, functools.partial(save_map, image_size=size, **shown)
 
     def _score_baselines(self):
         size = self.recipe.image_size
@@ -163,7 +204,7 @@ class Pretraining:
             "untrained": evaluation.score_untrained(self.model.encoder, self.source, size),
         }
 
-    def _train(self, folder, options, watch, callbacks):
+    def _train(self, folder, options, watch, callbacks, progress):
         """Trains; returns what the result says of it."""
         epochs, steps_per_epoch = self._planned(folder)
         self._compile(epochs, steps_per_epoch)
@@ -180,12 +221,19 @@ class Pretraining:
         if folder.writes:
             for monitor in monitors:
                 watch.watch(monitor, "on_epoch_end", "monitors")
-            callbacks += [
-                *monitors,
-                start,
-                MetricsLog(folder.metrics, state.history),
-                ProgressBar(steps, self.loss_floor, state.step, start),
-            ]
+            snapshots = Snapshots(folder.path / "snapshots", health=monitors[-1])
+            page = ReportWriter(folder.path)
+            watch.watch(snapshots, "on_epoch_end", "report")
+            watch.watch(page, "write", "report")
+            self._keep_views(folder)
+            log = MetricsLog(folder.metrics, state.history)
+            callbacks = [*monitors, snapshots, start, log, page, *callbacks]
+            if self.tensorboard:
+                logs = TensorBoardPictures(folder.path)
+                callbacks += [EpochScalars(logs.log_dir, write_graph=False), logs]
+            if progress != "none":
+                shown = ProgressBar if progress == "bar" else EpochLines
+                callbacks.append(shown(steps, batch_size, self.loss_floor, state.step, start))
         training.fit(self.batches, epochs, steps_per_epoch, callbacks)
         return {
             "steps": steps,
@@ -201,6 +249,12 @@ class Pretraining:
             "health": evaluation.health_report(state.history[-1], start.loss, self.loss_floor),
         }
 
+    def _keep_views(self, folder):
+        file = folder.path / "views.npz"
+        if not file.exists():
+            with dispensable(file):
+                save_views(file, self.model, self.source.train, self.recipe.load_size)
+
     def _planned(self, folder):
         """Epochs, and steps in each: what they were when the run began."""
         images = self.source.train.count
@@ -209,7 +263,12 @@ class Pretraining:
             epochs, steps = self.recipe.epochs, images // self.recipe.batch_size
             if self.minutes:
                 epochs, steps = epochs_in(self.minutes, self.model, self.batches(), steps)
-            return {"epochs": epochs, "steps_per_epoch": steps, "images": images}
+            return {
+                "epochs": epochs,
+                "steps_per_epoch": steps,
+                "images": images,
+                "skipped_images": self.source.skipped,
+            }
 
         planned = workers.collect(self.strategy, folder.read("plan"))[0]
         plan = planned or folder.once("plan", measure)

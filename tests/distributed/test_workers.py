@@ -50,12 +50,16 @@ def test_one_worker_writes_and_prints(undisturbed):
         "baselines.json",
         "checkpoints",
         "encoder",
+        "map.npz",
         "metrics.jsonl",
         "model.keras",
         "plan.json",
+        "report.html",
         "result.json",
         "run.json",
+        "snapshots",
         "start.json",
+        "views.npz",
     }
 
 

@@ -127,7 +127,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
         RunFolder(tmp_path / "file" / "run", {})
 
 
-@pytest.mark.parametrize("name", ["encoder", "metrics.jsonl", "model.keras", "result.json"])
+@pytest.mark.parametrize(
+    "name", ["encoder", "metrics.jsonl", "model.keras", "result.json", "snapshots", "views.npz"]
+)
 def test_files_that_are_not_of_a_run_stay(tmp_path, name):
     (tmp_path / name).write_text("precious")
     with pytest.raises(ValueError, match=f"holds {name} but no run.json"):

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import keras
 import numpy as np
@@ -56,6 +57,9 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, cap
     again = start(Source("mine", from_arrays(pixels[:7])))
     assert (again["steps"], again["images"], again["loss"]) == (6, 7, first["loss"])
     assert again["pixels"] == {"knn_accuracy": 0.125}
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "was trained on 7 images of mine for 2 epochs" in page
+    assert "before training" in page and "epoch 2" in page
     assert "The run began with 12 images and goes on with 7." in caplog.text
 
 
@@ -103,3 +107,10 @@ def test_images_that_vanish_are_counted(start, pixels, tmp_path, caplog):
     result = start(source)
     assert (result["images"], result["replaced_images"]) == (12, 1)
     assert "Another image replaces" in caplog.text and "05.png" in caplog.text
+
+
+def test_tensorboard_that_is_not_installed_is_met_at_once(pixels, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
+    with pytest.raises(ImportError, match=r"needs tensorboard: .*keras-bt\[tensorboard\]"):
+        Pretraining(recipes["cifar10"].override(**TINY), source, strategy, tensorboard=True)

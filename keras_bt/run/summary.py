@@ -1,0 +1,51 @@
+"""A run in a few lines, for people."""
+
+from pathlib import Path
+
+COLUMNS = {"knn_accuracy": "k-NN", "linear_accuracy": "linear", "few_label_accuracy": "few labels"}
+ROWS = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}
+
+
+def summary(result):
+    """What a run's result says, in lines for a terminal.
+
+    Args:
+        result: Dict, as `Pretraining.to_the_end` returns it.
+
+    Returns:
+        String.
+
+    Example:
+        >>> figures = {"knn_accuracy": 0.975, "linear_accuracy": 0.983, "few_label_accuracy": None}
+        >>> result = {"trained": figures, "untrained": figures, "pixels": figures, "seconds": 90.0}
+        >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 0.0}
+        >>> result |= {"encoder_dir": "runs/digits/encoder", "health": None}
+        >>> print(summary(result))
+        1.5 minutes on 1,437 images of digits; loss 9.5, its floor 0
+                            k-NN      linear  few labels
+        this encoder      97.5 %      98.3 %
+        untrained         97.5 %      98.3 %
+        raw pixels        97.5 %      98.3 %
+        encoder: runs/digits/encoder
+        report:  runs/digits/report.html
+    """
+    floor = result["loss_floor"]
+    lines = [
+        f"{result['seconds'] / 60:.1f} minutes on {result['images']:,} images of "
+        f"{result['dataset']}; loss {result['loss']:.4g}"
+        + (f", its floor {floor:.4g}" if floor is not None else "")
+    ]
+    if result["trained"]["knn_accuracy"] is not None:
+        lines.append(" " * 12 + "".join(f"{name:>12}" for name in COLUMNS.values()))
+        for row, name in ROWS.items():
+            lines.append(f"{name:<12}" + "".join(_cell(result[row][key]) for key in COLUMNS))
+    lines += (result.get("health") or {}).get("findings", [])
+    lines += [
+        f"encoder: {result['encoder_dir']}",
+        f"report:  {Path(result['encoder_dir']).with_name('report.html')}",
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value):
+    return "" if value is None else f"{100 * value:10.1f} %"

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from keras_bt.data import from_arrays
+from keras_bt.report.gallery import nearest_of_some, save_map, save_views
+
+
+def test_views_are_two_of_each_image_and_leave_the_model_as_it_was(tiny_model, images, tmp_path):
+    model = tiny_model()
+    before = [variable.numpy() for view in model.views for variable in view.variables]
+    save_views(tmp_path / "views.npz", model, from_arrays(images), 8)
+    with np.load(tmp_path / "views.npz") as arrays:
+        assert {name: array.shape for name, array in arrays.items()} == dict.fromkeys(
+            ("images", "view_a", "view_b"), (6, 8, 8, 3)
+        )
+        assert all(array.dtype == np.uint8 for array in arrays.values())
+        assert (arrays["view_a"] != arrays["view_b"]).any()
+    after = [variable.numpy() for view in model.views for variable in view.variables]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("count", "labelled"), [(2500, True), (2500, False), (100_000, True)])
+def test_a_map_of_some_of_the_images(rng, tmp_path, count, labelled):
+    pixels = rng.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
+    representations = rng.normal(size=(count, 5)).astype("float32")
+    kept = slice(None, None, -(-count // 1000))
+    told = ()
+    if labelled:
+        labels = np.arange(count) % 2
+        told = labels, (labels + (np.arange(count) == 7)) % 2, ("cat", "dog")
+    save_map(tmp_path / "map.npz", from_arrays(pixels), 4, representations, *told)
+    with np.load(tmp_path / "map.npz") as arrays:
+        np.testing.assert_array_equal(arrays["representations"], representations[kept])
+        np.testing.assert_array_equal(arrays["thumbnails"], pixels[kept])
+        assert ("confusion" in arrays) == labelled
+        if labelled:
+            assert arrays["confusion"].tolist() == [[count // 2, 0], [1, count // 2 - 1]]
+            np.testing.assert_array_equal(arrays["labels"], labels[kept])
+
+
+def test_only_classes_that_occur_are_kept(rng, tmp_path):
+    pixels = rng.integers(0, 256, (5, 4, 4, 3)).astype("uint8")
+    labels, predicted = np.array([0, 10**12, 7, 0, -1]), np.array([0, 10**12, 0, 0, 1])
+    x = rng.normal(size=(5, 3)).astype("float32")
+    save_map(tmp_path / "map.npz", from_arrays(pixels), 4, x, labels, predicted, ("cat", "dog"))
+    with np.load(tmp_path / "map.npz") as arrays:
+        assert arrays["class_names"].tolist() == ["-1", "cat", "dog", "7", "1000000000000"]
+        assert arrays["labels"].tolist() == [1, 4, 3, 1, 0]
+        expected = np.zeros((5, 5))
+        expected[[1, 4, 3, 0], [1, 4, 1, 2]] = 2, 1, 1, 1
+        np.testing.assert_array_equal(arrays["confusion"], expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 100])
+def test_neighbours_are_the_nearest_by_cosine(rng, count):
+    x = rng.normal(size=(count, 5)).astype("float32")
+    found = nearest_of_some(x)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    for query, *others in found:
+        cosines = unit @ unit[query]
+        cosines[query] = -np.inf
+        expected = np.sort(cosines)[::-1][: len(others)]
+        np.testing.assert_allclose(cosines[others], expected, rtol=1e-5)
