@@ -16,7 +16,7 @@ THREADS_FROM_VALUES = 2**25
 
 
 def linear_probe(train, train_labels, test, test_labels):
-    """Test accuracy of logistic regression on frozen representations.
+    """Test accuracy of logistic regression on frozen representations; see `fit_linear_probe`.
 
     Args:
         train: Float array [train_count, features]. Representations.

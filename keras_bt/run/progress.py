@@ -8,10 +8,8 @@ import keras
 from keras_bt.progress_bar import progress_bar
 
 
-class ProgressBar(keras.callbacks.Callback):
-    """One bar for the whole training: the loss, its floor, where it began, the k-NN accuracy.
-
-        41%|████| 902/2200 [00:34<00:48, 26.9step/s, images/s=3440, loss=21.4, floor=0, start=260]
+class Progress(keras.callbacks.Callback):
+    """What is told of a training while it runs.
 
     Args:
         total_steps: Int.
@@ -19,22 +17,32 @@ class ProgressBar(keras.callbacks.Callback):
         loss_floor: Float, or None where it is not known. See `keras_bt.loss_floor`.
         first_step: Int. Where it goes on.
         start: `StartLoss` or None.
+    """
+
+    def __init__(self, total_steps, batch_size, loss_floor, first_step=0, start=None):
+        super().__init__()
+        self.total_steps = total_steps
+        self.batch_size = batch_size
+        self.loss_floor = loss_floor
+        self.first_step = first_step
+        self.start = start
+
+
+class ProgressBar(Progress):
+    """One bar for the whole training: the loss, its floor, where it began, the k-NN accuracy.
+
+        41%|████| 902/2200 [00:34<00:48, 26.9step/s, images/s=3440, loss=21.4, floor=0, start=260]
+
+    Args:
+        As `Progress`.
 
     Example:
         >>> ProgressBar(total_steps=2200, batch_size=128, loss_floor=0.0).total_steps
         2200
     """
 
-    def __init__(self, total_steps, batch_size, loss_floor, first_step=0, start=None):
-        super().__init__()
-        self.batch_size = batch_size
-        self.start = start
-        self.first_step = first_step
-        self.total_steps = total_steps
-        self.loss_floor = loss_floor
-        self._knn = {}
-
     def on_train_begin(self, logs=None):
+        self._knn = {}
         self._bar = progress_bar(total=self.total_steps, initial=self.first_step, unit="step")
 
     def on_train_batch_end(self, batch, logs=None):
@@ -60,31 +68,19 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.close()
 
 
-class EpochLines(keras.callbacks.Callback):
+class EpochLines(Progress):
     """Prints a line of JSON an epoch, for jobs that read it.
 
         {"epoch": 41, "epochs": 100, "images_per_second": 3440.1, "seconds_left": 48.2,
          "loss_floor": 0.0, "untrained_loss": 260.1, "loss": 21.4, "knn_accuracy": 0.951}
 
     Args:
-        total_steps: Int.
-        batch_size: Int, over all replicas.
-        loss_floor: Float, or None where it is not known. See `keras_bt.loss_floor`.
-        first_step: Int. Where it goes on.
-        start: `StartLoss` or None.
+        As `Progress`.
 
     Example:
         >>> EpochLines(total_steps=2200, batch_size=128, loss_floor=0.0).total_steps
         2200
     """
-
-    def __init__(self, total_steps, batch_size, loss_floor, first_step=0, start=None):
-        super().__init__()
-        self.total_steps = total_steps
-        self.batch_size = batch_size
-        self.loss_floor = loss_floor
-        self.first_step = first_step
-        self.start = start
 
     def on_train_begin(self, logs=None):
         self._began = time.monotonic()
