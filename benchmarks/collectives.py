@@ -19,8 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 
 import keras_bt
-from keras_bt import launch, ledger, workers
+from keras_bt.distribution import launch, workers
 from keras_bt.functional.costs import cheaper_form
+from keras_bt.run import ledger
 
 SIZES = ((256, 8192), (1024, 8192), (1024, 2048), (2048, 2048), (2048, 512))  # batch, dim
 REPLICAS = (2, 4)
@@ -59,14 +60,14 @@ def measure(strategy, form, batch, dim):
 
     for _ in range(WARM_UP_STEPS):
         float(step())
-    workers.collect(strategy, "ready")
+    workers.gather_from_workers(strategy, "ready")
     before, seconds = bytes_over_loopback(), []
     for _ in range(STEPS):
         began = time.perf_counter()
         float(step())
         seconds.append(time.perf_counter() - began)
     sent = bytes_over_loopback() - before
-    workers.collect(strategy, "done")
+    workers.gather_from_workers(strategy, "done")
     return {
         "milliseconds": round(1e3 * statistics.median(seconds), 1),
         "fastest": round(1e3 * min(seconds), 1),

@@ -115,7 +115,7 @@ def size_of(path):
 
 def main():
     """Prints a row for each encoder and format."""
-    from keras_bt import ledger
+    from keras_bt.run import ledger
 
     versions = {name: importlib.metadata.version(name) for name in RUNTIMES}
     for encoder, arguments in ENCODERS.items():

@@ -9,7 +9,8 @@ from race import Case, Contestant, main
 
 FIRST_STEP = """
 import tensorflow as tf
-from keras_bt import data, recipes
+from keras_bt import data
+from keras_bt.config import named as recipes
 from keras_bt.run import Pretraining
 tiny = recipes["digits"].override(width=4, projector_dims=(64, 64))
 training = Pretraining(tiny, data.digits(), tf.distribute.get_strategy())

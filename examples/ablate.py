@@ -20,7 +20,8 @@ import recipe_and_source
 import tensorflow as tf
 from absl import app, flags, logging
 
-from keras_bt import ablations, atomic, evaluation
+from keras_bt import ablations, evaluation
+from keras_bt._support import atomic
 
 FLAGS = flags.FLAGS
 

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from keras_bt import distribute
+from keras_bt.distribution import strategies as distribute
 
 FLAGS = flags.FLAGS
 

@@ -38,7 +38,7 @@ def embed():
     if Path(FLAGS.out).exists() and not FLAGS.overwrite:
         raise FileExistsError(f"{FLAGS.out} exists; --overwrite replaces it.")
     encoder = keras_bt.load_encoder(FLAGS.encoder)
-    result = keras_bt.embed_folder(
+    result = keras_bt.extract_folder_features(
         encoder,
         FLAGS.image_dir,
         FLAGS.out,

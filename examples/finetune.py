@@ -22,7 +22,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from keras_bt import evaluation
-from keras_bt.state import left_as_it_was
+from keras_bt._support.variables import restored
 
 FLAGS = flags.FLAGS
 # The published ones are for a pretrained encoder, which is to move little. A new one has to learn
@@ -91,7 +91,7 @@ def table_row(fraction, images, linear_accuracy, epochs, steps, top1, top5):
 
 def tune(encoder, images, held_out, source, image_size, view):
     """The figures of `fine_tune` on some images; encoder and view are left as they were."""
-    with left_as_it_was([*encoder.variables, *view.variables]):
+    with restored([*encoder.variables, *view.variables]):
         return evaluation.fine_tune(
             encoder,
             images,
@@ -111,7 +111,7 @@ def measure():
     source, image_size = encoder_source.open_source(encoder)
     view = encoder_source.open_view(image_size, FLAGS.seed)
     labelled, held_out = source.for_evaluation()
-    (train, train_labels), test = evaluation.embed_source(encoder, source, image_size)
+    (train, train_labels), test = evaluation.extract_source_features(encoder, source, image_size)
     rows = []
     print("fraction  images  epochs  steps  linear   top-1   top-5", file=sys.stderr)
     for fraction in fractions:

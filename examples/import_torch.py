@@ -17,7 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from absl import app, flags, logging
 
 import keras_bt
-from keras_bt import atomic
+from keras_bt._support import atomic
 
 FLAGS = flags.FLAGS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_bt import ledger
+from keras_bt.run import ledger
 
 FLAGS = flags.FLAGS
 
@@ -20,7 +20,7 @@ def check():
 
 
 def record(**row):
-    """Appends a row, if there is a ledger; see `keras_bt.ledger.add_row`."""
+    """Appends a row, if there is a ledger; see `keras_bt.run.ledger.add_row`."""
     try:
         if FLAGS.ledger:
             ledger.add_row(FLAGS.ledger, **row)

@@ -63,7 +63,7 @@ def measure():
     source, image_size = encoder_source.open_source(encoder)
     figures, protocol = {}, {}
     if FLAGS.protocol == "exact" or FLAGS.knn_sweep:
-        train, test = evaluation.embed_source(encoder, source, image_size)
+        train, test = evaluation.extract_source_features(encoder, source, image_size)
     if FLAGS.protocol == "exact":
         figures |= evaluation.score_representations(*train, *test)
         protocol |= EXACT

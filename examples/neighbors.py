@@ -31,7 +31,7 @@ flags.DEFINE_string("out", None, "Picture to draw, of the image and those found.
 
 def neighbors():
     """The nearest images to the one the flags name, that one left out: pairs (path, cosine)."""
-    representations = keras_bt.read_representations(FLAGS.features)
+    representations = keras_bt.read_features(FLAGS.features)
     image, root = (
         Path(FLAGS.image).expanduser().absolute(),
         Path(representations.about["image_dir"]),
@@ -61,7 +61,7 @@ def embedded(image, about):
     if encoder.digest != about.get("encoder_digest", encoder.digest):
         raise ValueError(f"{folder} is not the encoder that {FLAGS.features} is of.")
     images, _ = data.from_files([str(image)], str(image.parent))
-    return keras_bt.embed(encoder, images.batches(1, about["image_size"]))[0][0]
+    return keras_bt.extract_features(encoder, images.batches(1, about["image_size"]))[0][0]
 
 
 def draw(paths, out):

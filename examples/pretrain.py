@@ -2,7 +2,7 @@
 
     python examples/pretrain.py --recipe=digits --workdir=runs/digits
     python examples/pretrain.py --image_dir=photos --workdir=runs/photos
-    python -m keras_bt.launch --workers=2 -- examples/pretrain.py --recipe=digits
+    python -m keras_bt.distribution.launch --workers=2 -- examples/pretrain.py --recipe=digits
 
 The first needs no network and takes about two minutes on two CPU cores. Every field of a
 recipe is a flag; the last line of stdout is the result as JSON. Started again on the same
@@ -24,8 +24,12 @@ import tensorflow as tf
 from absl import app, flags
 from absl import logging as absl_logging
 
-from keras_bt import placement, profile, report, resume, run, workers
-from keras_bt.checkpoint import CheckpointError
+from keras_bt import report, run
+from keras_bt.distribution import workers
+from keras_bt.model import view_placement as placement
+from keras_bt.training import profiling as profile
+from keras_bt.training import resumable as resume
+from keras_bt.training.checkpoint import CheckpointError
 
 FLAGS = flags.FLAGS
 
@@ -91,7 +95,9 @@ def prepare(strategy, recipe, workdir, open_source):
     workers.check_agreement(strategy, settings)
 
     def open_folder(writes):
-        return workers.together(strategy, lambda: run.RunFolder(workdir, settings, writes))
+        return workers.run_on_all_workers(
+            strategy, lambda: run.RunFolder(workdir, settings, writes)
+        )
 
     def build():
         return run.Pretraining(
@@ -107,15 +113,15 @@ def prepare(strategy, recipe, workdir, open_source):
         )
 
     folder = open_folder(writes=False)
-    if workers.collect(strategy, folder.result())[0]:
+    if workers.gather_from_workers(strategy, folder.result())[0]:
         return folder, None
     source = open_source()
-    pretraining = workers.together(strategy, build)
+    pretraining = workers.run_on_all_workers(strategy, build)
     return open_folder(writes=chief), pretraining
 
 
 def refuse(error, strategy=None):
-    """Ends all workers with a message, and a status that tells keras_bt.launch not to try again."""
+    """Ends all workers with a message, and a status that tells keras_bt.distribution.launch not to try again."""
     if strategy is None or workers.is_chief(strategy):
         print(f"pretrain: {error}", file=sys.stderr)
     if strategy is not None:
@@ -162,7 +168,7 @@ def main(arguments):
             report.ReportWriter(folder.path).write_if_older()
     else:
         try:
-            result = pretraining.to_the_end(
+            result = pretraining.run(
                 folder,
                 every_minutes=FLAGS.checkpoint_minutes,
                 every_steps=FLAGS.checkpoint_steps,
@@ -177,7 +183,7 @@ def main(arguments):
         if "profile" in result:
             print(profile.report(result["profile"]), file=sys.stderr)
         if FLAGS.progress == "bar":
-            print(run.summary(result), file=sys.stderr)
+            print(run.summarize(result), file=sys.stderr)
         print(json.dumps(result), flush=True)
         if pretraining is not None:
             record(result)

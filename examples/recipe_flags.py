@@ -8,8 +8,8 @@ import typing
 from absl import flags
 
 from keras_bt import BarlowTwinsView
-from keras_bt.recipe import Recipe
-from keras_bt.recipes import find_recipe, recipes
+from keras_bt.config.named import find_recipe, recipes
+from keras_bt.config.recipe import Recipe
 
 FLAGS = flags.FLAGS
 FIELDS = [field for field in dataclasses.fields(Recipe) if field.name not in ("name", "sources")]

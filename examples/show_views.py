@@ -18,7 +18,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from PIL import Image, ImageDraw, ImageFont
 
-from keras_bt import atomic
+from keras_bt._support import atomic
 from keras_bt.functional.image import as_unit_range
 from keras_bt.report.gallery import as_bytes
 

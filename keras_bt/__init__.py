@@ -1,21 +1,26 @@
 """Barlow Twins self-supervised pretraining for Keras and TensorFlow."""
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from keras_bt import onednn
+from keras_bt._support import start_up
 
-onednn.turn_on()
+start_up.import_tensorflow()
 
 import keras
 
-from keras_bt.batch_norm import SyncBatchNormalization, sync_batch_norm
-from keras_bt.distribute import strategy
+from keras_bt._support.version import __version__
+from keras_bt.config.named import recipes
+from keras_bt.config.recipe import Recipe
+from keras_bt.distribution.strategies import distribute_batches, strategy
+from keras_bt.encoders.projector import projector
+from keras_bt.encoders.resnet import resnet18, resnet34, resnet50, resnet101
+from keras_bt.encoders.torch_import import import_torch_resnet
 from keras_bt.evaluation import (
     EmbeddingHealth,
     KNNMonitor,
     LinearProbeMonitor,
-    embed,
+    extract_features,
     few_label_accuracy,
     fine_tune,
     knn_accuracy,
@@ -24,26 +29,18 @@ from keras_bt.evaluation import (
     linear_evaluation,
     linear_probe,
 )
-from keras_bt.export import (
-    export_encoder,
-    export_litert,
-    export_onnx,
-    import_torch_resnet,
-    load_encoder,
-)
+from keras_bt.export import export_encoder, export_litert, export_onnx, load_encoder
 from keras_bt.functional.correlation import loss_floor
-from keras_bt.losses import BarlowTwinsLoss
-from keras_bt.model import BarlowTwins
-from keras_bt.networks import projector, resnet18, resnet34, resnet50, resnet101
-from keras_bt.optimizers import LARS
-from keras_bt.profile import StepProfile
-from keras_bt.recipe import Recipe
-from keras_bt.recipes import recipes
-from keras_bt.resume import ResumableTraining
+from keras_bt.layers.batch_norm import SyncBatchNormalization, sync_batch_norm
+from keras_bt.model.barlow_twins import BarlowTwins
+from keras_bt.model.losses import BarlowTwinsLoss
+from keras_bt.model.optimizers import LARS, warmup_cosine
+from keras_bt.training.profiling import StepProfile
+from keras_bt.training.resumable import ResumableTraining
 
 if TYPE_CHECKING:
-    from keras_bt.representations import embed_folder, nearest_images, read_representations
-    from keras_bt.views import BarlowTwinsView, paper_views, small_image_views
+    from keras_bt.features import extract_folder_features, nearest_images, read_features
+    from keras_bt.layers.views import BarlowTwinsView, paper_views, small_image_views
 
 __all__ = [
     "LARS",
@@ -57,11 +54,13 @@ __all__ = [
     "ResumableTraining",
     "StepProfile",
     "SyncBatchNormalization",
-    "embed",
-    "embed_folder",
+    "__version__",
+    "distribute_batches",
     "export_encoder",
     "export_litert",
     "export_onnx",
+    "extract_features",
+    "extract_folder_features",
     "few_label_accuracy",
     "fine_tune",
     "import_torch_resnet",
@@ -75,7 +74,7 @@ __all__ = [
     "nearest_images",
     "paper_views",
     "projector",
-    "read_representations",
+    "read_features",
     "recipes",
     "resnet18",
     "resnet34",
@@ -84,41 +83,40 @@ __all__ = [
     "small_image_views",
     "strategy",
     "sync_batch_norm",
+    "warmup_cosine",
 ]
 
-# What imports packages that take long, such as keras_cv, waits until it is asked for.
-_LATE = {
-    "BarlowTwinsView": "views",
-    "paper_views": "views",
-    "small_image_views": "views",
-    "embed_folder": "representations",
-    "nearest_images": "representations",
-    "read_representations": "representations",
+# Imported at their first use, because they import packages that take seconds, such as keras_cv.
+_LAZY = {
+    "BarlowTwinsView": "layers.views",
+    "paper_views": "layers.views",
+    "small_image_views": "layers.views",
+    "extract_folder_features": "features",
+    "nearest_images": "features",
+    "read_features": "features",
 }
 
 if not TYPE_CHECKING:
 
-    def __getattr__(name):
-        if name in _LATE:
-            return getattr(importlib.import_module(f"keras_bt.{_LATE[name]}"), name)
-        if name in _LATE.values():
-            return importlib.import_module(f"keras_bt.{name}")
+    def __getattr__(name: str) -> Any:
+        if name in _LAZY:
+            return getattr(importlib.import_module(f"keras_bt.{_LAZY[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _ViewToCome:
-    """Stands for `BarlowTwinsView` in Keras's registry until that is imported."""
+class _LazyView:
+    """Stands for `BarlowTwinsView` in Keras's registry until `layers.views` is imported."""
 
     @staticmethod
-    def from_config(config):
-        from keras_bt.views import BarlowTwinsView
+    def from_config(config: dict[str, Any]) -> Any:
+        from keras_bt.layers.views import BarlowTwinsView
 
         return BarlowTwinsView.from_config(config)
 
 
-# Keras does not import the modules of objects that are not its own.
-keras.saving.get_custom_objects()["keras_bt>BarlowTwinsView"] = _ViewToCome
+# Keras imports no modules for the objects of other packages.
+keras.saving.get_custom_objects()["keras_bt>BarlowTwinsView"] = _LazyView

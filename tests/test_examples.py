@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_bt.recipe import Recipe
+from keras_bt.config.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
 TINY = ("--width=2", "--projector_dims=16,8", "--epochs=2", "--batch_size=256")

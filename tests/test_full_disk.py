@@ -17,9 +17,9 @@ import pytest
 from PIL import Image
 
 import keras_bt
-from keras_bt import atomic
-from keras_bt.checkpoint import Checkpoints
+from keras_bt._support import atomic
 from keras_bt.run import RunFolder
+from keras_bt.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
 ROOM = r"; [\d,.]+ MB are free there, about [\d,.]+ MB are needed\."
@@ -101,7 +101,7 @@ for limit in range(0, int(sys.argv[3]), int(sys.argv[3]) // 4 + 1):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     try:
         keras_bt.export_encoder(encoder, sys.argv[2], overwrite=True)
-    except keras_bt.atomic.WriteError as error:
+    except keras_bt._support.atomic.WriteError as error:
         print(error)
 """
 

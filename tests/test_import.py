@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_bt
-from keras_bt.onednn import CPU_INFO, VARIABLE, off_by_itself
+from keras_bt._support.onednn import CPU_INFO, VARIABLE, off_by_itself
 
 # Keras itself imports parts of some of these where they are installed.
 LATE = {"kagglehub", "keras_cv", "PIL", "sklearn", "tensorflow_datasets", "tqdm"}
@@ -45,11 +45,12 @@ def test_names_are_there_when_asked_for():
     code = """
 import keras_bt
 assert "BarlowTwinsView" not in vars(keras_bt) and "BarlowTwinsView" in dir(keras_bt)
-print(keras_bt.views.__name__, keras_bt.BarlowTwinsView is keras_bt.views.BarlowTwinsView)
+from keras_bt.layers import views
+print(views.__name__, keras_bt.BarlowTwinsView is views.BarlowTwinsView)
 from keras_bt import *
 print(set(keras_bt.__all__) <= set(globals()))
 """
-    assert run(code)[0] == "keras_bt.views True\nTrue"
+    assert run(code)[0] == "keras_bt.layers.views True\nTrue"
     with pytest.raises(AttributeError, match="'keras_bt' has no attribute 'BarlowTwin'"):
         keras_bt.BarlowTwin  # noqa: B018
 

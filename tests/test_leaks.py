@@ -54,7 +54,7 @@ class Look(keras.callbacks.Callback):
 training = keras_bt.ResumableTraining(folder / "run", every_steps=look_every)
 history = training.restore(model).history
 steps_per_epoch = source.train.count // 8
-monitors = evaluation.monitors(source, image_size=8, batch_size=8, epochs=steps // steps_per_epoch)
+monitors = evaluation.default_monitors(source, image_size=8, batch_size=8, epochs=steps // steps_per_epoch)
 for monitor in monitors:
     monitor.every_epochs = 5
 callbacks = [

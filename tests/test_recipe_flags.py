@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from keras_bt.recipes import recipes
+from keras_bt.config.named import recipes
 
 sys.path.append(str(Path(__file__).parents[1] / "examples"))
 import recipe_flags

@@ -7,7 +7,7 @@ import tensorflow as tf
 from images import images_of
 
 from keras_bt import data
-from keras_bt.recipes import recipes
+from keras_bt.config.named import recipes
 from keras_bt.run import Pretraining
 
 WARM_UP_STEPS = 2  # at the start of each `fit`, until batches are made ahead

@@ -6,7 +6,7 @@ import tensorflow as tf
 from images import smooth_images
 
 import keras_bt
-from keras_bt.placement import ViewsAhead
+from keras_bt.model.view_placement import ViewsAhead
 
 AHEAD = 2  # one is ready, one under way
 

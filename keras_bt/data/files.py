@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
+from keras_bt._support.errors import first_line
 from keras_bt.data.images import decode_jpeg_or_png
-from keras_bt.errors import first_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 89_478_485  # where Pillow begins to warn

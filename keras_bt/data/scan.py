@@ -12,10 +12,10 @@ from pathlib import Path
 import PIL
 import tensorflow as tf
 
-from keras_bt import atomic
+from keras_bt._support import atomic
+from keras_bt._support.progress_bar import progress_bar
 from keras_bt.data import files
 from keras_bt.data.files import MAX_PIXELS, FileRecord
-from keras_bt.progress_bar import progress_bar
 
 FILES_A_TASK = 64
 FIELDS = FileRecord._fields

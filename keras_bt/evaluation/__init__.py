@@ -1,17 +1,17 @@
 """How good an encoder is, and how sound: k-NN, linear probes, published protocols, health."""
 
-from keras_bt.evaluation.embedding import embed
+from keras_bt.evaluation.features import extract_features
 from keras_bt.evaluation.health import EmbeddingHealth, health_report
 from keras_bt.evaluation.knn import knn_accuracy, knn_sweep
 from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
-from keras_bt.evaluation.looks import monitors
 from keras_bt.evaluation.monitors import KNNMonitor, LinearProbeMonitor
 from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
+from keras_bt.evaluation.schedule import default_monitors
 from keras_bt.evaluation.scores import (
     PROBE_IMAGES,
     PROTOCOL,
     UNKNOWN,
-    embed_source,
+    extract_source_features,
     fit_probe,
     score,
     score_pixels,
@@ -29,8 +29,9 @@ __all__ = [
     "KNNMonitor",
     "LinearProbeMonitor",
     "crop_and_flip",
-    "embed",
-    "embed_source",
+    "default_monitors",
+    "extract_features",
+    "extract_source_features",
     "few_label_accuracy",
     "fine_tune",
     "fit_probe",
@@ -40,7 +41,6 @@ __all__ = [
     "labelled_subset",
     "linear_evaluation",
     "linear_probe",
-    "monitors",
     "score",
     "score_pixels",
     "score_representations",

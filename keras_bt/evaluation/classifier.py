@@ -5,8 +5,8 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
-from keras_bt.progress_bar import progress_bar
+from keras_bt._support.progress_bar import progress_bar
+from keras_bt.evaluation.features import compile_encoder, extract_compiled
 
 MOMENTUM = 0.9
 TOP = 5
@@ -34,7 +34,7 @@ def train_classifier(
     by `cosine_decay` of the epoch; the rule is `sgd`.
 
     Args:
-        encoder: See `embed`; a `keras.Model` or layer if it is to be trained.
+        encoder: See `extract_features`; a `keras.Model` or layer if it is to be trained.
         train: Labelled `data.Images`, labels in 0...classes-1.
         test: Labelled `data.Images`.
         view: From a batch of training images to float ones [batch, image_size, image_size, 3].
@@ -60,7 +60,7 @@ def train_classifier(
         if not images.labelled:
             raise ValueError(f"{images.name} has no labels.")
     encode = compile_encoder(encoder)
-    features = embed_compiled(encode, train.batches(1, image_size).take(1))[0].shape[1]
+    features = extract_compiled(encode, train.batches(1, image_size).take(1))[0].shape[1]
     head = linear_head(features, classes, seed)
     rates = [(variable, head_learning_rate) for variable in head.trainable_variables]
     trains_encoder = encoder_learning_rate is not None
@@ -89,7 +89,7 @@ def train_classifier(
                 )
             bar.set_postfix(loss=f"{float(loss):.4g}", refresh=False)
 
-    representations, labels = embed_compiled(encode, test.batches(batch_size, image_size))
+    representations, labels = extract_compiled(encode, test.batches(batch_size, image_size))
     _check_range(labels, classes, test)
     accuracies = top_accuracies(head(representations), labels)
     return {"epochs": epochs, "steps": epochs * steps_per_epoch, **accuracies}

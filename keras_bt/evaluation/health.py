@@ -6,14 +6,14 @@ import logging
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.evaluation.embedding import any_batch_size
+from keras_bt._support.variables import restored
+from keras_bt.evaluation.features import any_batch_size
 from keras_bt.evaluation.monitors import Monitor, check_finite
 from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.image import as_unit_range
 from keras_bt.functional.spectrum import effective_rank, spread
-from keras_bt.model_input import images_of
-from keras_bt.optimizers import steps_made
-from keras_bt.state import left_as_it_was
+from keras_bt.model.inputs import images_of
+from keras_bt.model.optimizers import steps_made
 
 FIGURES = (
     "representation_rank",
@@ -140,7 +140,7 @@ class EmbeddingHealth(Monitor):
 
     def embed_images(self):
         """Computes `embedded` by the model as it is, and returns it."""
-        with left_as_it_was([variable for view in self.model.views for variable in view.variables]):
+        with restored([variable for view in self.model.views for variable in view.variables]):
             outputs = [self._outputs(images_of(batch)) for batch in self.images]
         self.embedded = [tf.concat(batches, axis=0) for batches in zip(*outputs, strict=True)]
         return self.embedded

@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from keras_bt.evaluation.embedding import compile_encoder, embed_compiled
+from keras_bt.evaluation.features import compile_encoder, extract_compiled
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import linear_probe
 
@@ -71,8 +71,8 @@ class EncoderMonitor(Monitor):
         self._encode = compile_encoder(self.model)
 
     def look(self, epoch, logs):
-        train, train_labels = embed_compiled(self._encode, self.train)
-        test, test_labels = embed_compiled(self._encode, self.test)
+        train, train_labels = extract_compiled(self._encode, self.train)
+        test, test_labels = extract_compiled(self._encode, self.test)
         check_finite("representations", epoch, train, test)
         return {
             name: accuracy(train, train_labels, test, test_labels)

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_bt import rules
+from keras_bt.config import rules
 from keras_bt.evaluation.classifier import train_classifier
 
 FINE_TUNE_EPOCHS = 20
@@ -30,7 +30,7 @@ def linear_evaluation(
     Training images are cropped and mirrored at random.
 
     Args:
-        encoder: See `embed`.
+        encoder: See `extract_features`.
         train: Labelled `data.Images`, labels in 0...classes-1.
         test: Labelled `data.Images`, held out.
         classes: Int.
@@ -192,7 +192,7 @@ def crop_and_flip(image_size, crop_area=(0.08, 1.0), flip_rate=0.5, seed=0):
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `train_dataset`.
     """
-    from keras_bt.views import BarlowTwinsView
+    from keras_bt.layers.views import BarlowTwinsView
 
     return BarlowTwinsView(
         image_size,

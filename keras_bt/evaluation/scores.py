@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_bt.evaluation.embedding import embed
+from keras_bt.evaluation.features import extract_features
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, fit_linear_probe
 
@@ -22,7 +22,7 @@ def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
     """Accuracies of an encoder's representations on the held-out images.
 
     Args:
-        encoder: See `embed`.
+        encoder: See `extract_features`.
         source: `data.Source`.
         image_size: Int. Side of the images the encoder gets, in pixels.
         probe_images: Int. The linear probe is fitted to at most so many of the training
@@ -41,29 +41,30 @@ def score(encoder, source, image_size, probe_images=PROBE_IMAGES):
     """
     if source.test is None:
         return UNKNOWN
-    train, test = embed_source(encoder, source, image_size)
+    train, test = extract_source_features(encoder, source, image_size)
     return score_representations(*train, *test, probe_images=probe_images)
 
 
-def embed_source(encoder, source, image_size):
+def extract_source_features(encoder, source, image_size):
     """Representations and labels of all images of a labelled source.
 
     Args:
-        encoder: See `embed`.
+        encoder: See `extract_features`.
         source: `data.Source` with held-out images.
         image_size: Int. Side of the images the encoder gets, in pixels.
 
     Returns:
-        (train, test), each the pair that `embed` returns.
+        (train, test), each the pair that `extract_features` returns.
 
     Example:
         >>> from keras_bt.data import digits
-        >>> train, test = embed_source(keras.layers.Flatten(), digits(), image_size=8)
+        >>> train, test = extract_source_features(keras.layers.Flatten(), digits(), image_size=8)
         >>> train[0].shape, test[1].shape
         ((1437, 192), (360,))
     """
     train, test = (
-        embed(encoder, images.batches(BATCH_SIZE, image_size)) for images in source.for_evaluation()
+        extract_features(encoder, images.batches(BATCH_SIZE, image_size))
+        for images in source.for_evaluation()
     )
     return train, test
 
@@ -171,10 +172,10 @@ def score_untrained(encoder, source, image_size):
         As `score`.
 
     Example:
-        >>> from keras_bt import networks
+        >>> import keras_bt
         >>> from keras_bt.data import Source, from_arrays
         >>> import numpy as np
-        >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> score_untrained(encoder, unlabelled, image_size=8)["knn_accuracy"] is None
         True

@@ -5,7 +5,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_bt import atomic
+from keras_bt._support import atomic
+from keras_bt._support.compat import flatten_layers
 from keras_bt.export.exported_encoder import ExportedEncoder
 from keras_bt.export.forward import (
     TOLERANCE,
@@ -80,15 +81,15 @@ def in_float32(encoder):
         ValueError: If it cannot be copied so.
 
     Example:
-        >>> from keras_bt import networks
-        >>> encoder = networks.resnet18((8, 8, 3), width=1)
+        >>> import keras_bt
+        >>> encoder = keras_bt.resnet18((8, 8, 3), width=1)
         >>> in_float32(encoder) is encoder
         True
     """
     if isinstance(encoder, ExportedEncoder):
         dtypes = {encoder.description.get("computes_in", "float32")}
     else:
-        dtypes = {layer.compute_dtype for layer in encoder._flatten_layers()} - {None}
+        dtypes = {layer.compute_dtype for layer in flatten_layers(encoder)} - {None}
     if dtypes <= {"float32"}:
         return encoder
     if functional_of(encoder) is None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_bt._support import compat
 from keras_bt.export.description import undamaged_description
 from keras_bt.functional.image import as_unit_range
 
@@ -80,7 +81,7 @@ class ExportedEncoder(keras.layers.Layer):
                 dtype=variable.dtype.name,
                 name=variable.name.split(":")[0].replace("/", "_"),
             )
-            shared._value = variable
+            compat.share_variable(shared, variable)
             self._track_variable(shared)
         self.built = True
 
@@ -108,7 +109,7 @@ class ExportedEncoder(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         # A SavedModel is code: Keras's TFSMLayer asks for the same trust.
-        if keras.src.saving.serialization_lib.in_safe_mode():
+        if compat.in_safe_mode():
             raise ValueError(
                 f"This model runs the SavedModel in {config['folder']}; pass safe_mode=False to "
                 "load_model() if you trust it."

@@ -2,8 +2,8 @@
 
 import keras
 import tensorflow as tf
-from keras.src.models.functional import Functional
 
+from keras_bt._support import compat
 from keras_bt.functional.image import as_unit_range
 
 PROBE_SIDE = 64  # of images in encoders that take any
@@ -17,15 +17,15 @@ def input_shape_of(encoder):
         ValueError: If it is not built, or does not take images.
 
     Example:
-        >>> from keras_bt import networks
-        >>> input_shape_of(networks.resnet18((None, None, 3), width=1))
+        >>> import keras_bt
+        >>> input_shape_of(keras_bt.resnet18((None, None, 3), width=1))
         (None, None, None, 3)
     """
     if not encoder.built:
         raise ValueError("The encoder is not built; call it on a batch of images first.")
     input_shape = getattr(encoder, "input_shape", None)
     if input_shape is None:  # a subclassed model knows the shape it was first called with
-        input_shape = (encoder._build_shapes_dict or {}).get("input_shape")
+        input_shape = compat.first_input_shape(encoder)
     if input_shape is None and getattr(encoder, "input_spec", None) is not None:
         input_shape = encoder.input_spec.shape
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 4:
@@ -47,8 +47,8 @@ def image_size_of(encoder, image_size=None):
             wished for.
 
     Example:
-        >>> from keras_bt import networks
-        >>> image_size_of(networks.resnet18((None, None, 3), width=1), 32)
+        >>> import keras_bt
+        >>> image_size_of(keras_bt.resnet18((None, None, 3), width=1), 32)
         32
     """
     height, width = input_shape_of(encoder)[1:3]
@@ -67,15 +67,15 @@ def functional_of(encoder):
     """The encoder as a model of the functional kind, whose layers Keras knows; None if it is none.
 
     Example:
-        >>> from keras_bt import networks
-        >>> functional_of(networks.resnet18((8, 8, 3), width=1)).name
+        >>> import keras_bt
+        >>> functional_of(keras_bt.resnet18((8, 8, 3), width=1)).name
         'resnet18'
         >>> functional_of(keras.layers.Flatten()) is None
         True
     """
     if isinstance(encoder, keras.Sequential):
-        return encoder._functional
-    return encoder if isinstance(encoder, Functional) else None
+        return compat.functional_of_sequential(encoder)
+    return encoder if isinstance(encoder, compat.Functional) else None
 
 
 def checked(encoder, inputs):

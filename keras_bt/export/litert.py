@@ -5,10 +5,11 @@ import tempfile
 
 import tensorflow as tf
 
-from keras_bt.errors import first_line
+from keras_bt._support.compat import trackable
+from keras_bt._support.errors import first_line
+from keras_bt._support.optional import import_optional
 from keras_bt.export.conversion import prepare, publish
 from keras_bt.export.forward import TOLERANCE
-from keras_bt.extras import needed
 
 INT8_TOLERANCE = 5e-2  # of the largest feature
 
@@ -42,12 +43,12 @@ def export_litert(encoder, path, *, int8=False, overwrite=False):
 
     Example:
         >>> import tempfile
-        >>> from keras_bt import networks
-        >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        >>> import keras_bt
+        >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_litert(encoder, tempfile.mkdtemp() + "/encoder.tflite")
     """
     target, encoder, function, _ = prepare(encoder, path, ".tflite", overwrite)
-    (interpreter,) = needed(["ai_edge_litert.interpreter"], extra="litert")
+    (interpreter,) = import_optional(["ai_edge_litert.interpreter"], extra="litert")
     try:
         content = _converted(encoder, function, int8)
         runner = interpreter.Interpreter(model_content=content).get_signature_runner()
@@ -62,7 +63,7 @@ def export_litert(encoder, path, *, int8=False, overwrite=False):
 
 
 def _converted(encoder, function, int8):
-    module = tf.__internal__.tracking.AutoTrackable()
+    module = trackable()
     module.variables = [variable.value for variable in encoder.variables]
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=function.get_concrete_function())

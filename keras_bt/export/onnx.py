@@ -1,8 +1,8 @@
 """The encoder as an ONNX file, for any runtime."""
 
-from keras_bt.errors import first_line
+from keras_bt._support.errors import first_line
+from keras_bt._support.optional import import_optional
 from keras_bt.export.conversion import prepare, publish
-from keras_bt.extras import needed
 
 OPSET = 17
 
@@ -34,12 +34,12 @@ def export_onnx(encoder, path, *, overwrite=False):
 
     Example:
         >>> import tempfile
-        >>> from keras_bt import networks
-        >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        >>> import keras_bt
+        >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_onnx(encoder, tempfile.mkdtemp() + "/encoder.onnx")
     """
     target, encoder, function, spec = prepare(encoder, path, ".onnx", overwrite)
-    onnx, onnxruntime, tf2onnx = needed(["onnx", "onnxruntime", "tf2onnx"], extra="onnx")
+    onnx, onnxruntime, tf2onnx = import_optional(["onnx", "onnxruntime", "tf2onnx"], extra="onnx")
     try:
         model, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
         content = model.SerializeToString()

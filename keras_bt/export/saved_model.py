@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_bt import atomic
+from keras_bt._support import atomic, compat
 from keras_bt.export.description import describe
 from keras_bt.export.forward import (
     check_same,
@@ -64,10 +64,10 @@ def export_encoder(encoder, path, *, image_size=None, metadata=None, overwrite=F
             disagrees with the encoder.
 
     Example:
-        >>> from keras_bt import networks
+        >>> import keras_bt
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> encoder = networks.resnet18((8, 8, 3), width=1, stem="small")
+        >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_encoder(encoder, folder + "/encoder")
         >>> tf.saved_model.load(path)(tf.zeros([3, 8, 8, 3])).shape
         TensorShape([3, 8])
@@ -98,9 +98,7 @@ def _reusable_module(encoder, image_size):
     """What is saved, and its signatures by name."""
     spec = tf.TensorSpec(input_shape_of(encoder), tf.float32, name="inputs")
 
-    # tf.Module will not do: its `variables` are read-only. tf.train.Checkpoint would add a
-    # counter to the weights.
-    module = tf.__internal__.tracking.AutoTrackable()
+    module = compat.trackable()
     call = tf.function(
         lambda inputs, training=False: forward(encoder, checked(encoder, inputs), training),
         autograph=False,

@@ -5,6 +5,7 @@ import math
 import keras
 import tensorflow as tf
 
+from keras_bt._support.compat import nodes_in_order
 from keras_bt.export.forward import functional_of, input_shape_of
 
 PROBE_SIDE = 256  # of images in encoders that take any; all strides of common encoders divide it
@@ -22,8 +23,8 @@ def stages(encoder):
         not of the functional kind, whose layers Keras knows.
 
     Example:
-        >>> from keras_bt import networks
-        >>> encoder = networks.resnet18((32, 32, 3), width=4)
+        >>> import keras_bt
+        >>> encoder = keras_bt.resnet18((32, 32, 3), width=4)
         >>> {name: maps.shape[1:] for name, maps in stages(encoder).items()}
         {'stride_2': (16, 16, 4), 'stride_4': (8, 8, 4), 'stride_8': (4, 4, 8), ...}
     """
@@ -45,11 +46,10 @@ def stages(encoder):
 def _maps(functional):
     """Outputs of the layers in their order, from the first with weights on, that are maps."""
     maps, learned = [], False
-    for depth in sorted(functional._nodes_by_depth, reverse=True):
-        for node in functional._nodes_by_depth[depth]:
-            learned = learned or bool(getattr(node.operation, "weights", ()))
-            outputs = node.output_tensors if learned else []
-            maps += [output for output in outputs if len(output.shape) == 4]
+    for node in nodes_in_order(functional):
+        learned = learned or bool(getattr(node.operation, "weights", ()))
+        outputs = node.output_tensors if learned else []
+        maps += [output for output in outputs if len(output.shape) == 4]
     return maps
 
 

@@ -10,7 +10,7 @@ import math
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 
-from keras_bt.functional.xla import compiled_by_xla
+from keras_bt._support.compat import compiled_by_xla
 
 CROP_ATTEMPTS = 10
 CROP_UNIFORMS = 2 * CROP_ATTEMPTS + 2  # an area and an aspect each, then top and left

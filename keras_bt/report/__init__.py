@@ -1,6 +1,6 @@
-"""The page that a run leaves: what went in, what was learned, and whether to trust it."""
+"""The HTML report of a run: its images, what was learned, and whether to trust it."""
 
-from keras_bt.report.dispensable import dispensable
+from keras_bt.report.failures import log_failures
 from keras_bt.report.gallery import MAPPED_IMAGES, save_map, save_views
 from keras_bt.report.page import write_page
 from keras_bt.report.snapshots import Snapshots
@@ -13,7 +13,7 @@ __all__ = [
     "ReportWriter",
     "Snapshots",
     "TensorBoardPictures",
-    "dispensable",
+    "log_failures",
     "save_map",
     "save_views",
     "write_page",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_bt import atomic
+from keras_bt._support import atomic
+from keras_bt._support.variables import restored
 from keras_bt.functional.image import as_unit_range
 from keras_bt.report.snapshots import evenly_spaced
-from keras_bt.state import left_as_it_was
 
 VIEWED_IMAGES = 6
 MAPPED_IMAGES = 1000
@@ -30,7 +30,7 @@ def save_views(file, model, images, load_size):
         load_size: Int. Side to which they are brought before they are viewed, in pixels.
     """
     batch = as_unit_range(next(iter(images.batches(VIEWED_IMAGES, load_size)))["image"])
-    with left_as_it_was([variable for view in model.views for variable in view.variables]):
+    with restored([variable for view in model.views for variable in view.variables]):
         view_a, view_b = (view(batch, training=True) for view in model.views)
     drawn = {"images": batch, "view_a": view_a, "view_b": view_b}
     _save(file, {name: as_bytes(pixels) for name, pixels in drawn.items()})

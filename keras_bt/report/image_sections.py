@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 
-from keras_bt.errors import first_line
+from keras_bt._support.errors import first_line
 from keras_bt.report import figures
 from keras_bt.report.content import Figure, Section, Table
 from keras_bt.report.pictures import picture, thumbnail_map

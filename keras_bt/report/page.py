@@ -3,7 +3,7 @@
 import importlib.resources
 from pathlib import Path
 
-from keras_bt import atomic
+from keras_bt._support import atomic
 from keras_bt.report.comparison import comparison
 from keras_bt.report.run_files import read_run
 from keras_bt.report.sections import run_content

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from keras_bt.evaluation.health import diagnose
-from keras_bt.losses import BarlowTwinsLoss
+from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.report.snapshots import read_arrays, read_snapshots
 
 SCORED = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}

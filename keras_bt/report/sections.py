@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from keras_bt.evaluation import health, looks
+from keras_bt.evaluation import health, schedule
 from keras_bt.report import figures
 from keras_bt.report.content import Content, Figure, Section, Table, percent, text_of
 from keras_bt.report.image_sections import alike, views
@@ -136,7 +136,7 @@ def training(run):
         drawn.append(
             Figure(
                 "Accuracy during training, by at most {:,} training and {:,} held-out images; "
-                "dashed: by all of them.".format(*looks.ACCURACY_IMAGES),
+                "dashed: by all of them.".format(*schedule.ACCURACY_IMAGES),
                 figures.curves(accuracies, levels, y="accuracy", limits=(0, 1)),
             )
         )

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bt import atomic
+from keras_bt._support import atomic
 from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.spectrum import spread, variances
-from keras_bt.optimizers import steps_made
-from keras_bt.report.dispensable import dispensable
+from keras_bt.model.optimizers import steps_made
+from keras_bt.report.failures import log_failures
 
 SHOWN_DIMENSIONS = 48  # of c, as a picture
 COUNTED_DIMENSIONS = 1024  # of c, in the histograms
@@ -44,13 +44,13 @@ class Snapshots(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self._taken = -1  # quarters of the epochs that have one
         if steps_made(self.model.optimizer) == 0:
-            with dispensable(self._file(0)):
+            with log_failures(self._file(0)):
                 self.health.embed_images()
                 self._save(0)
 
     def on_epoch_begin(self, epoch, logs=None):
         # Of a training that goes on from before they were taken.
-        with dispensable(self.folder):
+        with log_failures(self.folder):
             for file in self.folder.glob(FILES):
                 if int(file.stem) > epoch:
                     file.unlink()
@@ -61,7 +61,7 @@ class Snapshots(keras.callbacks.Callback):
         quarters = self._quarters(epoch + 1)
         if "embedding_rank" in (logs or {}) and quarters > self._taken:
             self._taken = quarters
-            with dispensable(self._file(epoch + 1)):
+            with log_failures(self._file(epoch + 1)):
                 self._save(epoch + 1)
 
     def _quarters(self, epochs):

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bt import atomic
-from keras_bt.report.dispensable import dispensable
+from keras_bt._support import atomic
+from keras_bt.report.failures import log_failures
 from keras_bt.report.snapshots import read_arrays, read_snapshots
 
 SPRITE_SIDE = 32  # pixels of an image in the projector
@@ -63,7 +63,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
 
     def _write_views(self):
         views = read_arrays(self.folder / "views.npz") or {}
-        with dispensable(self.log_dir), self._writer.as_default(step=0):
+        with log_failures(self.log_dir), self._writer.as_default(step=0):
             for name, pixels in views.items():
                 tf.summary.image(name, pixels, max_outputs=len(pixels))
 
@@ -71,7 +71,7 @@ class TensorBoardPictures(keras.callbacks.Callback):
         for epoch, snapshot in read_snapshots(self.folder / "snapshots").items():
             if epoch not in self._written:
                 self._written.add(epoch)
-                with dispensable(self.log_dir), self._writer.as_default(step=epoch):
+                with log_failures(self.log_dir), self._writer.as_default(step=epoch):
                     tf.summary.image("cross_correlation", heat_map(snapshot["c"])[None])
                     tf.summary.histogram("embedding_spread", snapshot["spread"])
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from keras_bt.report.dispensable import dispensable
+from keras_bt.report.failures import log_failures
 from keras_bt.report.page import write_page
 
 SHARE = 0.01  # of the time of training that the page may take
@@ -50,7 +50,7 @@ class ReportWriter(keras.callbacks.Callback):
 
     def write(self):
         """Writes the page as the run now is."""
-        with dispensable(self.file):
+        with log_failures(self.file):
             write_page([self.folder], self.file)
 
     def write_if_older(self):

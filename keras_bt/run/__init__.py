@@ -5,7 +5,7 @@ from keras_bt.run.folder import MetricsLog, RunFolder, images_at_start
 from keras_bt.run.pretraining import Pretraining
 from keras_bt.run.progress import EpochLines, ProgressBar
 from keras_bt.run.start import StartLoss
-from keras_bt.run.summary import summary
+from keras_bt.run.summary import summarize
 
 __all__ = [
     "EpochLines",
@@ -17,5 +17,5 @@ __all__ = [
     "epochs_in",
     "images_at_start",
     "steps_in",
-    "summary",
+    "summarize",
 ]

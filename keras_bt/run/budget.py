@@ -4,14 +4,14 @@ import time
 
 import keras
 
-from keras_bt import workers
-from keras_bt.evaluation import looks
+from keras_bt.distribution import workers
+from keras_bt.evaluation import schedule
 from keras_bt.report import writer
 
 WARM_UP_STEPS = 3  # the first compiles, the next fill caches
 LEAST_STEPS = 5
 MEASURED_SECONDS, MEASURED_SHARE = 5.0, 0.02  # at least, and of the budget
-OTHERS_SHARE = looks.SHARE + writer.SHARE  # checkpoints are few
+OTHERS_SHARE = schedule.SHARE + writer.SHARE  # checkpoints are few
 
 
 def steps_in(minutes, model, batches):
@@ -42,7 +42,7 @@ def steps_in(minutes, model, batches):
     weights = model.get_weights()
 
     def chiefs(value):
-        return workers.collect(model.distribute_strategy, value)[0]
+        return workers.gather_from_workers(model.distribute_strategy, value)[0]
 
     first, seconds = _seconds_of_steps(model, batches, LEAST_STEPS)
     steps = chiefs(int(max(MEASURED_SECONDS, MEASURED_SHARE * 60 * minutes) / seconds))

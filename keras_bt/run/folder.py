@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bt import atomic
-from keras_bt.settings import differences
+from keras_bt._support import atomic
+from keras_bt._support.settings import differences
 
 ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
 

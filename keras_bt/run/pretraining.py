@@ -7,27 +7,29 @@ import math
 import keras
 import tensorflow as tf
 
-from keras_bt import distribute, evaluation, workers
+from keras_bt import evaluation
+from keras_bt._support.optional import import_optional
+from keras_bt.distribution import strategies as distribute
+from keras_bt.distribution import workers
 from keras_bt.export import export_encoder
-from keras_bt.extras import needed
-from keras_bt.placement import better_placement
-from keras_bt.profile import StepProfile, Stopwatch
+from keras_bt.model.view_placement import better_placement
 from keras_bt.report import (
     MAPPED_IMAGES,
     EpochScalars,
     ReportWriter,
     Snapshots,
     TensorBoardPictures,
-    dispensable,
+    log_failures,
     save_map,
     save_views,
     write_projector,
 )
-from keras_bt.resume import ResumableTraining
 from keras_bt.run.budget import epochs_in
 from keras_bt.run.folder import MetricsLog
 from keras_bt.run.progress import EpochLines, ProgressBar
 from keras_bt.run.start import StartLoss
+from keras_bt.training.profiling import StepProfile, Stopwatch
+from keras_bt.training.resumable import ResumableTraining
 
 BATCH_SIZE = 256  # of images to embed
 COMPILED_FROM_MINUTES = 3.0  # a budget that seconds of compiling hardly shorten
@@ -59,12 +61,12 @@ class Pretraining:
         >>> import tempfile
         >>> import tensorflow as tf
         >>> from keras_bt import data
-        >>> from keras_bt.recipes import recipes
+        >>> from keras_bt.config.named import recipes
         >>> from keras_bt.run import RunFolder
         >>> tiny = {"width": 1, "projector_dims": (8,), "batch_size": 512, "epochs": 1}
         >>> recipe = recipes["digits"].override(**tiny)
         >>> run = Pretraining(recipe, data.digits(), tf.distribute.get_strategy())
-        >>> result = run.to_the_end(RunFolder(tempfile.mkdtemp(), recipe.settings()))
+        >>> result = run.run(RunFolder(tempfile.mkdtemp(), recipe.settings()))
         >>> result["steps"], sorted(result["trained"])
         (2, ['few_label_accuracy', 'knn_accuracy', 'linear_accuracy'])
     """
@@ -82,7 +84,7 @@ class Pretraining:
         tensorboard=False,
     ):
         if tensorboard:
-            needed(["tensorboard"], extra="tensorboard")
+            import_optional(["tensorboard"], extra="tensorboard")
         if deterministic and strategy.num_replicas_in_sync > 1:
             raise ValueError("A deterministic run needs a single device; see --strategy=one.")
         self.recipe, self.source, self.strategy = recipe, source, strategy
@@ -116,7 +118,7 @@ class Pretraining:
 
         return distribute.batches(self.strategy, of_worker)
 
-    def to_the_end(self, folder, profile=False, progress="bar", **training):
+    def run(self, folder, profile=False, progress="bar", **training):
         """Trains from the folder's last checkpoint on, exports and scores.
 
         Args:
@@ -140,7 +142,7 @@ class Pretraining:
         with watch.of("training"):
             figures = self._train(folder, training, watch, [steps] if profile else [], progress)
         read = [images for images in (self.source.train, *self.source.for_evaluation()) if images]
-        replaced = workers.collect(
+        replaced = workers.gather_from_workers(
             self.strategy, sorted(set.union(*(images.replaced for images in read)))
         )
         if not folder.writes:
@@ -170,7 +172,7 @@ class Pretraining:
                 metadata=result,
                 overwrite=True,
             )
-        with watch.of("report"), dispensable(folder.path / "map.npz"):
+        with watch.of("report"), log_failures(folder.path / "map.npz"):
             save_map_to(folder.path / "map.npz")
             if self.tensorboard:
                 write_projector(folder.path)
@@ -186,11 +188,15 @@ class Pretraining:
         if source.test is None:
             images = source.train.at_most(MAPPED_IMAGES)
             with watch.of("report"):
-                representations, _ = evaluation.embed(encoder, images.batches(BATCH_SIZE, size))
+                representations, _ = evaluation.extract_features(
+                    encoder, images.batches(BATCH_SIZE, size)
+                )
             shown = {"images": images, "representations": representations}
             return evaluation.UNKNOWN, functools.partial(save_map, image_size=size, **shown)
         with watch.of("scoring"):
-            (train, train_labels), (test, labels) = evaluation.embed_source(encoder, source, size)
+            (train, train_labels), (test, labels) = evaluation.extract_source_features(
+                encoder, source, size
+            )
             probe = evaluation.fit_probe(train, train_labels, evaluation.PROBE_IMAGES)
             scores = evaluation.scores_of_probe(probe, train, train_labels, test, labels)
         shown = {"images": source.test, "representations": test, "labels": labels}
@@ -214,7 +220,7 @@ class Pretraining:
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
         watch.watch(training, "save", "checkpoints")
-        monitors = evaluation.monitors(
+        monitors = evaluation.default_monitors(
             self.source, self.recipe.image_size, batch_size, epochs, self.linear_monitor
         )
         start = StartLoss(folder, health=monitors[-1])
@@ -252,7 +258,7 @@ class Pretraining:
     def _keep_views(self, folder):
         file = folder.path / "views.npz"
         if not file.exists():
-            with dispensable(file):
+            with log_failures(file):
                 save_views(file, self.model, self.source.train, self.recipe.load_size)
 
     def _planned(self, folder):
@@ -270,7 +276,7 @@ class Pretraining:
                 "skipped_images": self.source.skipped,
             }
 
-        planned = workers.collect(self.strategy, folder.read("plan"))[0]
+        planned = workers.gather_from_workers(self.strategy, folder.read("plan"))[0]
         plan = planned or folder.once("plan", measure)
         if plan["images"] != images:
             logging.getLogger(__name__).warning(

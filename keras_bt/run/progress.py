@@ -5,7 +5,7 @@ import time
 
 import keras
 
-from keras_bt.progress_bar import progress_bar
+from keras_bt._support.progress_bar import progress_bar
 
 
 class Progress(keras.callbacks.Callback):

@@ -6,11 +6,11 @@ COLUMNS = {"knn_accuracy": "k-NN", "linear_accuracy": "linear", "few_label_accur
 ROWS = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}
 
 
-def summary(result):
+def summarize(result):
     """What a run's result says, in lines for a terminal.
 
     Args:
-        result: Dict, as `Pretraining.to_the_end` returns it.
+        result: Dict, as `Pretraining.run` returns it.
 
     Returns:
         String.
@@ -20,7 +20,7 @@ def summary(result):
         >>> result = {"trained": figures, "untrained": figures, "pixels": figures, "seconds": 90.0}
         >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 0.0}
         >>> result |= {"encoder_dir": "runs/digits/encoder", "health": None}
-        >>> print(summary(result))
+        >>> print(summarize(result))
         1.5 minutes on 1,437 images of digits; loss 9.5, its floor 0
                             k-NN      linear  few labels
         this encoder      97.5 %      98.3 %

@@ -17,7 +17,7 @@ def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
     monitor = keras_bt.KNNMonitor(data, data, every_epochs=2, k=3)
     model.fit(images, batch_size=8, epochs=5, verbose=0, callbacks=[monitor, after])
     assert ["knn_accuracy" in logs for logs in seen] == [False, True, False, True, True]
-    train, _ = keras_bt.embed(model.encoder, data)
+    train, _ = keras_bt.extract_features(model.encoder, data)
     expected = keras_bt.knn_accuracy(train, labels, train, labels, k=3)
     assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
 
@@ -30,7 +30,7 @@ def test_linear_probe_is_that_of_the_frozen_encoder(tiny_model, images):
     monitor = keras_bt.LinearProbeMonitor(data, data, every_epochs=2)
     logs = model.fit(images, batch_size=8, epochs=3, verbose=0, callbacks=[monitor]).history
     assert len(logs["linear_accuracy"]) == 2
-    train, _ = keras_bt.embed(model.encoder, data)
+    train, _ = keras_bt.extract_features(model.encoder, data)
     expected = keras_bt.linear_probe(train, labels, train, labels)
     assert logs["linear_accuracy"][-1] == pytest.approx(expected)
 

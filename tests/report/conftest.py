@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from keras_bt.recipes import recipes
+from keras_bt.config.named import recipes
 from keras_bt.report.gallery import nearest_of_some
 from keras_bt.report.snapshots import snapshot
 

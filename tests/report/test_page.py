@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-from keras_bt.recipes import recipes
+from keras_bt.config.named import recipes
 from keras_bt.report import write_page
 
 VOID = {"meta", "link", "img", "br"}

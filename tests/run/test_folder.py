@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_bt import atomic
+from keras_bt._support import atomic
 from keras_bt.run import MetricsLog, RunFolder
 from keras_bt.run.folder import write_json
 

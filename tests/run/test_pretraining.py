@@ -8,8 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 import keras_bt
+from keras_bt.config.named import recipes
 from keras_bt.data import Source, from_arrays, from_folder
-from keras_bt.recipes import recipes
 from keras_bt.run import Pretraining, RunFolder
 
 TINY = {
@@ -37,7 +37,7 @@ def start(tmp_path):
         run = Pretraining(recipe, source, strategy, view_placement=view_placement)
         folder = RunFolder(tmp_path / "run", recipe.settings())
         try:
-            return run.to_the_end(folder, every_minutes=60.0)
+            return run.run(folder, every_minutes=60.0)
         finally:
             folder.close()
 

@@ -1,6 +1,0 @@
-"""The paper's ablations at any scale: what they change, what they reach, and a table of it."""
-
-from keras_bt.ablations.results import table, train_and_score
-from keras_bt.ablations.rows import Ablation, main_rows, rows
-
-__all__ = ["Ablation", "main_rows", "rows", "table", "train_and_score"]

@@ -1,0 +1,1 @@
+"""The settings of a run: recipes by name and by rules."""

@@ -1,0 +1,1 @@
+"""Encoders to train, the projector, and weights from PyTorch."""

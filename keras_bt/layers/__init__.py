@@ -1,0 +1,1 @@
+"""Keras layers: views and synchronized batch normalization."""

@@ -1,0 +1,1 @@
+"""The method: model, loss, optimizer, and what one training step needs."""

@@ -1,0 +1,1 @@
+"""Long trainings: checkpoints, resumption, signals, profiling."""

@@ -1,0 +1,175 @@
+"""The altered losses and models against formulas in NumPy, and every row for a step."""
+
+import ablations
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ablations import altered
+
+from keras_bt import data
+from keras_bt.config.named import recipes
+from keras_bt.config.recipe import Recipe
+
+TINY = recipes["digits"].override(width=1, projector_dims=(8, 4), batch_size=8, epochs=1)
+
+
+def embeddings(rng, batch=12, dim=5):
+    means, scales = rng.normal(size=(2, 1, dim)), rng.uniform(0.5, 3, (2, 1, dim))
+    return (means + scales * rng.normal(size=(2, batch, dim))).astype("float32")
+
+
+def standardized(z):
+    z = z.astype("float64") - z.mean(0)
+    return z / np.sqrt((z**2).mean(0) + 1e-5)
+
+
+def terms(c, target=0.0):
+    off_diagonal = (c - target)[~np.eye(len(c), dtype=bool)]
+    return ((1 - np.diag(c)) ** 2).sum(), (off_diagonal**2).sum()
+
+
+def correlated(a, b):
+    return a.T @ b / len(a)
+
+
+def test_redundancy_alone(rng):
+    z_a, z_b = embeddings(rng)
+    c = correlated(standardized(z_a), standardized(z_b))
+    loss = altered.RedundancyOnly(0.5)
+    np.testing.assert_allclose(loss.terms(z_a, z_b), (0, terms(c)[1]), rtol=1e-4)
+    z_a = tf.constant(z_a)
+    with tf.GradientTape() as tape:
+        tape.watch(z_a)
+        invariance, redundancy = loss.terms(z_a, z_b)
+        both = invariance + redundancy
+    assert np.abs(tape.gradient(both, z_a)).max() > 0
+
+
+def test_normalized_along_features(rng):
+    z_a, z_b = embeddings(rng)
+    u_a, u_b = (z / np.sqrt((z**2).mean(1, keepdims=True)) for z in map(standardized, (z_a, z_b)))
+    expected = terms(correlated(u_a, u_b), target=-1.0)
+    loss = altered.FeatureNormalized(redundancy_target=-1.0)
+    np.testing.assert_allclose(loss.terms(z_a, z_b), expected, rtol=1e-4)
+
+
+def test_cross_covariance(rng):
+    z_a, z_b = embeddings(rng)
+    expected = terms(np.cov(z_a.T, z_b.T, bias=True)[:5, 5:])
+    np.testing.assert_allclose(altered.CrossCovariance().terms(z_a, z_b), expected, rtol=1e-4)
+
+
+def test_a_projector_without_batch_norm_is_a_chain_of_products(tiny_model, rng):
+    tiny = tiny_model()
+    model = altered.WithoutBatchNorm(tiny.encoder, tiny.projector, tiny.views)
+    features = rng.normal(size=(3, 4)).astype("float32")
+    first, second = (weights.numpy() for weights in model.projector.weights)
+    expected = np.maximum(features @ first, 0) @ second
+    np.testing.assert_allclose(model.projector(features, training=True), expected, rtol=1e-4)
+
+
+def gradients(model, view_a, view_b):
+    model.compile("sgd")
+    _, of_variables = model.terms_and_gradients(view_a, view_b)
+    paths = [variable.path for variable in model.trainable_variables]
+    return dict(zip(paths, of_variables, strict=True))
+
+
+def test_nothing_goes_back_through_view_b(tiny_model, rng):
+    """The gradient of one branch is not that of both; with views swapped the two sum to it."""
+    view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
+    tiny = tiny_model(None)
+    both = gradients(tiny, view_a, view_b)
+    stopped = altered.StopGradient(tiny.encoder, tiny.projector, None)
+    from_a, from_b = gradients(stopped, view_a, view_b), gradients(stopped, view_b, view_a)
+    for path, gradient in both.items():
+        np.testing.assert_allclose(from_a[path] + from_b[path], gradient, rtol=1e-3, atol=1e-4)
+    largest = max(both, key=lambda path: np.abs(both[path]).max())
+    assert not np.allclose(from_a[largest], both[largest], rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["WithPredictor", "WithPredictorAndStopGradient"])
+def test_a_predictor_is_for_view_a(tiny_model, rng, name):
+    view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
+    tiny = tiny_model(None)
+    model = getattr(altered, name)(tiny.encoder, tiny.projector, None)
+    z_a, z_b, _ = tiny.embeddings(view_a, view_b, training=True)
+    predicted_a, same_b, _ = model.embeddings(view_a, view_b, training=True)
+    np.testing.assert_allclose(same_b, z_b, rtol=1e-5)
+    first, gamma, beta, second = (w.numpy() for w in model.predictor.trainable_weights)
+    hidden = standardized(z_a.numpy() @ first) * gamma + beta
+    np.testing.assert_allclose(predicted_a, np.maximum(hidden, 0) @ second, rtol=1e-3, atol=1e-4)
+    of_variables = gradients(model, view_a, view_b)
+    assert all(gradient is not None for gradient in of_variables.values())
+
+
+@pytest.fixture
+def linear_encoder(monkeypatch):
+    """Recipes build one in place of a ResNet, which takes seconds to begin."""
+
+    def build(recipe):
+        images = keras.Input((recipe.image_size, recipe.image_size, 3))
+        return keras.Model(images, keras.layers.Dense(6)(keras.layers.Flatten()(images)))
+
+    monkeypatch.setattr(Recipe, "build_encoder", build)
+
+
+@pytest.mark.parametrize("name", ablations.rows)
+def test_every_row_trains(name, linear_encoder):
+    row = ablations.rows[name]
+    recipe = row.applied_to(TINY)
+    model = row.build_model(recipe, seed=0)
+    model.compile(recipe.build_optimizer(2, 8), row.build_loss(recipe), run_eagerly=True)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    images = data.digits().train.shuffled_batches(recipe.batch_size, recipe.load_size, seed=0)
+    logs = model.fit(images, steps_per_epoch=2, verbose=0).history
+    assert np.isfinite(logs["loss"]).all()
+    for old, new in zip(before, model.trainable_weights, strict=True):
+        assert not np.array_equal(old, new), new.path
+
+
+def test_rows_alter_what_they_say():
+    fields = {
+        "invariance_only": ("redundancy_weight", 0.0),
+        "batch_size_x0.25": ("batch_size", 2),
+        "projector_width_x2": ("projector_dims", (16, 8)),
+        "projector_layers_3": ("projector_dims", (4, 4, 4)),
+        "redundancy_weight_x4": ("redundancy_weight", 4 * TINY.redundancy_weight),
+        "crop": ("blur_rates", (0.0, 0.0)),
+        "redundancy_target_-1": ("redundancy_target", -1.0),
+    }
+    for name, (field, value) in fields.items():
+        assert getattr(ablations.rows[name].applied_to(TINY), field) == value
+        assert ablations.rows[name].alters(TINY)
+    for name in ("baseline", "no_grayscale"):  # digits are gray
+        assert not ablations.rows[name].alters(TINY)
+    assert not ablations.rows["uncentered"].build_loss(TINY).centered
+    assert set(ablations.main_rows) <= set(ablations.rows)
+
+
+def test_a_training_that_does_not_stay_finite_is_told_as_such(linear_encoder):
+    recipe = TINY.override(learning_rate=1e30, warmup_epochs=0.0, batch_size=512)
+    source = data.digits()
+    result = ablations.train_and_score(ablations.rows["baseline"], recipe, source, seed=0)
+    assert [result[name] for name in ("knn_accuracy", "linear_accuracy", "loss")] == [None] * 3
+    table = ablations.table([{"row": "baseline", "seed": 0, **result}])
+    assert table.splitlines()[-1] == "| baseline | not finite | | not finite | | 71.4 | |"
+
+
+def test_table_has_means_spreads_and_differences():
+    def result(row, seed, knn, linear):
+        return {"row": row, "seed": seed, "knn_accuracy": knn, "linear_accuracy": linear}
+
+    results = [
+        result("baseline", 0, 0.8, 0.9),
+        result("baseline", 1, 0.82, 0.9),
+        result("uncentered", 0, 0.7, None),
+        result("uncentered", 1, 0.7, 0.5),
+        result("stop_gradient", 0, 0.815, 0.91),
+    ]
+    assert ablations.table(results).splitlines()[2:] == [
+        "| baseline | 81.0 ± 1.4 | | 90.0 ± 0.0 | | 71.4 | |",
+        "| uncentered | 70.0 ± 0.0 | -11.0 | not finite | | | |",
+        "| stop_gradient | 81.5 | +0.5 | 91.0 | +1.0 | 70.5 | -0.9 |",
+    ]

@@ -1,0 +1,18 @@
+"""On one replica nothing is sent; several are tested in tests/distributed."""
+
+import tensorflow as tf
+
+from keras_bt.distribution.collectives import current_replicas, first_row
+from keras_bt.functional.correlation import ONE_REPLICA
+
+
+def test_one_replica_has_the_whole_batch():
+    assert current_replicas() is ONE_REPLICA
+    assert first_row(7) == first_row(tf.constant(7)) == 0
+
+
+def test_outside_the_replicas_of_a_strategy_there_is_one():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    with strategy.scope():
+        assert current_replicas() is ONE_REPLICA
+    assert strategy.run(lambda: current_replicas().count) == 1

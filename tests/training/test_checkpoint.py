@@ -1,0 +1,161 @@
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bt._support import atomic
+from keras_bt.training.checkpoint import CheckpointError, Checkpoints
+
+
+@pytest.fixture
+def weights(rng):
+    return {f"layer/{i}": tf.Variable(rng.integers(9, size=(3, i + 1)) + 0.5) for i in range(3)}
+
+
+@pytest.fixture
+def saved(weights, tmp_path):
+    """Checkpoints of steps 10 and 20, in which the weights are one apart."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", weights, {"width": (4, 2)})
+    for step in (10, 20):
+        for weight in weights.values():
+            weight.assign_add(tf.ones_like(weight))
+        checkpoints.save(step)
+    return checkpoints
+
+
+def values(weights):
+    return [weight.numpy() for weight in weights.values()]
+
+
+def spoil(weights):
+    for weight in weights.values():
+        weight.assign(tf.zeros_like(weight))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_newest_few_are_kept(saved, weights):
+    saved.keep = 2
+    saved.save(30)
+    assert saved.steps() == [20, 30]
+    assert names(saved.folder) == ["ckpt-20", "ckpt-30"]
+    with pytest.raises(ValueError, match="keep must be at least 1"):
+        Checkpoints(saved.folder, weights, keep=0)
+
+
+def test_a_step_is_saved_once(saved, weights):
+    spoil(weights)
+    saved.save(20)
+    saved.restore()
+    assert all(np.any(value) for value in values(weights))
+
+
+def damages(content):
+    """Every truncation at a tenth of a file, and one bit flipped in every place."""
+    yield from (content[: len(content) * tenth // 10] for tenth in range(10))
+    for place in range(len(content)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        yield bytes(flipped)
+
+
+@pytest.mark.parametrize("name", ["state.data-00000-of-00001", "state.index"])
+def test_no_damage_gives_wrong_weights_in_silence(saved, weights, name, caplog):
+    newest = values(weights)
+    file = saved.folder / "ckpt-20" / name
+    content = file.read_bytes()
+    spare = saved.folder.parent / "spare"
+    shutil.copytree(saved.folder / "ckpt-20", spare)
+    outcomes = set()
+    for damaged in [*damages(content), None]:
+        if damaged is None:
+            file.unlink()
+        else:
+            file.write_bytes(damaged)
+        spoil(weights)
+        caplog.clear()
+        step = saved.restore()
+        older = step == 10
+        for got, wanted in zip(values(weights), newest, strict=True):
+            np.testing.assert_array_equal(got, wanted - older)
+        assert bool(caplog.records) == older
+        assert (saved.folder / "damaged" / "ckpt-20").exists() == older
+        outcomes.add(step)
+        shutil.rmtree(saved.folder / "damaged", ignore_errors=True)
+        shutil.rmtree(saved.folder / "ckpt-20", ignore_errors=True)
+        shutil.copytree(spare, saved.folder / "ckpt-20")
+    assert 10 in outcomes  # a flip in the table's padding may do no harm
+
+
+def test_a_damaged_one_is_named_and_set_aside(saved, caplog):
+    (saved.folder / "ckpt-20" / "state.index").write_bytes(b"")
+    assert saved.restore() == 10
+    assert "ckpt-20 is damaged: " in caplog.text
+    assert names(saved.folder) == ["ckpt-10", "damaged"]
+    assert names(saved.folder / "damaged") == ["ckpt-20"]
+    saved.save(20)
+    assert saved.steps() == [10, 20]
+
+
+def test_readers_leave_damaged_ones_where_they_are(saved):
+    (saved.folder / "ckpt-20" / "state.index").unlink()
+    assert saved.restore(set_aside=False) == 10
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
+
+
+def test_training_does_not_begin_anew_where_all_are_damaged(saved):
+    for step in saved.steps():
+        (saved.folder / f"ckpt-{step}" / "state.index").write_bytes(b"nothing")
+    for _ in range(2):  # nor when it is tried again
+        with pytest.raises(CheckpointError, match="All checkpoints in .* are damaged"):
+            saved.restore()
+
+
+def test_what_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(saved.folder), "open", refuse)
+    with pytest.raises(PermissionError, match="ckpt-20"):
+        saved.restore()
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
+
+
+def test_other_settings_are_named(saved, weights):
+    other = Checkpoints(saved.folder, weights, {"width": (4, 3)})
+    with pytest.raises(CheckpointError, match=r"width: \[4, 2\] there, \[4, 3\] now"):
+        other.restore()
+
+
+@pytest.mark.parametrize("change", ["fewer", "more", "shape"])
+def test_another_model_is_refused(saved, weights, change):
+    if change == "fewer":
+        del weights["layer/0"]
+    elif change == "more":
+        weights["layer/3"] = tf.Variable(1.0)
+    else:
+        weights["layer/0"] = tf.Variable(tf.zeros([5], tf.float64))
+    with pytest.raises(CheckpointError, match="ckpt-20 is of another model"):
+        Checkpoints(saved.folder, weights, {"width": (4, 2)}).restore()
+
+
+def test_what_cannot_be_written_leaves_the_others(saved, weights, monkeypatch):
+    def full(self, prefix):
+        raise tf.errors.ResourceExhaustedError(None, None, f"{prefix}; No space left on device")
+
+    monkeypatch.setattr(tf.train.Checkpoint, "write", full)
+    with pytest.raises(atomic.WriteError, match="ckpt-30 could not be written: no space left"):
+        saved.save(30)
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
+    assert saved.restore() == 20
+
+
+def test_half_written_ones_of_a_killed_process_are_removed(saved):
+    (saved.folder / ".keras_bt-123-ckpt-30").mkdir()
+    (saved.folder / "ckpt-40.bak").mkdir()
+    assert saved.steps() == [10, 20]
+    saved.save(40)
+    assert names(saved.folder) == ["ckpt-10", "ckpt-20", "ckpt-40", "ckpt-40.bak"]
