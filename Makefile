@@ -8,7 +8,7 @@ BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
 .PHONY: pretrain test test-all bench bench-setup lint clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
-	$(RUN)/python examples/pretrain.py --recipe=digits --workdir=$(WORKDIR)
+	$(RUN)/keras-bt pretrain --recipe=digits --workdir=$(WORKDIR)
 
 test: lint  ## Lint, types, then the tests, documentation examples among them.
 	$(RUN)/pytest --numprocesses=2 --dist=loadfile -m 'not variant'

@@ -1,8 +1,12 @@
 """Packaging of keras_bt; tool settings live in pyproject.toml."""
 
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = runpy.run_path(str(HERE / "keras_bt" / "_support" / "version.py"))["__version__"]
 
 HUB = ["tensorflow-hub>=0.16.1", "tf-keras>=2.21", "setuptools<82"]  # hub imports pkg_resources
 ONNX = ["onnx", "onnxruntime", "tf2onnx"]
@@ -13,13 +17,14 @@ DEV = ["hypothesis", "keras-hub", "mypy", "psutil", "pytest", "pytest-xdist", "r
 
 setup(
     name="keras-bt",
-    version="0.1.0",
+    version=VERSION,
     description="Barlow Twins self-supervised pretraining for Keras and TensorFlow",
-    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["keras_bt", "keras_bt.*"]),
-    package_data={"keras_bt.report": ["*.html"]},
+    package_data={"keras_bt": ["py.typed"], "keras_bt.report": ["*.html"]},
+    entry_points={"console_scripts": ["keras-bt = keras_bt.cli.main:main"]},
     python_requires=">=3.11",
     install_requires=[
         "absl-py",

@@ -1,7 +1,3 @@
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 from pathlib import Path
 
 import keras
@@ -13,7 +9,7 @@ import keras_bt
 
 GOLDEN = Path(__file__).parent / "golden"
 
-# The same examples every time; slow is what traces or fits, not what hangs.
+# The same examples every time; tracing and fitting may take longer than a deadline.
 settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("reproducible")
 

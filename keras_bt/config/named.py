@@ -1,264 +1,194 @@
-"""Recipes by name, each value with its source."""
+"""Recipes by name, each value beside its source."""
 
 import difflib
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from keras_bt.config import rules
-from keras_bt.config.recipe import SHARED_BY_VIEWS, Recipe
+from keras_bt.config.recipe import Recipe
+
+Sourced = Mapping[str, tuple[Any, str]]  # from a field to its value and the source of it
 
 _OFFICIAL = "facebookresearch/barlowtwins main.py@8e8d284"
-_TORCHVISION = "torchvision RandomResizedCrop's default, used by " + _OFFICIAL
-_PAPER_RUN = {
-    **dict.fromkeys(
-        (*SHARED_BY_VIEWS, "blur_rates", "solarize_rates"), _OFFICIAL + ", class Transform"
+_TRANSFORM = f"{_OFFICIAL}, class Transform"
+_TORCHVISION = f"torchvision RandomResizedCrop's default, used by {_OFFICIAL}"
+_IMAGENET: Sourced = {
+    "dataset": ("imagenet2012", "arXiv 2103.03230, section 3"),
+    "epochs": (1000, f"{_OFFICIAL}, --epochs"),
+    "batch_size": (2048, f"{_OFFICIAL}, --batch-size"),
+    "micro_batches": (1, "the source takes a replica's batch at once"),
+    "precision": ("float32", "ours: the source has float16 with loss scaling, for GPUs"),
+    "image_size": (224, _TRANSFORM),
+    "view_size": (None, _OFFICIAL),
+    "load_size": (320, "ours: the source crops from the whole photo, whatever its size"),
+    "encoder": ("resnet50", f"{_OFFICIAL}, resnet50(zero_init_residual=True)"),
+    "width": (64, "torchvision's resnet50"),
+    "stem": ("imagenet", "torchvision's resnet50"),
+    "projector_dims": ((8192, 8192, 8192), f"{_OFFICIAL}, --projector"),
+    "redundancy_weight": (0.0051, f"{_OFFICIAL}, --lambd (the paper's text says 0.005)"),
+    "redundancy_target": (0.0, _OFFICIAL),
+    "mixed_sample_weight": (0.0, "not in the source"),
+    "optimizer": ("lars", f"{_OFFICIAL}, class LARS"),
+    "learning_rate": (0.2, f"{_OFFICIAL}, --learning-rate-weights"),
+    "bias_learning_rate_ratio": (
+        0.024,
+        f"{_OFFICIAL}, --learning-rate-biases 0.0048 / --learning-rate-weights 0.2; its gradient "
+        "is 1 / GPUs of the true one",
     ),
-    "dataset": "arXiv 2103.03230, section 3",
-    "epochs": _OFFICIAL + ", --epochs",
-    "batch_size": _OFFICIAL + ", --batch-size",
-    "micro_batches": "the source takes a replica's batch at once",
-    "precision": "ours: the source has float16 with loss scaling, for GPUs",
-    "image_size": _OFFICIAL + ", class Transform",
-    "view_size": _OFFICIAL,
-    "load_size": "ours: the source crops from the whole photo, whatever its size",
-    "encoder": _OFFICIAL + ", resnet50(zero_init_residual=True)",
-    "width": "torchvision's resnet50",
-    "stem": "torchvision's resnet50",
-    "projector_dims": _OFFICIAL + ", --projector",
-    "redundancy_weight": _OFFICIAL + ", --lambd (the paper's text says 0.005)",
-    "redundancy_target": _OFFICIAL,
-    "mixed_sample_weight": "not in the source",
-    "optimizer": _OFFICIAL + ", class LARS",
-    "learning_rate": _OFFICIAL + ", --learning-rate-weights",
-    "bias_learning_rate_ratio": _OFFICIAL
-    + ", --learning-rate-biases 0.0048 / --learning-rate-weights 0.2; its gradient is 1 / GPUs of "
-    "the true one",
-    "trust_coefficient": _OFFICIAL + ", LARS eta",
-    "weight_decay": _OFFICIAL + ", --weight-decay (the paper's text says 1.5e-6)",
-    "warmup_epochs": _OFFICIAL + ", adjust_learning_rate",
-    "crop_area": _TORCHVISION,
-    "aspect_ratio": _TORCHVISION,
+    "trust_coefficient": (1e-3, f"{_OFFICIAL}, LARS eta"),
+    "weight_decay": (1e-6, f"{_OFFICIAL}, --weight-decay (the paper's text says 1.5e-6)"),
+    "warmup_epochs": (10.0, f"{_OFFICIAL}, adjust_learning_rate"),
+    "crop_area": ((0.08, 1.0), _TORCHVISION),
+    "aspect_ratio": ((3 / 4, 4 / 3), _TORCHVISION),
+    "flip_rate": (0.5, _TRANSFORM),
+    "jitter_rate": (0.8, _TRANSFORM),
+    "brightness": (0.4, _TRANSFORM),
+    "contrast": (0.4, _TRANSFORM),
+    "saturation": (0.2, _TRANSFORM),
+    "hue": (0.1, _TRANSFORM),
+    "grayscale_rate": (0.2, _TRANSFORM),
+    "blur_rates": ((1.0, 0.1), _TRANSFORM),
+    "blur_sigma": ((0.1, 2.0), _TRANSFORM),
+    "solarize_rates": ((0.0, 0.2), _TRANSFORM),
 }
 
-_IMAGENET = Recipe(
-    name="imagenet",
-    dataset="imagenet2012",
-    epochs=1000,
-    batch_size=2048,
-    micro_batches=1,
-    precision="float32",
-    image_size=224,
-    view_size=None,
-    load_size=320,
-    encoder="resnet50",
-    width=64,
-    stem="imagenet",
-    projector_dims=(8192, 8192, 8192),
-    redundancy_weight=0.0051,
-    redundancy_target=0.0,
-    mixed_sample_weight=0.0,
-    optimizer="lars",
-    learning_rate=0.2,
-    bias_learning_rate_ratio=0.024,
-    trust_coefficient=1e-3,
-    weight_decay=1e-6,
-    warmup_epochs=10.0,
-    crop_area=(0.08, 1.0),
-    aspect_ratio=(3 / 4, 4 / 3),
-    flip_rate=0.5,
-    jitter_rate=0.8,
-    brightness=0.4,
-    contrast=0.4,
-    saturation=0.2,
-    hue=0.1,
-    grayscale_rate=0.2,
-    blur_rates=(1.0, 0.1),
-    blur_sigma=(0.1, 2.0),
-    solarize_rates=(0.0, 0.2),
-    sources=MappingProxyType(_PAPER_RUN),
-)
-
 _SOLO = "vturrisi/solo-learn scripts/pretrain/cifar/barlow.yaml@9187ea3"
-_CIFAR10 = _IMAGENET.override(
-    name="cifar10",
-    dataset="cifar10",
-    batch_size=256,
-    image_size=32,
-    load_size=32,
-    encoder="resnet18",
-    stem="small",
-    projector_dims=(512, 512),
-    redundancy_weight=0.0125,
-    optimizer="adamw",
-    learning_rate=8e-3,
-    weight_decay=1e-4,
-    crop_area=(0.3, 1.0),
-    blur_rates=(0.0, 0.0),
-    sources=MappingProxyType(
-        {
-            **_PAPER_RUN,
-            **dict.fromkeys(
-                ("dataset", "epochs", "batch_size", "image_size", "load_size", "encoder", "stem")
-                + ("blur_rates",),
-                _SOLO,
-            ),
-            "width": "torchvision's resnet18",
-            "weight_decay": "ours: solo-learn's number, which is of LARS",
-            **dict.fromkeys(
-                ("optimizer", "projector_dims"),
-                "ours, for short runs: of a few tried at width 16 on a split of the training "
-                "images; k-NN after one epoch 0.368, with projector 2048-2048-2048 0.344",
-            ),
-            **dict.fromkeys(
-                ("learning_rate", "redundancy_weight", "crop_area"),
-                "ours, for short runs: of eight tried at width 16 on a split of the training "
-                "images; k-NN after 120,000 images 0.479, with 0.004, 0.0051, 0.2,1 0.431. "
-                "For hundreds of epochs solo-learn takes 0.0051 and crops from 0.08",
-            ),
-        }
-    ),
+_SHORT_NETWORK = (
+    "ours, for short runs: the best of a few tried at width 16 on a split of the training "
+    "images; k-NN after one epoch 0.368, with projector 2048-2048-2048 0.344"
 )
+_SHORT_RATES = (
+    "ours, for short runs: the best of eight tried at width 16 on a split of the training "
+    "images; k-NN after 120,000 images 0.479, with 0.004, 0.0051, 0.2,1 0.431. For hundreds of "
+    "epochs solo-learn takes 0.0051 and crops from 0.08"
+)
+_CIFAR10: Sourced = {
+    **_IMAGENET,
+    "dataset": ("cifar10", _SOLO),
+    "epochs": (1000, _SOLO),
+    "batch_size": (256, _SOLO),
+    "image_size": (32, _SOLO),
+    "load_size": (32, _SOLO),
+    "encoder": ("resnet18", _SOLO),
+    "width": (64, "torchvision's resnet18"),
+    "stem": ("small", _SOLO),
+    "projector_dims": ((512, 512), _SHORT_NETWORK),
+    "redundancy_weight": (0.0125, _SHORT_RATES),
+    "optimizer": ("adamw", _SHORT_NETWORK),
+    "learning_rate": (8e-3, _SHORT_RATES),
+    "weight_decay": (1e-4, "ours: solo-learn's number, which is for LARS"),
+    "crop_area": ((0.3, 1.0), _SHORT_RATES),
+    "blur_rates": ((0.0, 0.0), _SOLO),
+}
 
-_CIFAR100 = _CIFAR10.override(
-    name="cifar100",
-    dataset="cifar100",
-    sources=MappingProxyType(
-        {**_CIFAR10.sources, "dataset": _SOLO + ", dataset cifar100: the same settings"}
-    ),
-)
+_CIFAR100: Sourced = {
+    **_CIFAR10,
+    "dataset": ("cifar100", f"{_SOLO}, dataset cifar100: the same settings"),
+}
 
 _MIX_BT = "wgcban/mix-bt utils.py@f915e4e, StlPairTransform"
-_BATCH_RULE = "facebookresearch/barlowtwins issue 7: the best rate for a batch of 256"
-_BIAS_RULE = "facebookresearch/barlowtwins issue 9: 196 / dim, for 1 / GPUs of the true gradient"
-_STL10 = _IMAGENET.override(
-    name="stl10",
-    dataset="stl10",
-    batch_size=256,
-    image_size=64,
-    load_size=96,
-    encoder="resnet18",
-    projector_dims=(2048, 2048, 2048),
-    learning_rate=rules.base_learning_rate(256),
-    bias_learning_rate_ratio=rules.bias_ratio(2048),
-    crop_area=(0.2, 1.0),
-    saturation=0.4,
-    grayscale_rate=0.1,
-    blur_rates=(0.0, 0.0),
-    solarize_rates=(0.0, 0.0),
-    sources=MappingProxyType(
-        {
-            **_PAPER_RUN,
-            **dict.fromkeys(
-                ("dataset", "image_size", "load_size", "encoder", "crop_area")
-                + ("saturation", "grayscale_rate", "blur_rates", "solarize_rates"),
-                _MIX_BT,
-            ),
-            "width": "torchvision's resnet18",
-            "stem": "torchvision's resnet18",
-            "batch_size": "solo-learn's and lightly's on one device",
-            "projector_dims": "lightly's for Imagenette, lightly-ai/lightly@e8d317f",
-            "learning_rate": _BATCH_RULE,
-            "bias_learning_rate_ratio": _BIAS_RULE,
-        }
+_LIGHTLY = "lightly-ai/lightly@e8d317f"
+_RESNET18: Sourced = {
+    **_IMAGENET,
+    "width": (64, "torchvision's resnet18"),
+    "stem": ("imagenet", "torchvision's resnet18"),
+    "learning_rate": (
+        rules.base_learning_rate(256),
+        "facebookresearch/barlowtwins issue 7: the best rate for a batch of 256",
     ),
-)
+    "bias_learning_rate_ratio": (
+        rules.bias_ratio(2048),
+        "facebookresearch/barlowtwins issue 9: 196 / dim, for 1 / GPUs of the true gradient",
+    ),
+}
+_STL10: Sourced = {
+    **_RESNET18,
+    "dataset": ("stl10", _MIX_BT),
+    "batch_size": (256, "solo-learn's and lightly's on one device"),
+    "image_size": (64, _MIX_BT),
+    "load_size": (96, _MIX_BT),
+    "encoder": ("resnet18", _MIX_BT),
+    "projector_dims": ((2048, 2048, 2048), f"lightly's for Imagenette, {_LIGHTLY}"),
+    "crop_area": ((0.2, 1.0), _MIX_BT),
+    "saturation": (0.4, _MIX_BT),
+    "grayscale_rate": (0.1, _MIX_BT),
+    "blur_rates": ((0.0, 0.0), _MIX_BT),
+    "solarize_rates": ((0.0, 0.0), _MIX_BT),
+}
 
-_LIGHTLY = "lightly-ai/lightly@e8d317f, its benchmark of Imagenette"
-_IMAGENETTE = _IMAGENET.override(
-    name="imagenette",
-    dataset="imagenette/160px-v2",
-    epochs=800,
-    batch_size=256,
-    image_size=128,
-    load_size=160,
-    encoder="resnet18",
-    projector_dims=(2048, 2048, 2048),
-    learning_rate=rules.base_learning_rate(256),
-    bias_learning_rate_ratio=rules.bias_ratio(2048),
-    sources=MappingProxyType(
-        {
-            **_PAPER_RUN,
-            **dict.fromkeys(
-                ("dataset", "epochs", "batch_size", "image_size", "encoder", "projector_dims"),
-                _LIGHTLY,
-            ),
-            "width": "torchvision's resnet18",
-            "stem": "torchvision's resnet18",
-            "load_size": "the data set's short side",
-            "learning_rate": _BATCH_RULE,
-            "bias_learning_rate_ratio": _BIAS_RULE,
-        }
-    ),
-)
+_LIGHTLY_IMAGENETTE = f"{_LIGHTLY}, its benchmark of Imagenette"
+_IMAGENETTE: Sourced = {
+    **_RESNET18,
+    "dataset": ("imagenette/160px-v2", _LIGHTLY_IMAGENETTE),
+    "epochs": (800, _LIGHTLY_IMAGENETTE),
+    "batch_size": (256, _LIGHTLY_IMAGENETTE),
+    "image_size": (128, _LIGHTLY_IMAGENETTE),
+    "load_size": (160, "the data set's short side"),
+    "encoder": ("resnet18", _LIGHTLY_IMAGENETTE),
+    "projector_dims": ((2048, 2048, 2048), _LIGHTLY_IMAGENETTE),
+}
 
-_FASHION_MNIST = _CIFAR10.override(
-    name="fashion_mnist",
-    dataset="fashion_mnist",
-    batch_size=128,
-    image_size=28,
-    load_size=28,
-    redundancy_weight=0.0051,
-    learning_rate=2e-3,
-    crop_area=(0.5, 1.0),
-    flip_rate=0.0,
-    saturation=0.0,
-    hue=0.0,
-    grayscale_rate=0.0,
-    solarize_rates=(0.0, 0.0),
-    sources=MappingProxyType(
-        {
-            **_CIFAR10.sources,
-            "redundancy_weight": _PAPER_RUN["redundancy_weight"],
-            **dict.fromkeys(("saturation", "hue", "grayscale_rate"), "the images are gray"),
-            **dict.fromkeys(
-                ("dataset", "image_size", "load_size"), "tensorflow-datasets: the data set's own"
-            ),
-            "solarize_rates": "ours: clothes on black, never inverted",
-            **dict.fromkeys(
-                ("batch_size", "learning_rate", "crop_area", "flip_rate"),
-                "ours, for short runs: of three tried at width 16 on a split of the training "
-                "images; k-NN after one epoch 0.753, with cifar10's 0.723",
-            ),
-        }
-    ),
+_OWN_SIZE = "tensorflow-datasets: the data set's own"
+_GRAY = "the images are gray"
+_SHORT_FASHION = (
+    "ours, for short runs: the best of three tried at width 16 on a split of the training images; "
+    "k-NN after one epoch 0.753, with cifar10's 0.723"
 )
+_FASHION_MNIST: Sourced = {
+    **_CIFAR10,
+    "dataset": ("fashion_mnist", _OWN_SIZE),
+    "batch_size": (128, _SHORT_FASHION),
+    "image_size": (28, _OWN_SIZE),
+    "load_size": (28, _OWN_SIZE),
+    "redundancy_weight": _IMAGENET["redundancy_weight"],
+    "learning_rate": (2e-3, _SHORT_FASHION),
+    "crop_area": ((0.5, 1.0), _SHORT_FASHION),
+    "flip_rate": (0.0, _SHORT_FASHION),
+    "saturation": (0.0, _GRAY),
+    "hue": (0.0, _GRAY),
+    "grayscale_rate": (0.0, _GRAY),
+    "solarize_rates": ((0.0, 0.0), "ours: clothes on black, never inverted"),
+}
 
 _TRIED = "ours: the best of a few tried in two minutes on two CPU cores"
-_DIGITS = _FASHION_MNIST.override(
-    name="digits",
-    dataset="digits",
-    epochs=200,
-    image_size=8,
-    load_size=8,
-    width=16,
-    projector_dims=(256, 256),
-    learning_rate=4e-3,
-    blur_rates=(0.2, 0.2),
-    sources=MappingProxyType(
-        {
-            **_FASHION_MNIST.sources,
-            **dict.fromkeys(
-                ("dataset", "epochs", "batch_size", "image_size", "load_size", "width")
-                + ("projector_dims", "learning_rate", "crop_area", "blur_rates"),
-                _TRIED,
-            ),
-            "flip_rate": "ours: a mirrored digit is another sign",
-            "solarize_rates": "ours: digits on black, never inverted",
-        }
-    ),
+_DIGITS: Sourced = {
+    **_FASHION_MNIST,
+    "dataset": ("digits", _TRIED),
+    "epochs": (200, _TRIED),
+    "batch_size": (128, _TRIED),
+    "image_size": (8, _TRIED),
+    "load_size": (8, _TRIED),
+    "width": (16, _TRIED),
+    "projector_dims": ((256, 256), _TRIED),
+    "learning_rate": (4e-3, _TRIED),
+    "crop_area": ((0.5, 1.0), _TRIED),
+    "flip_rate": (0.0, "ours: a mirrored digit is another sign"),
+    "blur_rates": ((0.2, 0.2), _TRIED),
+    "solarize_rates": ((0.0, 0.0), "ours: digits on black, never inverted"),
+}
+
+recipes = MappingProxyType(
+    {
+        name: Recipe.from_sourced(name, fields)
+        for name, fields in {
+            "digits": _DIGITS,
+            "fashion_mnist": _FASHION_MNIST,
+            "cifar10": _CIFAR10,
+            "cifar100": _CIFAR100,
+            "stl10": _STL10,
+            "imagenette": _IMAGENETTE,
+            "imagenet": _IMAGENET,
+        }.items()
+    }
 )
 
-_ALL = (_DIGITS, _FASHION_MNIST, _CIFAR10, _CIFAR100, _STL10, _IMAGENETTE, _IMAGENET)
-recipes = MappingProxyType({recipe.name: recipe for recipe in _ALL})
 
-
-def find_recipe(name):
-    """The recipe of that name.
+def find_recipe(name: str) -> Recipe:
+    """The recipe of a name.
 
     Args:
         name: A key of `recipes`.
-
-    Returns:
-        `Recipe`.
 
     Raises:
         ValueError: If there is none, naming the nearest.

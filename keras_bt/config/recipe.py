@@ -1,7 +1,9 @@
-"""The settings of a whole run, and what is built from them."""
+"""`Recipe`: the settings of a run, and the model, loss and optimizer built from them."""
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,16 +14,10 @@ from keras_bt.encoders.projector import projector
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.micro_batches import check_micro_batches
+from keras_bt.model.mixed_samples import MixedSampleBarlowTwins
 from keras_bt.model.optimizers import LARS, warmup_cosine
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-LATER_FIELDS = {
-    "micro_batches": 1,
-    "precision": "float32",
-    "view_size": None,
-    "redundancy_target": 0.0,
-    "mixed_sample_weight": 0.0,
-}
 ENCODERS = {
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
@@ -42,40 +38,17 @@ SHARED_BY_VIEWS = (
 )
 
 
+def _field(description: str) -> Any:
+    """A field of `Recipe`; the command line shows its description as help."""
+    return dataclasses.field(metadata={"description": description})
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a pretraining run, but for the seed.
+    """Everything that decides a pretraining run, except the seed.
 
-    Args:
-        name: Name of the recipe.
-        dataset: "digits" or a TensorFlow Datasets name.
-        epochs: Passes over the images.
-        batch_size: Images a step, over all devices.
-        micro_batches: In how many parts the networks take them, to save memory; see `BarlowTwins`.
-        precision: "float32", "mixed_bfloat16" or "mixed_float16": what the networks compute in.
-            Weights, loss and views stay in float32.
-        image_size: Side of the encoder's images, in pixels.
-        view_size: Side of a view, in pixels; None for `image_size`. Smaller views train faster, and
-            the encoder, of images of any size then, still gets those of `image_size` afterwards.
-        load_size: Side to which images are brought before they are viewed, in pixels.
-        encoder: "resnet18", "resnet34", "resnet50" or "resnet101".
-        width: Channels of the encoder's first stage.
-        stem: "imagenet" or "small".
-        projector_dims: Width of each projector layer.
-        redundancy_weight: The paper's lambda.
-        redundancy_target: Of C's off-diagonal; see `BarlowTwinsLoss`.
-        mixed_sample_weight: See `BarlowTwins`.
-        optimizer: "lars" or "adamw".
-        learning_rate: Peak for a batch of 256; in proportion to the batch.
-        bias_learning_rate_ratio: Of LARS: rate of biases and batch norm over that of weights.
-        trust_coefficient: Of LARS.
-        weight_decay: Of the optimizer.
-        warmup_epochs: Over which the rate rises from 0, before its cosine to a thousandth.
-        crop_area, aspect_ratio, flip_rate, jitter_rate, brightness, contrast, saturation,
-            hue, grayscale_rate, blur_sigma: Of both views, see `BarlowTwinsView`.
-        blur_rates: Probability of a blur, of view A and of view B.
-        solarize_rates: Probability of solarizing, of view A and of view B.
-        sources: Where the values come from, by field.
+    Each field below says what it is, in which unit and range. `sources` says for each field where
+    its value comes from; `describe` prints all of them.
 
     Example:
         >>> recipe = Recipe.for_images(count=5000, image_size=32).override(width=16)
@@ -83,43 +56,68 @@ class Recipe:
         (None, 128)
     """
 
-    name: str
-    dataset: str
-    epochs: int
-    batch_size: int
-    micro_batches: int
-    precision: str
-    image_size: int
-    view_size: int | None
-    load_size: int
-    encoder: str
-    width: int
-    stem: str
-    projector_dims: tuple[int, ...]
-    redundancy_weight: float
-    redundancy_target: float
-    mixed_sample_weight: float
-    optimizer: str
-    learning_rate: float
-    bias_learning_rate_ratio: float
-    trust_coefficient: float
-    weight_decay: float
-    warmup_epochs: float
-    crop_area: tuple[float, float]
-    aspect_ratio: tuple[float, float]
-    flip_rate: float
-    jitter_rate: float
-    brightness: float
-    contrast: float
-    saturation: float
-    hue: float
-    grayscale_rate: float
-    blur_rates: tuple[float, float]
-    blur_sigma: tuple[float, float]
-    solarize_rates: tuple[float, float]
+    name: str = _field("Name of the recipe.")
+    dataset: str = _field("digits, or a TensorFlow Datasets name.")
+    epochs: int = _field("Passes over the images.")
+    batch_size: int = _field("Images a step, over all devices.")
+    micro_batches: int = _field(
+        "Number of parts in which the networks take a batch, to save memory. The loss and its "
+        "gradient stay those of the whole batch."
+    )
+    precision: str = _field(
+        "float32, mixed_bfloat16 or mixed_float16: what the networks compute in. Weights, loss "
+        "and views stay in float32."
+    )
+    image_size: int = _field("Side of the encoder's images, in pixels.")
+    view_size: int | None = _field(
+        "Side of a view, in pixels; image_size by default. Smaller views train faster. The "
+        "encoder then takes images of any size, and is evaluated at image_size."
+    )
+    load_size: int = _field("Side to which images are resized before views are cut from them.")
+    encoder: str = _field("resnet18, resnet34, resnet50 or resnet101.")
+    width: int = _field("Channels of the encoder's first stage.")
+    stem: str = _field(
+        "First layers of the encoder. imagenet: 7x7 with stride 2 and max pooling. small: 3x3 "
+        "with stride 1 and no pooling."
+    )
+    projector_dims: tuple[int, ...] = _field("Width of each layer of the projector.")
+    redundancy_weight: float = _field("Weight of the redundancy term, the paper's lambda.")
+    redundancy_target: float = _field(
+        "Correlation wanted between different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
+        "HSIC form."
+    )
+    mixed_sample_weight: float = _field(
+        "Weight of the penalty on mixed samples, times redundancy_weight; 0 turns it off."
+    )
+    optimizer: str = _field("lars or adamw.")
+    learning_rate: float = _field("Peak rate for a batch of 256; in proportion to the batch.")
+    bias_learning_rate_ratio: float = _field(
+        "LARS only: rate of biases and batch norm over the rate of weights."
+    )
+    trust_coefficient: float = _field("LARS only: length of a step over the norm of the weight.")
+    weight_decay: float = _field("Weight decay of the optimizer.")
+    warmup_epochs: float = _field(
+        "Epochs in which the rate rises from 0. A cosine then lowers it to a thousandth."
+    )
+    crop_area: tuple[float, float] = _field(
+        "Lowest and highest share of the image's area that a crop keeps, in (0, 1]."
+    )
+    aspect_ratio: tuple[float, float] = _field("Lowest and highest width over height of a crop.")
+    flip_rate: float = _field("Probability of mirroring a view left to right.")
+    jitter_rate: float = _field("Probability of the four color changes below.")
+    brightness: float = _field("Largest relative change of brightness.")
+    contrast: float = _field("Largest relative change of contrast.")
+    saturation: float = _field("Largest relative change of saturation.")
+    hue: float = _field("Largest rotation of the hue, in turns, in [0, 0.5].")
+    grayscale_rate: float = _field("Probability of removing color.")
+    blur_rates: tuple[float, float] = _field("Probability of a blur, of view A and of view B.")
+    blur_sigma: tuple[float, float] = _field("Lowest and highest sigma of a blur, in pixels.")
+    solarize_rates: tuple[float, float] = _field(
+        "Probability of inverting bright pixels, of view A and of view B."
+    )
     sources: Mapping[str, str] = dataclasses.field(compare=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, allowed in (
             ("encoder", ENCODERS),
             ("optimizer", ("lars", "adamw")),
@@ -142,15 +140,23 @@ class Recipe:
                 raise ValueError(f"{field} must be two numbers, got {getattr(self, field)}.")
 
     @classmethod
-    def for_images(cls, count, image_size, *, batch_size=None, dim=None, epochs=None):
-        """The recipe for images of one's own, by rules; `describe` says why each value.
+    def for_images(
+        cls,
+        count: int,
+        image_size: int,
+        *,
+        batch_size: int | None = None,
+        dim: int | None = None,
+        epochs: int | None = None,
+    ) -> "Recipe":
+        """A recipe for your own images, chosen by rules; `describe` gives the reasons.
 
         Args:
-            count: Int, at least 2. How many images there are.
-            image_size: Int. Side of the encoder's images and of a view, in pixels.
-            batch_size: Int or None. Images a step, over all devices; None takes the rule's.
-            dim: Int or None. Width of the embedding; None takes the rule's.
-            epochs: Int or None. Passes over the images; None takes the rule's.
+            count: Number of images, at least 2.
+            image_size: Side of the encoder's images and of a view, in pixels.
+            batch_size: Images a step, over all devices; None for the rule's.
+            dim: Width of the embedding; None for the rule's.
+            epochs: Passes over the images; None for the rule's.
 
         Returns:
             `Recipe`.
@@ -163,21 +169,29 @@ class Recipe:
             >>> recipe.learning_rate, round(recipe.bias_learning_rate_ratio, 3)
             (0.3, 0.024)
         """
+        dataset = {"dataset": ("images of your own", "as given")}
         fields = rules.settings_for(count, image_size, batch_size, dim, epochs)
-        return cls(
-            name="images",
-            dataset="images of your own",
-            **{field: value for field, (value, _) in fields.items()},
-            sources={"dataset": "as given", **{field: why for field, (_, why) in fields.items()}},
-        )
+        return cls.from_sourced("images", {**dataset, **fields})
 
-    def override(self, **fields):
-        """The same recipe with other values in the fields given."""
+    @classmethod
+    def from_sourced(cls, name: str, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
+        """The recipe with each field's value and the source of that value.
+
+        Args:
+            name: Name of the recipe.
+            fields: From every other field to (value, source).
+        """
+        values = {field: value for field, (value, _) in fields.items()}
+        sources = {field: source for field, (_, source) in fields.items()}
+        return cls(name=name, **values, sources=MappingProxyType(sources))
+
+    def override(self, **fields: Any) -> "Recipe":
+        """The same recipe with other values in the given fields."""
         given = {**self.sources, **dict.fromkeys(fields, "as given")}
         return dataclasses.replace(self, **{"sources": given, **fields})
 
-    def describe(self):
-        """A text of all fields, their values and where those come from.
+    def describe(self) -> str:
+        """All fields as text, each with its value and the source of that value.
 
         Example:
             >>> print(Recipe.for_images(count=5000, image_size=32).describe())
@@ -187,7 +201,7 @@ class Recipe:
         """
         values = {
             name: ",".join(map(_short, value)) if isinstance(value, tuple) else _short(value)
-            for name, value in self._fields().items()
+            for name, value in self.settings().items()
             if name != "name"
         }
         widest = [max(map(len, column)) for column in (values, values.values())]
@@ -197,8 +211,8 @@ class Recipe:
         ]
         return "\n".join([self.name, *lines])
 
-    def without_effect(self, field):
-        """Why a field's value changes nothing in this recipe; None if it does."""
+    def without_effect(self, field: str) -> str | None:
+        """The reason why a field changes nothing in this recipe; None if it changes something."""
         if field in ("bias_learning_rate_ratio", "trust_coefficient") and self.optimizer != "lars":
             return f"optimizer is {self.optimizer}, which has none"
         if field in ("brightness", "contrast", "saturation", "hue") and self.jitter_rate == 0:
@@ -207,32 +221,25 @@ class Recipe:
             return "blur_rates are 0"
         return None
 
-    def settings(self):
-        """All fields but the sources, as plain values that JSON can hold."""
-        settings = self._fields()
-        for field, default in LATER_FIELDS.items():
-            if settings[field] == default:
-                del settings[field]  # as in runs from before it was one, which then go on
-        return settings
-
-    def _fields(self):
+    def settings(self) -> dict[str, Any]:
+        """All fields except the sources, as plain values that JSON can hold."""
         names = [field.name for field in dataclasses.fields(self) if field.name != "sources"]
         return {name: getattr(self, name) for name in names}
 
     @property
-    def side_of_views(self):
+    def side_of_views(self) -> int:
         """Side of a view, in pixels."""
         return self.view_size or self.image_size
 
-    def build_encoder(self):
-        """The untrained encoder, for square images of `image_size`; of any, if views differ."""
+    def build_encoder(self) -> keras.Model:
+        """The untrained encoder; it takes images of any size if views have another size."""
         side = self.image_size if self.side_of_views == self.image_size else None
         build = ENCODERS[self.encoder]
         return build((side, side, 3), width=self.width, stem=self.stem)
 
-    def build_views(self, seed):
-        """(view_a, view_b), drawing by `seed`."""
-        from keras_bt.layers.views import two_views  # imports keras_cv, which takes long
+    def build_views(self, seed: int) -> tuple[keras.Layer, keras.Layer]:
+        """(view_a, view_b), whose random draws follow from `seed`."""
+        from keras_bt.layers.views import two_views  # imports keras_cv, which takes seconds
 
         blur_a, blur_b = self.blur_rates
         solarize_a, solarize_b = self.solarize_rates
@@ -244,8 +251,8 @@ class Recipe:
             **{field: getattr(self, field) for field in SHARED_BY_VIEWS},
         )
 
-    def build_model(self, seed):
-        """`BarlowTwins` of this recipe, not yet compiled, for the strategy in whose scope it is."""
+    def build_model(self, seed: int) -> BarlowTwins:
+        """The model of this recipe, not compiled, for the strategy whose scope is entered."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         check_micro_batches(self.batch_size // replicas, self.micro_batches)
         before = keras.config.dtype_policy()
@@ -254,20 +261,25 @@ class Recipe:
             encoder = self.build_encoder()
             head = projector(encoder.output_shape[-1], self.projector_dims)
             views = self.build_views(seed)
-            return BarlowTwins(encoder, head, views, self.micro_batches, self.mixed_sample_weight)
+            parts = encoder, head, views
+            if self.mixed_sample_weight:
+                return MixedSampleBarlowTwins(
+                    *parts, self.mixed_sample_weight, micro_batches=self.micro_batches
+                )
+            return BarlowTwins(*parts, self.micro_batches)
         finally:
             keras.config.set_dtype_policy(before)
 
-    def build_loss(self):
-        """`BarlowTwinsLoss` of this recipe."""
+    def build_loss(self) -> BarlowTwinsLoss:
+        """The loss of this recipe."""
         return BarlowTwinsLoss(
             redundancy_weight=self.redundancy_weight, redundancy_target=self.redundancy_target
         )
 
-    def build_optimizer(self, steps_per_epoch, total_steps):
-        """The optimizer with its schedule over `total_steps`."""
+    def build_optimizer(self, steps_per_epoch: int, total_steps: int) -> keras.Optimizer:
+        """The optimizer, its learning rate scheduled over `total_steps`."""
         peak = self.learning_rate * self.batch_size / 256
-        # A run shorter than the warm-up still has to come down again.
+        # A run shorter than the warm-up still needs steps in which the rate falls.
         warmup_steps = min(round(self.warmup_epochs * steps_per_epoch), total_steps // 4)
         schedule = warmup_cosine(peak, warmup_steps, total_steps)
         if self.optimizer == "adamw":
@@ -280,5 +292,6 @@ class Recipe:
         )
 
 
-def _short(value):
+def _short(value: Any) -> str:
+    """A value as `describe` prints it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

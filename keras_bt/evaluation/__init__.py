@@ -1,40 +1,53 @@
-"""How good an encoder is, and how sound: k-NN, linear probes, published protocols, health."""
+"""Evaluates encoders: k-NN, linear probes, published protocols, and health during training."""
 
+from keras_bt.evaluation.classifier import fine_tune, linear_evaluation
+from keras_bt.evaluation.diagnosis import diagnose, health_report
 from keras_bt.evaluation.features import extract_features
-from keras_bt.evaluation.health import EmbeddingHealth, health_report
+from keras_bt.evaluation.health import EmbeddingHealth
 from keras_bt.evaluation.knn import knn_accuracy, knn_sweep
-from keras_bt.evaluation.linear import few_label_accuracy, linear_probe
+from keras_bt.evaluation.linear import few_label_accuracy, fit_linear_probe, linear_probe
 from keras_bt.evaluation.monitors import KNNMonitor, LinearProbeMonitor
-from keras_bt.evaluation.protocols import crop_and_flip, fine_tune, linear_evaluation
+from keras_bt.evaluation.protocols import (
+    LINEAR_PROTOCOL,
+    SEMI_SUPERVISED_PROTOCOL,
+    Protocol,
+    crop_and_flip,
+)
 from keras_bt.evaluation.schedule import default_monitors
 from keras_bt.evaluation.scores import (
+    ENCODER_LABELS,
+    METRIC_LABELS,
+    NO_SCORES,
     PROBE_IMAGES,
-    PROTOCOL,
-    UNKNOWN,
+    SCORING_METHOD,
     extract_source_features,
-    fit_probe,
     score,
+    score_features,
     score_pixels,
-    score_representations,
     score_untrained,
-    scores_of_probe,
 )
 from keras_bt.evaluation.subset import labelled_subset
 
 __all__ = [
+    "ENCODER_LABELS",
+    "LINEAR_PROTOCOL",
+    "METRIC_LABELS",
+    "NO_SCORES",
     "PROBE_IMAGES",
-    "PROTOCOL",
-    "UNKNOWN",
+    "SCORING_METHOD",
+    "SEMI_SUPERVISED_PROTOCOL",
     "EmbeddingHealth",
     "KNNMonitor",
     "LinearProbeMonitor",
+    "Protocol",
     "crop_and_flip",
     "default_monitors",
+    "diagnose",
     "extract_features",
     "extract_source_features",
     "few_label_accuracy",
     "fine_tune",
-    "fit_probe",
+    "fit_linear_probe",
     "health_report",
     "knn_accuracy",
     "knn_sweep",
@@ -42,8 +55,7 @@ __all__ = [
     "linear_evaluation",
     "linear_probe",
     "score",
+    "score_features",
     "score_pixels",
-    "score_representations",
     "score_untrained",
-    "scores_of_probe",
 ]

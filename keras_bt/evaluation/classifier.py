@@ -1,229 +1,233 @@
-"""A linear classifier on an encoder, trained by SGD as the official evaluation trains it."""
+"""Linear evaluation and fine-tuning: accuracy of a classifier that SGD trains on an encoder."""
 
+import dataclasses
 import math
 
 import keras
 import tensorflow as tf
 
 from keras_bt._support.progress_bar import progress_bar
-from keras_bt.evaluation.features import compile_encoder, extract_compiled
+from keras_bt.data import Images
+from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
+from keras_bt.evaluation.protocols import (
+    LINEAR_PROTOCOL,
+    SEMI_SUPERVISED_PROTOCOL,
+    Protocol,
+    View,
+)
+from keras_bt.evaluation.sgd import compile_step, cosine_decay, linear_head
 
-MOMENTUM = 0.9
-TOP = 5
 
-
-def train_classifier(
-    encoder,
-    train,
-    test,
+def linear_evaluation(
+    encoder: Encoder,
+    train: Images,
+    test: Images,
     *,
-    view,
-    classes,
-    image_size,
-    load_size,
-    epochs,
-    batch_size,
-    encoder_learning_rate,
-    head_learning_rate,
-    weight_decay,
-    seed,
-):
-    """Trains a linear head, and the encoder with it or not; accuracies after the last epoch.
+    classes: int,
+    image_size: int,
+    view: View | None = None,
+    load_size: int | None = None,
+    epochs: int = LINEAR_PROTOCOL.epochs,
+    batch_size: int = LINEAR_PROTOCOL.batch_size,
+    learning_rate: float = LINEAR_PROTOCOL.head_learning_rate,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Returns the accuracy of a linear classifier that SGD trains on the frozen encoder.
 
-    Training images are augmented by `view`, test images left as they are. Learning rates fall
-    by `cosine_decay` of the epoch; the rule is `sgd`.
+    The encoder runs in inference mode and does not change, batch-norm statistics included.
+    Momentum is 0.9 and weight decay 1e-6. The learning rate falls towards 0 by a cosine of
+    the epoch. Training images are cropped and flipped at random.
 
     Args:
-        encoder: See `extract_features`; a `keras.Model` or layer if it is to be trained.
-        train: Labelled `data.Images`, labels in 0...classes-1.
-        test: Labelled `data.Images`.
-        view: From a batch of training images to float ones [batch, image_size, image_size, 3].
-        classes: Int.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        load_size: Int. Side of the training images that `view` gets, in pixels.
-        epochs: Int. Each leaves out its last images that fill no batch.
-        batch_size: Int, cut to the number of training images.
-        encoder_learning_rate: Float; None leaves the encoder in inference mode as it is.
-        head_learning_rate: Float.
-        weight_decay: Float.
-        seed: Int. Of the head and the order of the images.
+        encoder: See `extract_features`.
+        train: Labelled images, labels in 0...classes-1.
+        test: Labelled held-out images.
+        classes: Number of classes.
+        image_size: Side of the images that the encoder takes, in pixels.
+        view: Augments batches of training images. None uses
+            `crop_and_flip(image_size, seed=seed)`.
+        load_size: Side of the training images before `view`, in pixels. None uses
+            `config.rules.load_size`.
+        epochs: At least 1.
+        batch_size: At least 1. Reduced to the number of training images.
+        learning_rate: Of the first epoch, for any batch size.
+        seed: Of the classifier, the order of the images and the augmentation.
 
     Returns:
-        {"epochs": int, "steps": int, "top1": float in [0, 1], "top5": float in [0, 1]}.
+        {"epochs": int, "steps": int, "top1": float in [0, 1], "top5": float in [0, 1]}, with
+        the accuracies after the last epoch.
 
     Raises:
-        ValueError: If images lack labels, a label is out of range, or the encoder does not
-            return [batch, features].
+        ValueError: If images have no labels, a label or an argument is out of range, or the
+            encoder does not return [batch, features].
         FloatingPointError: If the loss is NaN or infinite at the end of an epoch.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_bt.data import from_arrays
+        >>> gray = from_arrays(np.repeat(np.uint8([[[40]], [[200]]]), 8, 0), np.repeat([0, 1], 8))
+        >>> encoder = keras.Sequential([keras.layers.Flatten(), keras.layers.UnitNormalization()])
+        >>> linear_evaluation(encoder, gray, gray, classes=2, image_size=1, epochs=2)["steps"]
+        2
+
+    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights freeze.
+    Differs from source: returns the accuracies of the last epoch, not the best. An epoch drops
+        its last incomplete batch. Training images are cropped from their central
+        square, resized to `load_size`. Test images are that square, not 224 of its 256 pixels.
     """
+    protocol = dataclasses.replace(
+        LINEAR_PROTOCOL,
+        epochs=epochs,
+        batch_size=batch_size,
+        head_learning_rate=learning_rate,
+        view=view,
+        load_size=load_size,
+        seed=seed,
+    )
+    return _train_classifier(encoder, train, test, classes, image_size, protocol)
+
+
+def fine_tune(
+    encoder: keras.Layer,
+    train: Images,
+    test: Images,
+    *,
+    classes: int,
+    image_size: int,
+    view: View | None = None,
+    load_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = SEMI_SUPERVISED_PROTOCOL.batch_size,
+    encoder_learning_rate: float | None = SEMI_SUPERVISED_PROTOCOL.encoder_learning_rate,
+    head_learning_rate: float = SEMI_SUPERVISED_PROTOCOL.head_learning_rate,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Trains the encoder, in place, and a linear classifier; returns the accuracy.
+
+    The whole network is in training mode: weights and batch-norm statistics of the given
+    encoder change. Momentum is 0.9, without weight decay. The learning rates fall towards 0
+    by a cosine of the epoch. Training images are cropped and flipped at random.
+
+    Args:
+        encoder: `keras.Model`, or `keras_bt.load_encoder(path, trainable=True)`.
+        train: Labelled images, labels in 0...classes-1. For a fraction of a dataset use
+            `train.chosen(labelled_subset(labels, fraction, seed))`.
+        test: See `linear_evaluation`.
+        classes: See `linear_evaluation`.
+        image_size: See `linear_evaluation`.
+        view: See `linear_evaluation`.
+        load_size: See `linear_evaluation`.
+        epochs: At least 1. None uses 20, or more if those make fewer than 1,000 steps.
+        batch_size: See `linear_evaluation`.
+        encoder_learning_rate: Of the first epoch.
+        head_learning_rate: Of the first epoch, for the classifier.
+        seed: See `linear_evaluation`.
+
+    Returns:
+        As `linear_evaluation`.
+
+    Raises:
+        TypeError: If the encoder is not a Keras model or layer.
+        ValueError: As `linear_evaluation`, or if the encoder has no trainable weights.
+        FloatingPointError: As `linear_evaluation`.
+
+    Example:
+        >>> import numpy as np
+        >>> from keras_bt.data import from_arrays
+        >>> gray = from_arrays(np.repeat(np.uint8([[[40]], [[200]]]), 8, 0), np.repeat([0, 1], 8))
+        >>> encoder = keras.Sequential(
+        ...     [keras.Input((1, 1, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+        ... )
+        >>> fine_tune(encoder, gray, gray, classes=2, image_size=1, epochs=2)["steps"]
+        2
+
+    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights finetune, with the
+        learning rates of its README.
+    Differs from source: as `linear_evaluation`. Few images are trained on for more than 20
+        epochs, which would be only a few steps.
+    """
+    if not isinstance(encoder, keras.Layer):
+        raise TypeError(
+            f"encoder must be a Keras model or layer to be fine-tuned, got {encoder!r}."
+        )
+    if not encoder.trainable_variables:
+        raise ValueError(
+            f"The encoder {encoder.name!r} has no trainable weights: it is frozen, not built, or "
+            "was loaded by load_encoder() without trainable=True."
+        )
+    protocol = SEMI_SUPERVISED_PROTOCOL
+    if epochs is not None:
+        protocol = dataclasses.replace(protocol, epochs=epochs, least_steps=0)
+    protocol = dataclasses.replace(
+        protocol,
+        batch_size=batch_size,
+        encoder_learning_rate=encoder_learning_rate,
+        head_learning_rate=head_learning_rate,
+        view=view,
+        load_size=load_size,
+        seed=seed,
+    )
+    return _train_classifier(encoder, train, test, classes, image_size, protocol)
+
+
+def _train_classifier(encoder, train, test, classes, image_size, protocol: Protocol):
+    """Trains a linear head, and the encoder unless it is frozen; returns the accuracies."""
     for images in (train, test):
         if not images.labelled:
             raise ValueError(f"{images.name} has no labels.")
     encode = compile_encoder(encoder)
     features = extract_compiled(encode, train.batches(1, image_size).take(1))[0].shape[1]
-    head = linear_head(features, classes, seed)
-    rates = [(variable, head_learning_rate) for variable in head.trainable_variables]
-    trains_encoder = encoder_learning_rate is not None
-    if trains_encoder:
-        rates += [(variable, encoder_learning_rate) for variable in encoder.trainable_variables]
+    head = linear_head(features, classes, protocol.seed)
+    encoder_rate = protocol.encoder_learning_rate
+    rates = [(variable, protocol.head_learning_rate) for variable in head.trainable_variables]
+    if encoder_rate is not None:
+        rates += [(variable, encoder_rate) for variable in encoder.trainable_variables]
 
-    def logits_of(images):
-        return head(tf.cast(encoder(images, training=trains_encoder), tf.float32))
+    def compute_logits(views):
+        return head(tf.cast(encoder(views, training=encoder_rate is not None), tf.float32))
 
-    step = compile_step(logits_of, view, rates, weight_decay)
-    train_batch_size = min(batch_size, train.count)
-    steps_per_epoch = train.count // train_batch_size
-    batches = iter(train.shuffled_batches(train_batch_size, load_size, seed))
+    step = compile_step(
+        compute_logits,
+        protocol.view_for(image_size),
+        rates,
+        protocol.momentum,
+        protocol.weight_decay,
+    )
+    batch_size, epochs = protocol.batch_size_for(train.count), protocol.epochs_for(train.count)
+    steps_per_epoch = train.count // batch_size
+    load_size = protocol.load_size_for(image_size)
+    batches = iter(train.shuffled_batches(batch_size, load_size, protocol.seed))
     with progress_bar(total=epochs * steps_per_epoch, unit="step") as bar:
         for epoch in range(epochs):
             decay = tf.constant(cosine_decay(epoch, epochs), tf.float32)
             for _ in range(steps_per_epoch):
                 batch = next(batches)
-                _check_range(batch["label"].numpy(), classes, train)
+                _check_labels(batch["label"].numpy(), classes, train.name)
                 loss = step(batch["image"], batch["label"], decay)
                 bar.update()
             if not math.isfinite(loss):
                 raise FloatingPointError(
-                    f"The loss is {float(loss)} after epoch {epoch + 1} of the classifier; a lower "
-                    "learning rate may help."
+                    f"The loss is {float(loss)} after epoch {epoch + 1} of the classifier. Try a "
+                    "lower learning rate."
                 )
             bar.set_postfix(loss=f"{float(loss):.4g}", refresh=False)
 
-    representations, labels = extract_compiled(encode, test.batches(batch_size, image_size))
-    _check_range(labels, classes, test)
-    accuracies = top_accuracies(head(representations), labels)
+    test_features, labels = extract_compiled(encode, test.batches(protocol.batch_size, image_size))
+    _check_labels(labels, classes, test.name)
+    accuracies = _top_accuracies(head(test_features), labels)
     return {"epochs": epochs, "steps": epochs * steps_per_epoch, **accuracies}
 
 
-def linear_head(features, classes, seed):
-    """The classifier: weights from N(0, 0.01), biases 0.
-
-    Args:
-        features: Int.
-        classes: Int.
-        seed: Int.
-
-    Returns:
-        Built `keras.layers.Dense`, float32 [batch, features] to logits [batch, classes].
-
-    Example:
-        >>> linear_head(4, classes=3, seed=0)(tf.zeros([2, 4])).shape
-        TensorShape([2, 3])
-
-    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `model.fc`.
-    """
-    weights = keras.initializers.RandomNormal(stddev=0.01, seed=seed)
-    head = keras.layers.Dense(classes, kernel_initializer=weights, dtype="float32", name="head")
-    head.build((None, features))
-    return head
-
-
-def compile_step(logits_of, view, rates, weight_decay):
-    """One step of SGD on the cross-entropy, as a compiled function.
-
-    Args:
-        logits_of: From a batch of views to logits [batch, classes].
-        view: From a batch of images to views of them.
-        rates: List of pairs (Keras variable, its learning rate): what is trained.
-        weight_decay: Float.
-
-    Returns:
-        Function from images, int labels [batch] and a factor of all learning rates to the
-        loss before the step.
-
-    Example:
-        >>> bias = keras.Variable([0.0, 0.0])
-        >>> step = compile_step(lambda x: x + bias, lambda x: x, [(bias, 1.0)], weight_decay=0.0)
-        >>> loss = step(tf.zeros([1, 2]), tf.constant([1]), tf.constant(1.0))
-        >>> bias.numpy()
-        array([-0.5,  0.5], dtype=float32)
-    """
-    velocities = [tf.Variable(tf.zeros_like(variable.value)) for variable, _ in rates]
-
-    @tf.function
-    def step(images, labels, decay):
-        with tf.GradientTape() as tape:
-            logits = logits_of(view(images))
-            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        # What the features do not depend on, as a projector, has a gradient of zero.
-        gradients = tape.gradient(
-            loss,
-            [variable.value for variable, _ in rates],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        for (variable, rate), velocity, gradient in zip(rates, velocities, gradients, strict=True):
-            sgd(variable, velocity, gradient, decay * rate, weight_decay)
-        return loss
-
-    return step
-
-
-def sgd(variable, velocity, gradient, learning_rate, weight_decay):
-    """One update of PyTorch's SGD, whose learning rate is outside the momentum.
-
-        m = 0.9 * m + gradient + weight_decay * w
-        w = w - learning_rate * m
-
-    Args:
-        variable: Keras variable w; biases are decayed too.
-        velocity: `tf.Variable` m of the same shape, at first 0.
-        gradient: Float tensor of the same shape.
-        learning_rate: Float or float tensor.
-        weight_decay: Float.
-
-    Example:
-        >>> weight, velocity = keras.Variable(1.0), tf.Variable(0.0)
-        >>> for learning_rate in (0.5, 1.0):
-        ...     sgd(weight, velocity, tf.constant(1.0), learning_rate, weight_decay=0.0)
-        >>> weight.numpy(), velocity.numpy()
-        (np.float32(-1.4), np.float32(1.9))
-
-    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `optim.SGD`.
-    """
-    direction = gradient + weight_decay * variable.value
-    velocity.assign(MOMENTUM * velocity + direction)
-    variable.assign_sub(learning_rate * velocity)
-
-
-def cosine_decay(epoch, epochs):
-    """Factor of the learning rate in an epoch: from 1 towards 0, which comes after the last.
-
-        (1 + cos(pi * epoch / epochs)) / 2
-
-    Example:
-        >>> [round(cosine_decay(epoch, 4), 3) for epoch in range(4)]
-        [1.0, 0.854, 0.5, 0.146]
-
-    Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `CosineAnnealingLR`.
-    """
-    return (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
-def top_accuracies(logits, labels):
-    """Shares of images whose label has the highest logit, and one of the five highest.
-
-    Args:
-        logits: Float tensor [count, classes].
-        labels: Int array [count].
-
-    Returns:
-        {"top1": float in [0, 1], "top5": float in [0, 1]}.
-
-    Example:
-        >>> logits = tf.constant([[0.0, 1, 2, 3, 4, 5], [5.0, 4, 3, 2, 1, 0]])
-        >>> import numpy as np
-        >>> top_accuracies(logits, np.array([5, 3]))
-        {'top1': 0.5, 'top5': 1.0}
-    """
-    best = tf.math.top_k(logits, min(TOP, logits.shape[1])).indices.numpy()
-    hits = best == labels[:, None]
-    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
-
-
-def _check_range(labels, classes, images):
-    """Refuses labels that are no class: on a GPU they would make the loss NaN."""
+def _check_labels(labels, classes, name):
+    """Rejects labels out of range, which make the loss NaN on a GPU."""
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"{images.name}: labels must lie in 0...{classes - 1}, got {labels.min()} to "
-            f"{labels.max()}."
+            f"{name}: labels must lie in 0...{classes - 1}, got {labels.min()} to {labels.max()}."
         )
+
+
+def _top_accuracies(logits, labels):
+    """How often the label has the highest logit ("top1"), and one of the five highest ("top5")."""
+    best = tf.math.top_k(logits, min(5, logits.shape[1])).indices.numpy()
+    hits = best == labels[:, None]
+    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}

@@ -1,47 +1,53 @@
-"""From images to representations."""
+"""Extracts features: the output of an encoder for every image of a dataset."""
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_bt.functional.image import as_unit_range
 
+# Float images in [0, 1] to [batch, features]; takes `training`.
+Encoder = Callable[..., tf.Tensor]
 
-def extract_features(encoder, dataset):
-    """Representations of a data set of images, and their labels.
+
+def extract_features(
+    encoder: Encoder, dataset: tf.data.Dataset
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the features of all images of a dataset, and their labels.
 
     Args:
-        encoder: From a float batch [batch, height, width, 3] in [0, 1] to [batch,
-            features]: a Keras model, a `BarlowTwins` model or a loaded SavedModel.
-        dataset: `tf.data.Dataset` of batches: images (uint8, or floating point in
-            [0, 1]), tuples (images, labels, ...), or dicts {"image", "label"}.
+        encoder: Maps a float batch [batch, height, width, 3] in [0, 1] to [batch, features].
+            A Keras model, a `BarlowTwins` model or a loaded SavedModel.
+        dataset: Batches of images (uint8, or floating point in [0, 1]), tuples
+            (images, labels, ...) or dicts {"image", "label"}.
 
     Returns:
-        representations: Float32 array [count, features], in the data set's order.
+        features: Float32 array [count, features], in the order of the dataset.
         labels: Array [count], or None without labels.
 
     Raises:
-        ValueError: If the data set is empty or the encoder does not return [batch,
-            features].
+        ValueError: If the dataset is empty, or the encoder does not return [batch, features].
 
     Example:
         >>> import keras
         >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 4, 4, 3], tf.uint8))
-        >>> representations, labels = extract_features(keras.layers.Flatten(), images)
-        >>> representations.shape, labels
+        >>> features, labels = extract_features(keras.layers.Flatten(), images)
+        >>> features.shape, labels
         ((2, 48), None)
     """
     return extract_compiled(compile_encoder(encoder), dataset)
 
 
-def compile_encoder(encoder):
-    """An encoder as the compiled function that `extract_compiled` calls, again and again.
+def compile_encoder(encoder: Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Compiles an encoder in inference mode, for repeated calls of `extract_compiled`.
 
     Args:
         encoder: See `extract_features`.
 
     Returns:
-        Function from a batch of images, uint8 or floating point in [0, 1], to float32
-        representations.
+        Function from a batch of images, uint8 or floating point in [0, 1], to float32 features.
 
     Example:
         >>> import keras
@@ -49,24 +55,24 @@ def compile_encoder(encoder):
         array([[1., 1., 1.]], dtype=float32)
     """
 
-    @any_batch_size
+    @compile_for_any_batch_size
     def encode(images):
         return tf.cast(encoder(as_unit_range(images), training=False), tf.float32)
 
     return encode
 
 
-def any_batch_size(function):
-    """A function of a batch of images, compiled once for batches of all sizes.
+def compile_for_any_batch_size(function: Callable[[tf.Tensor], Any]) -> Callable[[tf.Tensor], Any]:
+    """Compiles a function of a batch of images once for batches of all sizes.
 
     Args:
-        function: From a tensor [batch, ...].
+        function: Takes a tensor [batch, ...].
 
     Returns:
-        Function from a tensor or array [batch, ...] to what `function` returns.
+        Function that takes a tensor or array [batch, ...] and returns the same values.
 
     Example:
-        >>> double = any_batch_size(lambda images: 2 * images)
+        >>> double = compile_for_any_batch_size(lambda images: 2 * images)
         >>> [int(double(tf.ones([size])).shape[0]) for size in (1, 3)]
         [1, 3]
     """
@@ -80,8 +86,10 @@ def any_batch_size(function):
     return call
 
 
-def extract_compiled(encode, dataset):
-    """`extract_features` for an encoder compiled beforehand, so that repeated calls trace it once.
+def extract_compiled(
+    encode: Callable[[tf.Tensor], tf.Tensor], dataset: tf.data.Dataset
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`extract_features` with a compiled encoder, which repeated calls trace only once.
 
     Args:
         encode: From `compile_encoder`.
@@ -90,29 +98,33 @@ def extract_compiled(encode, dataset):
     Returns:
         As `extract_features`.
 
+    Raises:
+        ValueError: As `extract_features`.
+
     Example:
         >>> import keras
         >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 4, 4, 3], tf.uint8))
         >>> extract_compiled(compile_encoder(keras.layers.Flatten()), images)[0].shape
         (2, 48)
     """
-    representations, labels = [], []
+    features, labels = [], []
     for batch in dataset:
-        images, label = _images_and_label(batch)
-        representation = encode(images)
-        if representation.shape.rank != 2:
+        images, batch_labels = _images_and_labels(batch)
+        batch_features = encode(images)
+        if batch_features.shape.rank != 2:
             raise ValueError(
-                f"The encoder must return [batch, features], got {representation.shape}."
+                f"The encoder must return [batch, features], got {batch_features.shape}."
             )
-        representations.append(representation.numpy())
-        if label is not None:
-            labels.append(np.asarray(label))
-    if not representations:
-        raise ValueError("The data set to extract_features is empty.")
-    return np.concatenate(representations), np.concatenate(labels) if labels else None
+        features.append(batch_features.numpy())
+        if batch_labels is not None:
+            labels.append(np.asarray(batch_labels))
+    if not features:
+        raise ValueError("The dataset of extract_features is empty; give it at least one batch.")
+    return np.concatenate(features), np.concatenate(labels) if labels else None
 
 
-def _images_and_label(batch):
+def _images_and_labels(batch):
+    """The images and the labels, or None, of a batch in any of the three forms."""
     if isinstance(batch, dict):
         return batch["image"], batch.get("label")
     if isinstance(batch, (tuple, list)):

@@ -1,6 +1,9 @@
-"""k-nearest-neighbour accuracy: the quickest honest look at representations."""
+"""Accuracy of a k-nearest-neighbor vote over features."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_bt.functional.neighbors import knn_votes
 
@@ -8,29 +11,39 @@ SWEEP_KS = (1, 2, 5, 10, 20, 50, 100, 200)
 SWEEP_TEMPERATURES = (0.01, 0.02, 0.05, 0.07, 0.1, 0.2, 0.5, 1.0)
 
 
-def knn_accuracy(train, train_labels, test, test_labels, *, k=200, temperature=0.1):
-    """Share of test images whose label the nearest training images vote for.
+def knn_accuracy(
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
+    *,
+    k: int = 200,
+    temperature: float = 0.1,
+) -> float:
+    """Returns the fraction of test images whose nearest training images vote for their label.
+
+        vote of a neighbor = exp(cosine / temperature)
 
     Args:
-        train: Float array [train_count, features]. Representations.
+        train: Float array [train_count, features].
         train_labels: Int array [train_count].
         test: Float array [test_count, features].
         test_labels: Int array [test_count].
-        k: Int, at least 1. Neighbours that vote, by cosine; cut to `train_count`.
-        temperature: Float, above 0. A neighbour's weight is exp(cosine / temperature).
+        k: Number of neighbors by cosine, at least 1. Reduced to `train_count`.
+        temperature: Above 0.
 
     Returns:
-        Python float in [0, 1].
+        Accuracy in [0, 1].
 
     Raises:
-        ValueError: If sizes do not match or an argument is out of range.
+        ValueError: If shapes differ, a feature is not finite, or an argument is out of range.
 
     Example:
         >>> train, labels = np.float32([[1, 0], [0, 1]]), [0, 1]
         >>> knn_accuracy(train, labels, np.float32([[2, 1], [1, 2], [3, 1]]), [0, 1, 1])
         0.6666...
 
-    Source: lightly's and solo-learn's protocol; see `functional.neighbors.knn_vote`.
+    Source: the protocol of lightly and solo-learn; see `functional.neighbors.knn_vote`.
     """
     accuracies = knn_sweep(
         train, train_labels, test, test_labels, ks=[k], temperatures=[temperature]
@@ -39,23 +52,29 @@ def knn_accuracy(train, train_labels, test, test_labels, *, k=200, temperature=0
 
 
 def knn_sweep(
-    train, train_labels, test, test_labels, *, ks=SWEEP_KS, temperatures=SWEEP_TEMPERATURES
-):
-    """`knn_accuracy` for each k and temperature, in about the time of one.
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
+    *,
+    ks: Sequence[int] = SWEEP_KS,
+    temperatures: Sequence[float] = SWEEP_TEMPERATURES,
+) -> dict[tuple[int, float], float]:
+    """`knn_accuracy` for each k and temperature, in about the time of one call.
 
-    The best of a sweep is chosen on the test images and flatters the encoder. The figure to
-    report is that of a pair (k, temperature) fixed beforehand.
+    Do not report the best accuracy of a sweep: it is chosen on the test images and is too
+    high. Report a pair (k, temperature) that was fixed beforehand.
 
     Args:
         train: See `knn_accuracy`.
         train_labels: See `knn_accuracy`.
         test: See `knn_accuracy`.
         test_labels: See `knn_accuracy`.
-        ks: Ints, at least 1. Each is cut to `train_count`.
-        temperatures: Floats, above 0.
+        ks: At least 1 each. Reduced to `train_count`.
+        temperatures: Above 0 each.
 
     Returns:
-        {(k, temperature): Python float in [0, 1]}, by ascending k.
+        {(k, temperature): accuracy in [0, 1]}, by ascending k.
 
     Raises:
         ValueError: As `knn_accuracy`.
@@ -68,36 +87,61 @@ def knn_sweep(
 
     Source: vturrisi/solo-learn scripts/knn/imagenet-100/knn.sh@9187ea3, its cosine half.
     """
-    train, test = np.asarray(train), np.asarray(test)
-    train_labels, test_labels = np.asarray(train_labels), np.asarray(test_labels)
-    check_labelled(train, train_labels, "train")
-    check_labelled(test, test_labels, "test")
+    train, train_labels = as_labelled_features(train, train_labels, "train")
+    test, test_labels = as_labelled_features(test, test_labels, "test")
     if train.shape[1] != test.shape[1]:
-        raise ValueError(f"train has {train.shape[1]} features, test has {test.shape[1]}.")
+        raise ValueError(
+            f"train and test must have the same number of features, got {train.shape[1]} and "
+            f"{test.shape[1]}."
+        )
     if min(ks) < 1:
         raise ValueError(f"k must be at least 1, got {min(ks)}.")
     if min(temperatures) <= 0:
         raise ValueError(f"temperature must be above 0, got {min(temperatures)}.")
     ks = sorted(ks)
-    names, numbers = np.unique(train_labels, return_inverse=True)
+    classes, train_classes = np.unique(train_labels, return_inverse=True)
     votes = knn_votes(
-        train, numbers, test, classes=len(names), ks=ks, temperatures=list(temperatures)
+        train, train_classes, test, classes=len(classes), ks=ks, temperatures=list(temperatures)
     )
-    accuracies = np.mean(names[votes.numpy()] == test_labels, axis=-1).tolist()
+    accuracies = np.mean(classes[votes.numpy()] == test_labels, axis=-1).tolist()
     return {
         (k, temperature): accuracy
-        for k, of_k in zip(ks, accuracies, strict=True)
-        for temperature, accuracy in zip(temperatures, of_k, strict=True)
+        for k, row in zip(ks, accuracies, strict=True)
+        for temperature, accuracy in zip(temperatures, row, strict=True)
     }
 
 
-def check_labelled(representations, labels, name):
-    """Refuses representations that are not finite [count, features] with one label each."""
-    if representations.ndim != 2 or not len(representations):
-        raise ValueError(f"{name} must be [count, features], got shape {representations.shape}.")
-    if labels.shape != representations.shape[:1]:
+def as_labelled_features(
+    features: ArrayLike, labels: ArrayLike, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Converts features and labels to arrays, and checks them.
+
+    Args:
+        features: Float array [count, features], finite.
+        labels: Int array [count].
+        name: Name of the argument, for messages.
+
+    Returns:
+        Both arrays.
+
+    Raises:
+        ValueError: If a shape is wrong or a feature is not finite.
+
+    Example:
+        >>> as_labelled_features([[0.5, 1.0]], [3, 4], "train")
+        Traceback (most recent call last):
+            ...
+        ValueError: The labels of train must have the shape (1,), got (2,).
+    """
+    features, labels = np.asarray(features), np.asarray(labels)
+    if features.ndim != 2 or not len(features):
         raise ValueError(
-            f"{name}: {len(representations)} representations, labels of shape {labels.shape}."
+            f"{name} must be [count, features] with count at least 1, got shape {features.shape}."
         )
-    if not np.isfinite(representations).all():
-        raise ValueError(f"{name} holds NaN or infinite representations.")
+    if labels.shape != features.shape[:1]:
+        raise ValueError(
+            f"The labels of {name} must have the shape ({len(features)},), got {labels.shape}."
+        )
+    if not np.isfinite(features).all():
+        raise ValueError(f"{name} has NaN or infinite features.")
+    return features, labels

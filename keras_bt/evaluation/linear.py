@@ -1,59 +1,67 @@
-"""Linear probes: how much a linear classifier reads from frozen representations."""
+"""Linear probes: accuracy of logistic regression on frozen features."""
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from keras_bt.evaluation.knn import check_labelled
-from keras_bt.evaluation.subset import shuffled_classes
+from keras_bt.evaluation.knn import as_labelled_features
+from keras_bt.evaluation.subset import evenly_spaced_subset, shuffled_classes
 
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # from strong to weak
 FOLDS = 5
-SINGLE_SPLIT_FROM = 2000  # with so many images one held-out fifth is precise enough
-# OpenBLAS's threads wait for each other busily: where others use the cores as well, small
-# products take thirty times as long in two threads as in one.
+SINGLE_SPLIT_FROM_IMAGES = 2000  # from here on one held-out fifth is precise enough
+# OpenBLAS threads wait in a busy loop. Where other processes use the cores too, two threads take
+# thirty times as long as one for small products.
 THREADS_FROM_VALUES = 2**25
 
 
-def linear_probe(train, train_labels, test, test_labels):
-    """Test accuracy of logistic regression on frozen representations; see `fit_linear_probe`.
+def linear_probe(
+    train: ArrayLike, train_labels: ArrayLike, test: ArrayLike, test_labels: ArrayLike
+) -> float:
+    """Returns the test accuracy of logistic regression on features; see `fit_linear_probe`.
 
     Args:
-        train: Float array [train_count, features]. Representations.
+        train: Float array [train_count, features].
         train_labels: Int array [train_count].
         test: Float array [test_count, features].
         test_labels: Int array [test_count].
 
     Returns:
-        Python float in [0, 1].
+        Accuracy in [0, 1].
 
     Raises:
-        ValueError: If sizes do not match, a value is not finite, or there is a single class.
+        ValueError: If shapes differ, a feature is not finite, or there is only one class.
 
     Example:
         >>> train, labels = np.float32([[0, 0], [1, 9], [9, 1], [8, 8]]), [0, 0, 1, 1]
         >>> linear_probe(train, labels, np.float32([[1, 1], [9, 9]]), [0, 1])
         1.0
     """
-    test, test_labels = np.asarray(test), np.asarray(test_labels)
-    check_labelled(np.asarray(train), np.asarray(train_labels), "train")
-    check_labelled(test, test_labels, "test")  # before the fit, which may take long
+    train, train_labels = as_labelled_features(train, train_labels, "train")
+    # Before the fit, which may be slow.
+    test, test_labels = as_labelled_features(test, test_labels, "test")
     return float(fit_linear_probe(train, train_labels).score(test, test_labels))
 
 
-def fit_linear_probe(train, train_labels):
-    """The classifier of `linear_probe`.
+def fit_linear_probe(
+    train: ArrayLike, train_labels: ArrayLike, max_images: int | None = None
+) -> Any:
+    """Fits the classifier of `linear_probe`.
 
-    Features are standardized. The L2 penalty is chosen on the training images, never on
-    others: from the strongest on it is relaxed for as long as that helps under cross-validation
-    (on one held-out fifth from 2,000 images on). The classifier is then fitted to all of them.
+    Features are standardized. Cross-validation on the training images chooses the L2 penalty,
+    from strong to weak, until a weaker one is less accurate. From 2,000 images on it uses a
+    single held-out fifth. The classifier is then fitted to all training images.
 
     Args:
-        train: Float array [train_count, features]. Representations.
+        train: Float array [train_count, features].
         train_labels: Int array [train_count].
+        max_images: Fits to about this number of the images, evenly spaced in each class. None
+            uses all images.
 
     Returns:
-        A fitted classifier of scikit-learn.
+        A fitted scikit-learn classifier.
 
     Raises:
         ValueError: As `linear_probe`.
@@ -67,43 +75,45 @@ def fit_linear_probe(train, train_labels):
     from sklearn.model_selection import StratifiedKFold, cross_val_score
     from threadpoolctl import threadpool_limits
 
-    train, train_labels = np.asarray(train), np.asarray(train_labels)
-    check_labelled(train, train_labels, "train")
-    images_per_class = np.unique(train_labels, return_counts=True)[1]
+    features, labels = as_labelled_features(train, train_labels, "train")
+    if max_images is not None:
+        chosen = evenly_spaced_subset(labels, max_images)
+        features, labels = features[chosen], labels[chosen]
+    images_per_class = np.unique(labels, return_counts=True)[1]
     if len(images_per_class) < 2 or images_per_class.max() < 2:
         raise ValueError(
-            "A linear probe needs at least 2 classes and, of one of them, 2 training images, got "
-            f"{len(images_per_class)} classes of at most {images_per_class.max()} images."
+            "A linear probe needs at least 2 classes, one of them with at least 2 training images; "
+            f"got {len(images_per_class)} classes with at most {images_per_class.max()} images."
         )
     folds = StratifiedKFold(min(FOLDS, images_per_class.max()), shuffle=True, random_state=0)
-    threads = 1 if train.size < THREADS_FROM_VALUES else None
+    threads = 1 if features.size < THREADS_FROM_VALUES else None
     with warnings.catch_warnings(), threadpool_limits(threads):
-        # A fit stopped at its last iteration is still a linear classifier, honestly scored,
-        # a class of fewer images than folds is merely absent from some, and of features that are
-        # all constant PCA divides a variance of 0 by 0 for a figure not used here.
+        # Harmless: a fit that stops at max_iter is a valid classifier, small classes are absent
+        # from some folds, and PCA of constant features divides 0 by 0 for an unused attribute.
         warnings.simplefilter("ignore", ConvergenceWarning)
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
         warnings.filterwarnings("ignore", "invalid value encountered in divide", RuntimeWarning)
-        splits = list(folds.split(train, train_labels))
-        splits = splits if len(train) < SINGLE_SPLIT_FROM else splits[:1]
+        splits = list(folds.split(features, labels))
+        splits = splits if len(features) < SINGLE_SPLIT_FROM_IMAGES else splits[:1]
         best_accuracy = -1.0
         for inverse_penalty in INVERSE_PENALTIES:
-            candidate = _classifier(inverse_penalty, narrow=len(train) < train.shape[1])
-            accuracy = cross_val_score(candidate, train, train_labels, cv=splits).mean()
+            candidate = _classifier(inverse_penalty, narrow=len(features) < features.shape[1])
+            accuracy = cross_val_score(candidate, features, labels, cv=splits).mean()
             if accuracy < best_accuracy:
                 break
             classifier, best_accuracy = candidate, accuracy
-        return classifier.fit(train, train_labels)
+        return classifier.fit(features, labels)
 
 
 def _classifier(inverse_penalty, narrow):
+    """Logistic regression on standardized features, not fitted."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    # With fewer images than features the solution lies in the images' span: rotating into
-    # it changes nothing but the time.
+    # With fewer images than features the solution lies in the span of the images. PCA rotates
+    # into that span: the same solution in less time.
     rotation = [PCA()] if narrow else []
     return make_pipeline(
         StandardScaler(), *rotation, LogisticRegression(C=inverse_penalty, max_iter=300, tol=1e-3)
@@ -111,21 +121,28 @@ def _classifier(inverse_penalty, narrow):
 
 
 def few_label_accuracy(
-    train, train_labels, test, test_labels, *, labels_per_class=10, draws=5, seed=0
-):
-    """Mean test accuracy of linear probes that see a few labels of each class.
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    test_labels: ArrayLike,
+    *,
+    labels_per_class: int = 10,
+    draws: int = 5,
+    seed: int = 0,
+) -> float:
+    """Returns the mean test accuracy of linear probes on a few labels of each class.
 
     Args:
-        train: Float array [train_count, features]. Representations.
+        train: Float array [train_count, features].
         train_labels: Int array [train_count].
         test: Float array [test_count, features].
         test_labels: Int array [test_count].
-        labels_per_class: Int, at least 2. Fewer where a class has fewer images.
-        draws: Int. Over how many random choices of labelled images to average.
-        seed: Int. Of the choices, so that encoders are compared on the same ones.
+        labels_per_class: At least 2. A class with fewer images uses all of them.
+        draws: Number of random choices of labelled images to average over, at least 1.
+        seed: Of the choices: encoders with the same seed are compared on the same images.
 
     Returns:
-        Python float in [0, 1].
+        Accuracy in [0, 1].
 
     Raises:
         ValueError: As `linear_probe`, or if `labels_per_class` or `draws` is too small.
@@ -140,11 +157,10 @@ def few_label_accuracy(
             "labels_per_class must be at least 2 and draws at least 1, got "
             f"{labels_per_class} and {draws}."
         )
-    train, train_labels = np.asarray(train), np.asarray(train_labels)
-    check_labelled(train, train_labels, "train")
+    train, train_labels = as_labelled_features(train, train_labels, "train")
     random, accuracies = np.random.default_rng(seed), []
     for _ in range(draws):
         classes = shuffled_classes(train_labels, random)
-        chosen = np.concatenate([of_class[:labels_per_class] for of_class in classes])
+        chosen = np.concatenate([indices[:labels_per_class] for indices in classes])
         accuracies.append(linear_probe(train[chosen], train_labels[chosen], test, test_labels))
     return float(np.mean(accuracies))

@@ -1,9 +1,12 @@
-"""Callbacks that look at the encoder while `fit` trains it."""
+"""Callbacks that add metrics of the encoder to the logs of `fit`."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_bt.evaluation.features import compile_encoder, extract_compiled
 from keras_bt.evaluation.knn import knn_accuracy
@@ -11,69 +14,88 @@ from keras_bt.evaluation.linear import linear_probe
 
 
 class Monitor(keras.callbacks.Callback):
-    """Adds figures to the logs of some epochs, and so to the history and to later callbacks.
+    """Adds metrics to the logs of some epochs. Subclasses implement `compute_metrics`.
 
-    To be derived from, with a `look` of its own.
+    The history and later callbacks contain these metrics too.
 
     Args:
-        every_epochs: Int. Looks after each so many epochs, and after the last.
+        every_epochs: At least 1. Computes the metrics every `every_epochs` epochs and after the
+            last epoch.
 
     Raises:
-        FloatingPointError: At the end of an epoch, if what it looks at is NaN or infinite.
+        ValueError: If `every_epochs` is below 1.
 
     Example:
-        >>> Monitor(every_epochs=5).every_epochs
-        5
+        >>> class Constant(Monitor):
+        ...     def compute_metrics(self, epoch, logs):
+        ...         return {"constant": 0.5}
+        >>> monitor, logs = Constant(every_epochs=2), {}
+        >>> monitor.set_params({"epochs": 2})
+        >>> monitor.on_epoch_end(0, logs)
+        >>> logs
+        {}
+        >>> monitor.on_epoch_end(1, logs)
+        >>> logs
+        {'constant': 0.5}
     """
 
-    def __init__(self, every_epochs=1):
+    def __init__(self, every_epochs: int = 1) -> None:
         super().__init__()
         if every_epochs < 1:
             raise ValueError(f"every_epochs must be at least 1, got {every_epochs}.")
         self.every_epochs = every_epochs
 
-    def look(self, epoch, logs):
-        """What to add to the logs of an epoch, counted from 0: a dict of floats."""
+    def compute_metrics(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
+        """Returns the metrics to add to the logs of an epoch, counted from 0."""
         raise NotImplementedError
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         last = epoch + 1 == self.params["epochs"]
         if logs is None or ((epoch + 1) % self.every_epochs and not last):
             return
-        logs.update(self.look(epoch, logs))
+        logs.update(self.compute_metrics(epoch, logs))
 
 
 class EncoderMonitor(Monitor):
-    """Logs accuracies of the model's frozen representations, embedded once for all of them.
+    """Logs several accuracies of the frozen encoder, which extracts the features only once.
 
     Args:
-        train: `tf.data.Dataset` of labelled batches.
-        test: `tf.data.Dataset` of labelled batches, held out.
+        train: Batches of labelled images.
+        test: Batches of labelled held-out images.
         every_epochs: See `Monitor`.
-        accuracies: Dict from a name in the logs to a function (train, train_labels, test,
-            test_labels) of representations and labels.
+        accuracies: Name in the logs to function of (train, train_labels, test, test_labels).
+
+    Raises:
+        FloatingPointError: At the end of an epoch, if features are NaN or infinite.
 
     Example:
-        >>> import tensorflow as tf
         >>> data = tf.data.Dataset.from_tensors((tf.zeros([2, 4, 4, 3], tf.uint8), [0, 1]))
-        >>> both = {"knn_accuracy": knn_accuracy, "linear_accuracy": linear_probe}
-        >>> sorted(EncoderMonitor(data, data, 1, both).accuracies)
-        ['knn_accuracy', 'linear_accuracy']
+        >>> monitor = EncoderMonitor(data, data, 1, {"first": knn_accuracy, "second": knn_accuracy})
+        >>> monitor.set_model(keras.Sequential([keras.layers.Flatten()]))
+        >>> monitor.on_train_begin()
+        >>> monitor.compute_metrics(0, {})
+        {'first': 0.5, 'second': 0.5}
     """
 
-    def __init__(self, train, test, every_epochs, accuracies):
+    def __init__(
+        self,
+        train: tf.data.Dataset,
+        test: tf.data.Dataset,
+        every_epochs: int,
+        accuracies: dict[str, Callable[..., float]],
+    ) -> None:
         super().__init__(every_epochs)
         self.train = train
         self.test = test
         self.accuracies = accuracies
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._encode = compile_encoder(self.model)
 
-    def look(self, epoch, logs):
+    def compute_metrics(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
         train, train_labels = extract_compiled(self._encode, self.train)
         test, test_labels = extract_compiled(self._encode, self.test)
-        check_finite("representations", epoch, train, test)
+        check_finite("features", epoch, train, test)
         return {
             name: accuracy(train, train_labels, test, test_labels)
             for name, accuracy in self.accuracies.items()
@@ -81,76 +103,90 @@ class EncoderMonitor(Monitor):
 
 
 class KNNMonitor(EncoderMonitor):
-    """Logs the k-NN accuracy of the model's representations during `fit`.
-
-    Adds `knn_accuracy` to the logs of the epochs at whose end it looks, and so to the
-    history and to every callback after it.
+    """Logs `knn_accuracy` of the encoder during `fit`.
 
     Args:
-        train: `tf.data.Dataset` of labelled batches: the neighbours.
-        test: `tf.data.Dataset` of labelled batches, held out.
-        every_epochs: Int. Looks after each so many epochs, and after the last.
+        train: Batches of labelled images: the neighbors.
+        test: Batches of labelled held-out images.
+        every_epochs: At least 1. Computes the accuracy every `every_epochs` epochs and after
+            the last epoch.
         k: See `knn_accuracy`.
         temperature: See `knn_accuracy`.
 
     Raises:
-        FloatingPointError: At the end of an epoch, if the representations are NaN or infinite.
+        ValueError: If `every_epochs` is below 1.
+        FloatingPointError: At the end of an epoch, if features are NaN or infinite.
 
     Example:
-        >>> import tensorflow as tf
         >>> data = tf.data.Dataset.from_tensors((tf.zeros([2, 4, 4, 3], tf.uint8), [0, 1]))
-        >>> KNNMonitor(data, data, every_epochs=5).every_epochs
-        5
+        >>> monitor = KNNMonitor(data, data, every_epochs=5, k=1)
+        >>> monitor.set_model(keras.Sequential([keras.layers.Flatten()]))
+        >>> monitor.on_train_begin()
+        >>> monitor.compute_metrics(4, {})
+        {'knn_accuracy': 0.5}
     """
 
-    def __init__(self, train, test, every_epochs=1, k=200, temperature=0.1):
+    def __init__(
+        self,
+        train: tf.data.Dataset,
+        test: tf.data.Dataset,
+        every_epochs: int = 1,
+        k: int = 200,
+        temperature: float = 0.1,
+    ) -> None:
         accuracy = functools.partial(knn_accuracy, k=k, temperature=temperature)
         super().__init__(train, test, every_epochs, {"knn_accuracy": accuracy})
 
 
 class LinearProbeMonitor(EncoderMonitor):
-    """Logs the accuracy of `linear_probe` on the model's representations during `fit`.
+    """Logs the accuracy of `linear_probe` on the encoder during `fit`, as `linear_accuracy`.
 
-    Adds `linear_accuracy` to the logs, as `KNNMonitor` does its figure. The classifier is
-    fitted anew to frozen representations at each look, so that a training that was resumed
-    has the same figures. What others call online accuracy is another figure: that of a
-    classifier which is trained along with the encoder, on augmented images.
+    It fits a new classifier to frozen features each time. A resumed training therefore logs
+    the same accuracies. This is not the "online accuracy" of other libraries: that classifier
+    is trained together with the encoder, on augmented images.
 
     Args:
-        train: `tf.data.Dataset` of labelled batches, which the classifier is fitted to.
-        test: `tf.data.Dataset` of labelled batches, held out.
-        every_epochs: Int. Looks after each so many epochs, and after the last.
+        train: Batches of labelled images, for the fit of the classifier.
+        test: Batches of labelled held-out images.
+        every_epochs: At least 1. Computes the accuracy every `every_epochs` epochs and after
+            the last epoch.
 
     Raises:
-        FloatingPointError: At the end of an epoch, if the representations are NaN or infinite.
-        ValueError: There, if labels are too few; see `linear_probe`.
+        ValueError: If `every_epochs` is below 1. At the end of an epoch, if there are too few
+            labels; see `linear_probe`.
+        FloatingPointError: At the end of an epoch, if features are NaN or infinite.
 
     Example:
-        >>> import tensorflow as tf
-        >>> data = tf.data.Dataset.from_tensors((tf.zeros([2, 4, 4, 3], tf.uint8), [0, 1]))
-        >>> LinearProbeMonitor(data, data, every_epochs=5).every_epochs
-        5
+        >>> pixels = tf.constant([0, 9, 190, 200], tf.uint8)[:, None, None, None]
+        >>> data = tf.data.Dataset.from_tensors((pixels, [0, 0, 1, 1]))
+        >>> monitor = LinearProbeMonitor(data, data)
+        >>> monitor.set_model(keras.Sequential([keras.layers.Flatten()]))
+        >>> monitor.on_train_begin()
+        >>> monitor.compute_metrics(0, {})
+        {'linear_accuracy': 1.0}
     """
 
-    def __init__(self, train, test, every_epochs=1):
+    def __init__(
+        self, train: tf.data.Dataset, test: tf.data.Dataset, every_epochs: int = 1
+    ) -> None:
         super().__init__(train, test, every_epochs, {"linear_accuracy": linear_probe})
 
 
-def check_finite(name, epoch, *arrays):
-    """Ends a training whose representations or embeddings are NaN or infinite.
+def check_finite(name: str, epoch: int, *arrays: np.ndarray) -> None:
+    """Raises FloatingPointError if features or embeddings are NaN or infinite.
 
     Args:
-        name: What they are.
-        epoch: Int, counted from 0.
+        name: Name of the arrays, for the message.
+        epoch: Counted from 0.
         *arrays: Float arrays.
 
     Example:
         >>> check_finite("embeddings", 0, np.float32([np.nan]))
         Traceback (most recent call last):
             ...
-        FloatingPointError: The embeddings after epoch 1 are not finite; a lower learning ...
+        FloatingPointError: The embeddings after epoch 1 are not finite. Try a lower learning rate.
     """
     if not all(np.isfinite(array).all() for array in arrays):
         raise FloatingPointError(
-            f"The {name} after epoch {epoch + 1} are not finite; a lower learning rate may help."
+            f"The {name} after epoch {epoch + 1} are not finite. Try a lower learning rate."
         )

@@ -1,78 +1,88 @@
-"""What looks at a run while it trains, at which images and how often."""
+"""Which monitors run during training, on which images and how often."""
 
 import math
 from collections.abc import Callable
 
+import tensorflow as tf
+
+from keras_bt.data import Images, Source
 from keras_bt.evaluation.health import EmbeddingHealth
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import linear_probe
-from keras_bt.evaluation.monitors import EncoderMonitor
+from keras_bt.evaluation.monitors import EncoderMonitor, Monitor
 
 BATCH_SIZE = 256
-ACCURACY_IMAGES = 5_000, 1_000  # training and held-out, at the most
+MONITOR_IMAGES = 5_000, 1_000  # most training and held-out images for accuracies
 HEALTH_IMAGES = 512
-HEALTH_PASSES = 3  # of the image and of two views
-STEP_PASSES = 6  # two views forward, and backward for twice as long
-LOOKS = 20
-SHARE = 0.02  # of the time of training
+HEALTH_PASSES = 3  # forward passes of an image: the image itself and two views
+STEP_PASSES = 6  # two views forward; their backward passes take twice as long
+MONITOR_RUNS = 20  # most in a training
+MONITOR_TIME_SHARE = 0.02  # of the training time, at most
 
 
-def epochs_between_looks(source, epochs):
-    """How often to look: 20 times in a run, or less so that it takes 2 % of the time.
+def monitor_every_epochs(source: Source, epochs: int) -> int:
+    """Returns the number of epochs between two runs of the monitors.
+
+    Monitors run 20 times in a training, or less often if they would take more than 2 % of the
+    time.
 
     Args:
-        source: `data.Source`.
-        epochs: Int. Of the run.
+        source: Images of the training.
+        epochs: Of the training.
 
     Returns:
-        Int, at least 1.
+        At least 1.
 
     Example:
         >>> from keras_bt.data import digits
-        >>> epochs_between_looks(digits(), epochs=200)
+        >>> monitor_every_epochs(digits(), epochs=200)
         20
     """
     count = source.train.count
     passes = HEALTH_PASSES * min(count, HEALTH_IMAGES)
-    if source.test is not None:
-        for images, limit in zip(source.for_evaluation(), ACCURACY_IMAGES, strict=True):
-            passes += min(images.count, limit)
-    return max(math.ceil(epochs / LOOKS), math.ceil(passes / (SHARE * STEP_PASSES * count)))
+    labelled, test = source.for_evaluation()
+    if test is not None:
+        passes += min(labelled.count, MONITOR_IMAGES[0]) + min(test.count, MONITOR_IMAGES[1])
+    return max(
+        math.ceil(epochs / MONITOR_RUNS),
+        math.ceil(passes / (MONITOR_TIME_SHARE * STEP_PASSES * count)),
+    )
 
 
-def default_monitors(source, image_size, batch_size, epochs, linear=False):
-    """The callbacks that look at a run while it trains, at evenly spaced images.
+def default_monitors(
+    source: Source, image_size: int, batch_size: int, epochs: int, linear: bool = False
+) -> list[Monitor]:
+    """Creates the callbacks that monitor a training, on evenly spaced images.
 
     Args:
-        source: `data.Source`.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        batch_size: Int. Of the training, over all replicas.
-        epochs: Int. Of the run.
-        linear: Bool. Whether they fit a linear probe besides the k-NN vote, which takes
-            seconds where images are many.
+        source: Images of the training.
+        image_size: Side of the images that the encoder takes, in pixels.
+        batch_size: Of the training, over all replicas.
+        epochs: Of the training.
+        linear: Adds a linear probe to the k-NN accuracy. It takes seconds on many images.
 
     Returns:
-        List of Keras callbacks: one for accuracies, where there are labels, and last
-        `EmbeddingHealth`.
+        One callback for accuracies, unless there are no labels, and then `EmbeddingHealth`.
 
     Example:
-        >>> from keras_bt.data import Source, from_arrays
+        >>> from keras_bt.data import from_arrays
         >>> import numpy as np
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> health, = default_monitors(unlabelled, image_size=8, batch_size=4, epochs=100)
         >>> health.every_epochs
         25
     """
-    every_epochs = epochs_between_looks(source, epochs)
+    every_epochs = monitor_every_epochs(source, epochs)
 
-    def batches(images, limit):
+    def batches(images: Images, limit: int) -> tf.data.Dataset:
         return images.at_most(limit).batches(BATCH_SIZE, image_size)
 
     health = EmbeddingHealth(batches(source.train, HEALTH_IMAGES), batch_size, every_epochs)
-    if source.test is None:
+    labelled, test = source.for_evaluation()
+    if test is None:
         return [health]
-    accuracies: dict[str, Callable] = {"knn_accuracy": knn_accuracy}
+    accuracies: dict[str, Callable[..., float]] = {"knn_accuracy": knn_accuracy}
     if linear:
         accuracies["linear_accuracy"] = linear_probe
-    train, test = map(batches, source.for_evaluation(), ACCURACY_IMAGES)
-    return [EncoderMonitor(train, test, every_epochs, accuracies), health]
+    data = batches(labelled, MONITOR_IMAGES[0]), batches(test, MONITOR_IMAGES[1])
+    return [EncoderMonitor(*data, every_epochs, accuracies), health]

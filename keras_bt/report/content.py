@@ -1,19 +1,20 @@
-"""What a page is made of."""
+"""The parts of a page: sections, tables and figures."""
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Rows of cells below a head; the first of a row is its name."""
+    """A head and rows of cells; the first cell of a row is its name."""
 
-    head: list
-    rows: list
+    head: list[str]
+    rows: list[list[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A drawing, as SVG or as the address of a picture, and what it shows in words."""
+    """An SVG element or the URI of an image, with a caption."""
 
     caption: str
     svg: str | None = None
@@ -23,51 +24,54 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of a page.
+    """A section of a page.
 
-    The cells of `pictures` are pairs of an address and words; its head's last spans the rest.
+    The cells of `images` are pairs of a URI and a description. The last cell of its head spans
+    the remaining columns.
     """
 
     title: str
     text: str = ""
     table: Table | None = None
     folded: bool = False
-    figures: list = dataclasses.field(default_factory=list)
-    pictures: Table | None = None
+    figures: list[Figure] = dataclasses.field(default_factory=list)
+    images: Table | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Content:
-    """A page: the answer first, then its sections."""
+class Page:
+    """A page: a summary, scores, warnings and sections."""
 
     title: str
-    lead: list
-    sections: list
+    summary: list[str]
+    sections: list[Section]
     scores: Table | None = None
     protocol: str | None = None
-    findings: list = dataclasses.field(default_factory=list)
+    findings: list[str] = dataclasses.field(default_factory=list)
     command: str | None = None
 
 
-def percent(value):
-    """An accuracy as a page shows it; nothing for None.
+def format_accuracy(value: float | None) -> str:
+    """Formats an accuracy in [0, 1] as a percentage; None becomes an empty string.
 
     Example:
-        >>> percent(0.975), percent(None)
+        >>> format_accuracy(0.975), format_accuracy(None)
         ('97.5\\xa0%', '')
     """
     return "" if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
-def text_of(value):
-    """A setting as a page shows it.
+def format_setting(value: Any) -> str:
+    """Formats the value of a setting.
 
     Example:
-        >>> text_of(0.30000001), text_of([512, 512]), text_of(None)
+        >>> format_setting(0.30000001), format_setting([512, 512]), format_setting(None)
         ('0.3', '512, 512', '')
+        >>> format_setting([])
+        'none'
     """
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(text_of, value))
+        return ", ".join(map(format_setting, value)) or "none"
     return "" if value is None else str(value)

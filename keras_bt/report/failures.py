@@ -1,25 +1,27 @@
-"""What a run can do without: it goes on when that fails."""
+"""Logs errors of optional work instead of raising them."""
 
 import contextlib
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 log = logging.getLogger("keras_bt")
 
 
 @contextlib.contextmanager
-def log_failures(what):
-    """Has a run go on when something within fails, and logs what.
+def log_failures(name: str | Path) -> Iterator[None]:
+    """Logs errors instead of raising them.
 
     Args:
-        what: String or `Path`, what is made.
+        name: What the block writes, for the message.
 
     Example:
         >>> with log_failures("runs/digits/report.html"):
-        ...     raise ValueError("no ink")  # a line of the log, and the run goes on
+        ...     raise ValueError("logged, not raised")
     """
     try:
         yield
-    except OSError as error:  # such as a full disk, which says enough
-        log.warning("%s The run goes on.", error)
+    except OSError as error:  # such as a full disk: its message is enough
+        log.warning("%s The run continues.", error)
     except Exception:
-        log.warning("%s could not be made. The run goes on.", what, exc_info=True)
+        log.warning("%s could not be written. The run continues.", name, exc_info=True)

@@ -1,92 +1,111 @@
-"""What a run's page shows of the images: their views, their map, their neighbours."""
+"""Saves images for the report: views, thumbnails, nearest neighbors, a confusion matrix."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_bt._support import atomic
 from keras_bt._support.variables import restored
+from keras_bt.data import Images
 from keras_bt.functional.image import as_unit_range
+from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.report.snapshots import evenly_spaced
 
 VIEWED_IMAGES = 6
 MAPPED_IMAGES = 1000
-MOST_CLASSES = 200  # of a confusion matrix
-QUERIES, NEIGHBOURS = 12, 6
-THUMBNAIL = 48  # pixels at the most
+MAX_CONFUSION_CLASSES = 200
+QUERIES, NEIGHBORS = 12, 6
+MAX_THUMBNAIL_SIDE = 48  # pixels
 BATCH_SIZE = 256
 
 
-def save_views(file, model, images, load_size):
-    """Saves a few images and two views of each: arrays "images", "view_a", "view_b" of uint8.
+def save_views(file: Path, model: BarlowTwins, images: Images, load_size: int) -> None:
+    """Saves six images and two views of each.
 
-    The model's views draw what they would have drawn without that.
+    The file has the uint8 arrays "images", "view_a" and "view_b". The random state of the
+    model's views is restored afterwards.
 
     Args:
-        file: `Path` to write.
-        model: `BarlowTwins` with views.
-        images: `data.Images` to train on; the first are taken.
-        load_size: Int. Side to which they are brought before they are viewed, in pixels.
+        file: The `.npz` file to write.
+        model: A model with views.
+        images: Training images; the first six are used.
+        load_size: Side of the images before augmentation, in pixels.
     """
+    assert model.views is not None
     batch = as_unit_range(next(iter(images.batches(VIEWED_IMAGES, load_size)))["image"])
     with restored([variable for view in model.views for variable in view.variables]):
         view_a, view_b = (view(batch, training=True) for view in model.views)
-    drawn = {"images": batch, "view_a": view_a, "view_b": view_b}
-    _save(file, {name: as_bytes(pixels) for name, pixels in drawn.items()})
+    arrays = {"images": batch, "view_a": view_a, "view_b": view_b}
+    _save(file, {name: to_uint8(pixels) for name, pixels in arrays.items()})
 
 
 def save_map(
-    file, images, image_size, representations, labels=None, predicted=None, class_names=()
-):
-    """Saves what there is to see of representations.
+    file: Path,
+    images: Images,
+    image_size: int,
+    representations: np.ndarray,
+    labels: np.ndarray | None = None,
+    predicted: np.ndarray | None = None,
+    class_names: Sequence[str] = (),
+) -> None:
+    """Saves representations with thumbnails, nearest neighbors and labels.
 
-    Arrays: of evenly spaced ones "thumbnails" uint8 [images, side, side, 3], "names" of their
-    files, "representations", "neighbours" [queries, 1 + NEIGHBOURS] (numbers of images, the query
-    first) and "labels", numbers among "class_names", which are those that occur; of all
-    "confusion" [true, predicted], where classes are not too many.
+    The arrays of at most 1,000 evenly spaced images:
+
+        thumbnails       uint8 [images, side, side, 3]
+        names            file names
+        representations  [images, features]
+        neighbours       [queries, 1 + NEIGHBORS]: numbers of images, the query first
+        labels           [images]: numbers of class_names
+
+    With labels, "class_names" has the classes that occur. "confusion" [true, predicted] counts
+    all images; it is left out if there are more than 200 classes.
 
     Args:
-        file: `Path` to write.
-        images: `data.Images` that they are of.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        representations: Float array [count, features], in the images' order.
-        labels: Int array [count], or None.
-        predicted: Int array [count], what a probe says of them; given with labels.
-        class_names: Strings, the names of the first classes; others go by their number.
+        file: The `.npz` file to write.
+        images: The images of the representations.
+        image_size: Side of the encoder's input, in pixels.
+        representations: Float array [count, features], in the order of the images.
+        labels: Integer array [count], or None.
+        predicted: Integer array [count], predictions of a probe; required with labels.
+        class_names: Names of the first classes. The others are named by their number.
     """
     mapped = images.at_most(MAPPED_IMAGES)
-    kept = slice(None, None, -(-images.count // MAPPED_IMAGES))  # as at_most takes them
-    side = min(image_size, THUMBNAIL)
-    thumbnails = [as_bytes(as_unit_range(b["image"])) for b in mapped.batches(BATCH_SIZE, side)]
+    kept = slice(None, None, -(-images.count // MAPPED_IMAGES))  # the images that at_most selects
+    side = min(image_size, MAX_THUMBNAIL_SIDE)
+    thumbnails = [to_uint8(as_unit_range(b["image"])) for b in mapped.batches(BATCH_SIZE, side)]
     arrays = {
         "thumbnails": np.concatenate(thumbnails),
-        "names": np.array(told_apart(mapped.file_names or []), str),
+        "names": np.array(relative_names(mapped.file_names or []), str),
         "representations": representations[kept],
-        "neighbours": nearest_of_some(representations[kept]),
+        "neighbours": nearest_neighbors(representations[kept]),
     }
     if labels is not None:
         present, numbers = np.unique([labels, predicted], return_inverse=True)
         labels, predicted = numbers.reshape(2, -1)
         names = [class_names[n] if 0 <= n < len(class_names) else str(n) for n in present]
         arrays |= {"labels": labels[kept], "class_names": np.array(names, str)}
-        if len(present) <= MOST_CLASSES:
+        if len(present) <= MAX_CONFUSION_CLASSES:
             arrays["confusion"] = np.zeros((len(present), len(present)), int)
             np.add.at(arrays["confusion"], (labels, predicted), 1)
     _save(file, arrays)
 
 
-def nearest_of_some(representations):
-    """Evenly spaced queries and the images nearest to them by cosine.
+def nearest_neighbors(representations: np.ndarray) -> np.ndarray:
+    """Finds the nearest neighbors of evenly spaced queries by cosine similarity.
 
     Args:
         representations: Float array [images, features].
 
     Returns:
-        Int array [queries, 1 + neighbours]: the query's number, then the nearest.
+        Integer array [queries, 1 + neighbors]: the number of the query, then its neighbors,
+        nearest first.
 
     Example:
-        >>> nearest_of_some(np.float32([[1, 0], [0, 1], [2, 0.1]]))[0].tolist()
+        >>> nearest_neighbors(np.float32([[1, 0], [0, 1], [2, 0.1]]))[0].tolist()
         [0, 2, 1]
     """
     norms = np.linalg.norm(representations, axis=1, keepdims=True)
@@ -94,15 +113,17 @@ def nearest_of_some(representations):
     queries = evenly_spaced(len(representations), QUERIES)
     cosines = normalized[queries] @ normalized.T
     cosines[np.arange(len(queries)), queries] = np.inf
-    return np.argsort(-cosines, axis=1, kind="stable")[:, : 1 + NEIGHBOURS]
+    return np.argsort(-cosines, axis=1, kind="stable")[:, : 1 + NEIGHBORS]
 
 
-def told_apart(paths):
-    """Paths below the innermost folder that holds all of them.
+def relative_names(paths: Sequence[str]) -> list[str]:
+    """Returns paths relative to their innermost common folder.
 
     Example:
-        >>> told_apart(["/photos/2026/a.jpg", "/photos/b.jpg"]), told_apart(["/photos/a.jpg"])
-        (['2026/a.jpg', 'b.jpg'], ['a.jpg'])
+        >>> relative_names(["/photos/2026/a.jpg", "/photos/b.jpg"])
+        ['2026/a.jpg', 'b.jpg']
+        >>> relative_names(["/photos/a.jpg"])
+        ['a.jpg']
     """
     if not paths:
         return []
@@ -110,16 +131,16 @@ def told_apart(paths):
     return [os.path.relpath(path, folder) for path in paths]
 
 
-def as_bytes(pixels):
-    """Images in [0, 1] as uint8.
+def to_uint8(pixels: np.typing.ArrayLike) -> np.ndarray:
+    """Converts pixels from [0, 1] to uint8.
 
     Example:
-        >>> as_bytes(np.float32([0.0, 0.5, 1.0])).tolist()
+        >>> to_uint8(np.float32([0.0, 0.5, 1.0])).tolist()
         [0, 128, 255]
     """
     return np.clip(np.round(np.asarray(pixels) * 255.0), 0, 255).astype("uint8")
 
 
-def _save(file, arrays):
+def _save(file: Path, arrays: dict[str, Any]) -> None:
     with atomic.replacing(file) as aside:
         np.savez_compressed(aside, **arrays)

@@ -1,75 +1,73 @@
-"""What a run has left in its folder so far, as its page wants it."""
+"""Reads the files of a run for its report."""
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
-from keras_bt.evaluation.health import diagnose
+import numpy as np
+
+from keras_bt.evaluation import ENCODER_LABELS, diagnose
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.report.snapshots import read_arrays, read_snapshots
-
-SCORED = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}
-FIGURES = {
-    "knn_accuracy": "k-NN",
-    "linear_accuracy": "linear",
-    "few_label_accuracy": "ten labels a class",
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFiles:
-    """A run as its folder tells it.
+    """The files of a run, finished or still training.
 
     Args:
         name: Name of the folder.
-        start: Dict of run.json: command, versions, machine, settings.
-        plan: Dict of plan.json, or None.
-        result: Dict of result.json, or None while it is training.
-        scores: Dict from "trained", "untrained", "pixels" to figures, as far as they are known.
-        untrained_loss: Float or None.
-        history: Dicts of metrics.jsonl.
-        snapshots: Dict from epochs to snapshots.
-        views: Dict of arrays of `gallery.save_views`, or None.
-        map: Dict of arrays of `gallery.save_map`, or None.
+        start: Content of `run.json`: command, versions, machine, settings.
+        plan: Content of `plan.json`, or None.
+        result: Content of `result.json`; None until the run is finished.
+        scores: The accuracies known so far, by "trained", "untrained" and "pixels".
+        untrained_loss: Loss of the first step, or None.
+        history: Lines of `metrics.jsonl`.
+        snapshots: Arrays of `compute_snapshot`, by epoch.
+        view_arrays: Arrays of `save_views`, or None.
+        map_arrays: Arrays of `save_map`, or None.
     """
 
     name: str
-    start: dict
-    plan: dict | None
-    result: dict | None
-    scores: dict
+    start: dict[str, Any]
+    plan: dict[str, Any] | None
+    result: dict[str, Any] | None
+    scores: dict[str, dict[str, float | None]]
     untrained_loss: float | None
-    history: list
-    snapshots: dict
-    views: dict | None
-    map: dict | None
+    history: list[dict[str, Any]]
+    snapshots: dict[int, dict[str, np.ndarray]]
+    view_arrays: dict[str, np.ndarray] | None
+    map_arrays: dict[str, np.ndarray] | None
 
     @property
-    def settings(self):
-        """Every setting of the run."""
+    def settings(self) -> dict[str, Any]:
+        """All settings of the run."""
         return self.start["settings"]
 
     @property
-    def command(self):
-        """What repeats the run."""
-        return "python " + self.start["command"]
+    def command(self) -> str:
+        """The shell command that repeats the run."""
+        command = self.start["command"]
+        return f"python {command}" if shlex.split(command)[0].endswith(".py") else command
 
     @property
-    def dataset(self):
-        """What the images are."""
+    def dataset(self) -> str:
+        """Name of the dataset."""
         s = self.settings
-        named = s.get("image_dir") or s.get("tfrecords") or s["dataset"]
-        return str((self.result or {}).get("dataset") or named)
+        source = s.get("image_dir") or s.get("tfrecords") or s["dataset"]
+        return str((self.result or {}).get("dataset") or source)
 
     @property
-    def minutes(self):
-        """Of training, so far."""
-        last = self.history[-1]["seconds"] if self.history else 0.0
-        return (self.result or {}).get("seconds", last) / 60
+    def minutes(self) -> float:
+        """Minutes of training so far."""
+        seconds = self.history[-1]["seconds"] if self.history else 0.0
+        return (self.result or {}).get("seconds", seconds) / 60
 
     @property
-    def loss_floor(self):
-        """The least value of the loss; None where it is not known."""
+    def loss_floor(self) -> float | None:
+        """Lowest possible value of the loss; None if it is unknown."""
         if self.result:
             return self.result["loss_floor"]
         s = self.settings
@@ -80,78 +78,92 @@ class RunFiles:
         return loss.floor(s["batch_size"], s["projector_dims"][-1])
 
     @property
-    def findings(self):
-        """What is wrong with it, in sentences; see `evaluation.health.diagnose`."""
+    def findings(self) -> list[str]:
+        """Problems that `evaluation.diagnose` found, as sentences."""
         if self.result:
             return (self.result.get("health") or {}).get("findings", [])
-        looked = [line for line in self.history if "embedding_rank" in line]
-        if not looked:
+        checked = [line for line in self.history if "embedding_rank" in line]
+        if not checked:
             return []
-        progress = looked[-1]["epoch"] / self.plan["epochs"] if self.plan else 0.0
-        return list(map(str, diagnose(looked[-1], progress, self.untrained_loss, self.loss_floor)))
+        progress = checked[-1]["epoch"] / self.plan["epochs"] if self.plan else 0.0
+        findings = diagnose(checked[-1], progress, self.untrained_loss, self.loss_floor)
+        return [str(finding) for finding in findings]
 
     @property
-    def images(self):
-        """How many images it trains on; None where that is not known yet."""
+    def images(self) -> int | None:
+        """Number of training images; None if it is unknown yet."""
         return (self.result or self.plan or {}).get("images")
 
     @property
-    def skipped_images(self):
-        """How many were left out, as they could not be read; None where that is not known."""
+    def skipped_images(self) -> int | None:
+        """Number of unreadable images that were left out; None if it is unknown."""
         return (self.result or self.plan or {}).get("skipped_images")
 
-    def column(self, name):
-        """(epochs, values) of a figure of the history, where it is there."""
-        rows = [(line["epoch"], line[name]) for line in self.history if name in line]
-        return tuple(map(list, zip(*rows, strict=True))) if rows else ([], [])
+    def knn_accuracy(self, encoder: str) -> float | None:
+        """Returns the k-NN accuracy of "trained", "untrained" or "pixels", if it is known."""
+        return self.scores.get(encoder, {}).get("knn_accuracy")
+
+    def column(self, name: str) -> tuple[list[int], list[float]]:
+        """Returns the epochs that logged a metric, and its values."""
+        lines = [line for line in self.history if name in line]
+        return [line["epoch"] for line in lines], [line[name] for line in lines]
+
+    def columns(self, labels: dict[str, str]) -> dict[str, tuple[list[int], list[float]]]:
+        """Returns the columns of those metrics that were logged, by their labels.
+
+        Args:
+            labels: Maps names of metrics to labels.
+        """
+        columns = {label: self.column(name) for name, label in labels.items()}
+        return {label: column for label, column in columns.items() if column[0]}
 
 
-def read_run(folder):
-    """Reads the folder of a run, finished or not.
+def read_run(folder: str | Path) -> RunFiles:
+    """Reads the folder of a run, finished or still training.
 
     Args:
-        folder: Path.
+        folder: Folder of the run.
 
     Returns:
-        `RunFiles`.
+        The files of the run.
 
     Raises:
-        ValueError: If it is not the folder of a run, or what is in it is damaged.
+        ValueError: If the folder holds no run, or one of its JSON files is damaged.
 
     Example:
         >>> read_run("no/such/folder")
         Traceback (most recent call last):
             ...
-        ValueError: no/such/folder holds no run of keras_bt: there is no run.json.
+        ValueError: no/such/folder holds no run of keras_bt: run.json is missing.
     """
     folder = Path(folder).expanduser()
-    start = _json(folder / "run.json")
+    start = _read_json(folder / "run.json")
     if start is None or "settings" not in start:
-        raise ValueError(f"{folder} holds no run of keras_bt: there is no run.json.")
-    result, known = _json(folder / "result.json"), _json(folder / "baselines.json") or {}
-    scores = {name: (result or known).get(name) for name in SCORED}
+        raise ValueError(f"{folder} holds no run of keras_bt: run.json is missing.")
+    result = _read_json(folder / "result.json")
+    scores = result or _read_json(folder / "baselines.json") or {}
     return RunFiles(
         name=folder.resolve().name,
         start=start,
-        plan=_json(folder / "plan.json"),
+        plan=_read_json(folder / "plan.json"),
         result=result,
-        scores={name: figures for name, figures in scores.items() if figures},
-        untrained_loss=(_json(folder / "start.json") or {}).get("untrained_loss"),
-        history=_lines(folder / "metrics.jsonl"),
+        scores={name: scores[name] for name in ENCODER_LABELS if scores.get(name)},
+        untrained_loss=(_read_json(folder / "start.json") or {}).get("untrained_loss"),
+        history=_read_lines(folder / "metrics.jsonl"),
         snapshots=read_snapshots(folder / "snapshots"),
-        views=read_arrays(folder / "views.npz"),
-        map=read_arrays(folder / "map.npz"),
+        view_arrays=read_arrays(folder / "views.npz"),
+        map_arrays=read_arrays(folder / "map.npz"),
     )
 
 
-def _json(file):
+def _read_json(file: Path) -> dict[str, Any] | None:
     try:
         return json.loads(file.read_text("utf-8")) if file.exists() else None
     except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from error
 
 
-def _lines(file):
-    """Lines of JSON but for a last one that is being written."""
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    """Reads JSON lines; skips a last line without a line break, which is being written."""
     text = file.read_text("utf-8") if file.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

@@ -1,85 +1,95 @@
-"""What a run's page draws of the embeddings, kept at each look of `EmbeddingHealth`."""
+"""Snapshots of the cross-correlation matrix and of the spectra, saved during training."""
 
 import logging
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_bt._support import atomic
+from keras_bt.evaluation import EmbeddingHealth
 from keras_bt.functional.correlation import cross_correlation, standardize
 from keras_bt.functional.spectrum import spread, variances
 from keras_bt.model.optimizers import steps_made
 from keras_bt.report.failures import log_failures
 
-SHOWN_DIMENSIONS = 48  # of c, as a picture
-COUNTED_DIMENSIONS = 1024  # of c, in the histograms
-MOST_VALUES = 512  # of a sorted curve
-FILES = "[0-9]" * 6 + ".npz"
+HEAT_MAP_DIMENSIONS = 48
+HISTOGRAM_DIMENSIONS = 1024
+MAX_SORTED_VALUES = 512
+FILE_PATTERN = "[0-9]" * 6 + ".npz"
 BINS = np.linspace(-1.0, 1.0, 81)
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Saves snapshots of c, of the spread and of the spectra: before training and at looks.
+    """Saves a snapshot before training and after each quarter of the epochs.
 
-    Of the looks of `EmbeddingHealth` it takes the first after each quarter of the epochs, and the
-    last.
+    It uses the embeddings that `EmbeddingHealth` computes. A snapshot is therefore saved at
+    the first check after each quarter of the epochs, and at the last check.
 
     Args:
-        folder: Folder of the snapshots, one file an epoch: `000012.npz`, `000000.npz` before.
-        health: `EmbeddingHealth`, which comes before this in `fit`.
+        folder: Folder of the snapshots: `000012.npz` after epoch 12, `000000.npz` before
+            training.
+        health: Its place in the list of callbacks is before this callback.
 
     Example:
         >>> Snapshots("runs/digits/snapshots", health=None).folder.name
         'snapshots'
     """
 
-    def __init__(self, folder, health):
+    def __init__(self, folder: str | Path, health: EmbeddingHealth) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.health = health
 
-    def on_train_begin(self, logs=None):
-        self._taken = -1  # quarters of the epochs that have one
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._quarters_saved = -1
         if steps_made(self.model.optimizer) == 0:
             with log_failures(self._file(0)):
-                self.health.embed_images()
+                self.health.compute_outputs()
                 self._save(0)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # Of a training that goes on from before they were taken.
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # A resumed run may restart before epochs that already have a snapshot.
         with log_failures(self.folder):
-            for file in self.folder.glob(FILES):
+            for file in self.folder.glob(FILE_PATTERN):
                 if int(file.stem) > epoch:
                     file.unlink()
                 else:
-                    self._taken = max(self._taken, self._quarters(int(file.stem)))
+                    self._quarters_saved = max(self._quarters_saved, self._quarters(int(file.stem)))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         quarters = self._quarters(epoch + 1)
-        if "embedding_rank" in (logs or {}) and quarters > self._taken:
-            self._taken = quarters
+        if "embedding_rank" in (logs or {}) and quarters > self._quarters_saved:
+            self._quarters_saved = quarters
             with log_failures(self._file(epoch + 1)):
                 self._save(epoch + 1)
 
-    def _quarters(self, epochs):
+    def _quarters(self, epochs: int) -> int:
         return 4 * epochs // self.params["epochs"] if epochs else -1
 
-    def _file(self, epoch):
+    def _file(self, epoch: int) -> Path:
         return self.folder / f"{epoch:06d}.npz"
 
-    def _save(self, epoch):
+    def _save(self, epoch: int) -> None:
         criterion = self.model.loss
-        representations, z_a, z_b = self.health.embedded
-        taken = snapshot(representations, z_a, z_b, criterion.epsilon, criterion.centered)
+        assert self.health.outputs is not None
+        representations, z_a, z_b = self.health.outputs
+        arrays = compute_snapshot(representations, z_a, z_b, criterion.epsilon, criterion.centered)
         with atomic.replacing(self._file(epoch)) as aside:
-            np.savez_compressed(aside, **taken)
+            np.savez_compressed(aside, **arrays)
 
 
-def snapshot(representations, z_a, z_b, epsilon=1e-5, centered=True):
-    """Arrays that say how far c is from the identity, and how the embeddings are spread.
+def compute_snapshot(
+    representations: tf.Tensor,
+    z_a: tf.Tensor,
+    z_b: tf.Tensor,
+    epsilon: float = 1e-5,
+    centered: bool = True,
+) -> dict[str, Any]:
+    """Computes the cross-correlation matrix C, its histograms, spreads and spectra.
 
     Args:
         representations: Float tensor [images, features].
@@ -89,29 +99,33 @@ def snapshot(representations, z_a, z_b, epsilon=1e-5, centered=True):
         centered: See `BarlowTwinsLoss`.
 
     Returns:
-        Dict of arrays: "c" [shown, shown], of evenly spaced "dimensions" [shown];
-        "diagonal" and "off_diagonal" [bins], how many entries of c lie between `BINS`, of 1,024
-        dimensions at the most; "spread", of the embedding's dimensions, descending;
-        "representation_variances" and "embedding_variances", along the principal axes that so
-        many images can have, descending; "images", their count.
+        Dict of:
+
+            c                         [shown, shown]: C for up to 48 evenly spaced dimensions
+            dimensions                [shown]: their numbers
+            diagonal, off_diagonal    [bins]: histograms of C for up to 1,024 dimensions
+            spread                    standard deviations of the embedding, descending
+            representation_variances  along the principal axes, descending
+            embedding_variances       along the principal axes, descending
+            images                    number of images
 
     Example:
         >>> z = np.float32([[1, 1, 0], [-1, -1, 0]])
-        >>> snapshot(z, z, z, epsilon=0)["c"].round(3).tolist()
+        >>> compute_snapshot(z, z, z, epsilon=0)["c"].round(3).tolist()
         [[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
     a, b = (standardize(z, epsilon=epsilon, centered=centered) for z in (z_a, z_b))
-    counted = evenly_spaced(z_a.shape[1], COUNTED_DIMENSIONS)
+    counted = evenly_spaced(z_a.shape[1], HISTOGRAM_DIMENSIONS)
     c = cross_correlation(tf.gather(a, counted, axis=1), tf.gather(b, counted, axis=1)).numpy()
-    shown = evenly_spaced(len(counted), SHOWN_DIMENSIONS)
+    shown = evenly_spaced(len(counted), HEAT_MAP_DIMENSIONS)
     diagonal = np.diagonal(c)
-    everything = np.histogram(np.clip(c, -1.0, 1.0), BINS)[0]
-    on_diagonal = np.histogram(np.clip(diagonal, -1.0, 1.0), BINS)[0]
+    all_counts = np.histogram(np.clip(c, -1.0, 1.0), BINS)[0]
+    diagonal_counts = np.histogram(np.clip(diagonal, -1.0, 1.0), BINS)[0]
     return {
         "dimensions": counted[shown],
         "c": c[np.ix_(shown, shown)],
-        "diagonal": on_diagonal,
-        "off_diagonal": everything - on_diagonal,
+        "diagonal": diagonal_counts,
+        "off_diagonal": all_counts - diagonal_counts,
         "spread": _descending(spread(z_a)),
         "representation_variances": _spectrum(representations),
         "embedding_variances": _spectrum(z_a),
@@ -119,19 +133,19 @@ def snapshot(representations, z_a, z_b, epsilon=1e-5, centered=True):
     }
 
 
-def read_snapshots(folder):
-    """The snapshots of a run by epoch, ascending; none where there is no folder.
+def read_snapshots(folder: str | Path) -> dict[int, dict[str, np.ndarray]]:
+    """Reads the snapshots of a run, by epoch, ascending; empty if there is no folder.
 
     Example:
         >>> read_snapshots("no/such/folder")
         {}
     """
-    read = {int(file.stem): read_arrays(file) for file in sorted(Path(folder).glob(FILES))}
-    return {epoch: arrays for epoch, arrays in read.items() if arrays}
+    files = sorted(Path(folder).glob(FILE_PATTERN))
+    return {int(file.stem): arrays for file in files if (arrays := read_arrays(file))}
 
 
-def read_arrays(file):
-    """A dict of the arrays in an npz file; None if there is no such file, or it is damaged.
+def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
+    """Reads an npz file; returns None if it does not exist or is damaged.
 
     Example:
         >>> read_arrays(Path("no/such/file.npz")) is None
@@ -143,12 +157,12 @@ def read_arrays(file):
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        logging.getLogger("keras_bt").warning("%s is damaged, and left out: %s", file, error)
+        logging.getLogger("keras_bt").warning("%s is damaged and left out: %s", file, error)
         return None
 
 
-def evenly_spaced(count, most):
-    """Numbers of at most so many evenly spaced things, the first and the last among them.
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Returns at most `most` evenly spaced indices below `count`, with the first and the last.
 
     Example:
         >>> evenly_spaced(9, 3).tolist(), evenly_spaced(2, 3).tolist()
@@ -157,11 +171,11 @@ def evenly_spaced(count, most):
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def _spectrum(x):
-    # Centered rows have one axis less than they are.
+def _spectrum(x: tf.Tensor) -> np.ndarray:
+    # n centered rows span at most n - 1 axes.
     return _descending(variances(x))[: max(1, len(x) - 1)]
 
 
-def _descending(values):
+def _descending(values: tf.Tensor) -> np.ndarray:
     values = np.sort(np.asarray(values))[::-1]
-    return values[evenly_spaced(len(values), MOST_VALUES)]
+    return values[evenly_spaced(len(values), MAX_SORTED_VALUES)]

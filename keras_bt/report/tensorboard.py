@@ -1,6 +1,7 @@
-"""What the page shows, for TensorBoard."""
+"""TensorBoard logs of a run: scalars, images, histograms and the projector."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -10,77 +11,85 @@ from keras_bt._support import atomic
 from keras_bt.report.failures import log_failures
 from keras_bt.report.snapshots import read_arrays, read_snapshots
 
-SPRITE_SIDE = 32  # pixels of an image in the projector
+if TYPE_CHECKING:
+    from PIL import Image
+
+SPRITE_SIDE = 32  # pixels of a thumbnail in the projector
 
 
 class EpochScalars(keras.callbacks.TensorBoard):
-    """The scalars of Keras's callback, at the number of epochs done, as everywhere in a run."""
+    """Logs scalars at the number of completed epochs; Keras's callback counts from 0."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch + 1, logs)
 
 
-class TensorBoardPictures(keras.callbacks.Callback):
-    """Writes the snapshots of C and of the spread, and the views, as they come.
+class TensorBoardImages(keras.callbacks.Callback):
+    """Writes views, heat maps of C and histograms of the spread during training.
 
-    The scalars are those of `EpochScalars`, in whose folder it writes.
+    It reads `views.npz` and the files of `Snapshots`, and writes to `tensorboard/pictures`.
 
     Args:
-        folder: Path of the run's folder; the logs are in its `tensorboard`.
+        folder: Folder of the run.
 
-    Example:
-        >>> TensorBoardPictures("runs/digits").log_dir.name
-        'tensorboard'
+    Attributes:
+        log_dir: Folder of all TensorBoard logs of the run, also for `EpochScalars`.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.folder = Path(folder)
         self.log_dir = self.folder / "tensorboard"
 
-    def on_train_begin(self, logs=None):
-        self._goes_on = any((self.log_dir / "pictures").glob("events.*"))
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._resumed = any((self.log_dir / "pictures").glob("events.*"))
         self._writer = tf.summary.create_file_writer(str(self.log_dir / "pictures"))
         self._written: set[int] = set()
-        self._begun = False
+        self._started = False
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # Snapshots have dropped those of epochs that are trained again.
-        if self._begun:
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # Not in on_train_begin: `Snapshots` first deletes those of epochs to be repeated.
+        if self._started:
             return
-        self._begun = True
-        if self._goes_on:
+        self._started = True
+        if self._resumed:
             self._written = set(range(epoch + 1))
         else:
             self._write_views()
         self._write_snapshots()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._write_snapshots()
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._writer.close()
 
-    def _write_views(self):
+    def _write_views(self) -> None:
         views = read_arrays(self.folder / "views.npz") or {}
         with log_failures(self.log_dir), self._writer.as_default(step=0):
             for name, pixels in views.items():
                 tf.summary.image(name, pixels, max_outputs=len(pixels))
 
-    def _write_snapshots(self):
+    def _write_snapshots(self) -> None:
         for epoch, snapshot in read_snapshots(self.folder / "snapshots").items():
             if epoch not in self._written:
                 self._written.add(epoch)
                 with log_failures(self.log_dir), self._writer.as_default(step=epoch):
-                    tf.summary.image("cross_correlation", heat_map(snapshot["c"])[None])
+                    tf.summary.image("cross_correlation", heat_map_pixels(snapshot["c"])[None])
                     tf.summary.histogram("embedding_spread", snapshot["spread"])
 
 
-def heat_map(c):
-    """C as a picture: red is 1, white 0, blue -1; [dim, dim] to uint8 [side, side, 3].
+def heat_map_pixels(c: np.ndarray) -> np.ndarray:
+    """Colors a matrix: red is 1, white 0, blue -1.
+
+    Args:
+        c: Float array [dim, dim], clipped to [-1, 1].
+
+    Returns:
+        uint8 array [side, side, 3].
 
     Example:
-        >>> heat_map(np.float32([[1.0, 0.0], [-1.0, 0.0]]))[0, 0].tolist()
+        >>> heat_map_pixels(np.float32([[1.0, 0.0], [-1.0, 0.0]]))[0, 0].tolist()
         [255, 0, 0]
     """
     c = np.clip(np.asarray(c, "float32"), -1.0, 1.0)
@@ -89,11 +98,11 @@ def heat_map(c):
     return np.round(255 * enlarged).astype("uint8")
 
 
-def write_projector(folder):
-    """Writes the representations of map.npz for TensorBoard's projector.
+def write_projector(folder: str | Path) -> None:
+    """Writes the representations of `map.npz` for TensorBoard's projector.
 
     Args:
-        folder: Path of the run's folder.
+        folder: Folder of the run.
     """
     folder = Path(folder)
     logs = folder / "tensorboard" / "pictures"
@@ -120,7 +129,7 @@ def write_projector(folder):
         _sprite(thumbnails).save(aside)
 
 
-def _sprite(thumbnails):
+def _sprite(thumbnails: np.ndarray) -> "Image.Image":
     from PIL import Image
 
     columns = int(np.ceil(np.sqrt(len(thumbnails))))

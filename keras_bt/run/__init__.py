@@ -1,4 +1,4 @@
-"""What surrounds the training of a script: its folder, progress, time and end."""
+"""Whole runs: folder, progress, time budget, scores, summary and ledger."""
 
 from keras_bt.run.budget import epochs_in, steps_in
 from keras_bt.run.folder import MetricsLog, RunFolder, images_at_start

@@ -1,4 +1,4 @@
-"""What a run writes into its folder: how it was started, how it went, how it ended."""
+"""`RunFolder`: the files of a run, and how they are written."""
 
 import fcntl
 import json
@@ -10,7 +10,9 @@ import shlex
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +20,7 @@ import tensorflow as tf
 
 from keras_bt._support import atomic
 from keras_bt._support.settings import differences
+from keras_bt._support.version import __version__
 
 ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
 
@@ -26,28 +29,29 @@ class RunFolder:
     """The folder of one run.
 
         run.json        command, settings, versions and environment; written first
-        plan.json       epochs, steps an epoch and images, which hold after a restart too
-        baselines.json  the figures of raw pixels and of the untrained encoder
+        plan.json       epochs, steps an epoch and images; kept at a restart
+        baselines.json  metrics of raw pixels and of the untrained encoder
         start.json      the loss of the first step
         metrics.jsonl   one line an epoch
-        checkpoints/    to go on from
+        checkpoints/    for resuming
         encoder/        the SavedModel
-        model.keras     the whole model, to go on with in Python
+        model.keras     the whole model, for Python
         views.npz, snapshots/, map.npz
-                        what report.html draws
-        tensorboard/    logs for TensorBoard, where they are wanted
-        report.html     the page; written anew while training, and at the end
-        result.json     the figures; written when all but the page is, so it tells a finished run
+                        data of the report
+        tensorboard/    logs for TensorBoard, with --tensorboard
+        report.html     the report; rewritten during training, and at the end
+        result.json     the result; written last but one, so it marks a finished run
 
     Args:
-        workdir: The folder; made if it is not there.
-        settings: Dict that JSON can hold: everything that decides the run.
-        writes: Bool. False for all workers but the chief, who only read here: the folder need
-            not be there.
+        workdir: The folder; made if it does not exist.
+        settings: Everything that decides the run; JSON can hold it.
+        writes: False for workers other than the chief, which only read. The folder does not
+            have to exist for them.
+        command_line: The command that started the run; None for that of this process.
 
     Raises:
-        ValueError: If the folder holds a run with other settings, naming those, or files
-            of a run's names but no run, or if another process is running in it.
+        ValueError: If the folder belongs to a run with other settings (which are named), holds
+            files with a run's names but no run, or is in use by another process.
 
     Example:
         >>> import tempfile
@@ -57,78 +61,82 @@ class RunFolder:
         {'loss': 1.5}
     """
 
-    def __init__(self, workdir, settings, writes=True):
+    def __init__(
+        self,
+        workdir: str | Path,
+        settings: dict[str, Any],
+        writes: bool = True,
+        command_line: str | None = None,
+    ) -> None:
         self.path = Path(workdir).expanduser()
         self.encoder = self.path / "encoder"
         self.metrics = self.path / "metrics.jsonl"
         self.model = self.path / "model.keras"
         self.checkpoints = self.path / "checkpoints"
         self.writes = writes
-        self.settings = json.loads(json.dumps(settings))  # tuples are lists in the file
+        self.settings = json.loads(json.dumps(settings))  # JSON has lists, not tuples
         self._refuse_others()
         if writes:
             self._unlock = weakref.finalize(self, os.close, _locked(self.path / ".lock"))
-            self._refuse_others()  # that came before the lock
-            atomic.tidy(self.path)
-            circumstances = {**_circumstances(), "settings": self.settings}
+            self._refuse_others()  # again: another run may have come before the lock
+            atomic.clean_up(self.path)
+            circumstances = {**_circumstances(command_line), "settings": self.settings}
             self.once("run", lambda: circumstances)
 
-    def _refuse_others(self):
+    def _refuse_others(self) -> None:
+        """Refuses a folder that belongs to something else."""
         start = self.path / "run.json"
         if start.exists():
             _refuse_other_settings(start, _settings_in(start), self.settings)
         else:
             _refuse_foreign_files(self.path)
 
-    def close(self):
-        """Lets another run into the folder; the end of the process does the same."""
+    def close(self) -> None:
+        """Unlocks the folder; the end of the process does the same."""
         self._unlock()
 
-    def result(self):
-        """The figures of the finished run, or None."""
+    def result(self) -> dict[str, Any] | None:
+        """The result of the finished run, or None."""
         return self.read("result")
 
-    def read(self, name):
-        """What a file of the folder holds, by its name without .json; None if it is not there."""
+    def read(self, name: str) -> Any:
+        """The content of a JSON file, by its name without .json; None if there is none."""
         file = self.path / f"{name}.json"
         return json.loads(file.read_text("utf-8")) if file.exists() else None
 
-    def once(self, name, make):
-        """What is found out once, and holds after a restart too.
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Returns what `make` returned at the first start of the run.
 
         Args:
-            name: Of the file that holds it, without .json.
-            make: Function without arguments that finds it out; JSON can hold it.
-
-        Returns:
-            What `make` returned, at this start or at an earlier one.
+            name: Of the file that stores it, without .json.
+            make: Returns something that JSON can hold.
         """
-        found = self.read(name)
-        if found is None:
-            found = make()
+        stored = self.read(name)
+        if stored is None:
+            stored = make()
             if self.writes:
-                write_json(self.path / f"{name}.json", found)
-        return found
+                write_json(self.path / f"{name}.json", stored)
+        return stored
 
-    def write_result(self, figures):
+    def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json, which marks the run as finished."""
-        write_json(self.path / "result.json", figures)
+        write_json(self.path / "result.json", result)
 
-    def save_model(self, model):
-        """Writes model.keras, the compiled model with its optimizer, whole or not at all."""
-        kept = [*model.variables, *model.optimizer.variables]
-        with atomic.replacing(self.model, 4 * sum(math.prod(v.shape) for v in kept)) as aside:
+    def save_model(self, model: keras.Model) -> None:
+        """Writes model.keras, the compiled model with its optimizer, atomically."""
+        variables = [*model.variables, *model.optimizer.variables]
+        with atomic.replacing(self.model, 4 * sum(math.prod(v.shape) for v in variables)) as aside:
             model.save(aside)
 
 
 class MetricsLog(keras.callbacks.Callback):
-    """Keeps a file of a training's history, an epoch a line of JSON.
+    """Writes the metrics of each epoch as a line of JSON.
 
-    What cannot be written is written with the next epoch; at the end of training it raises.
+    A line that cannot be written is written with the next epoch. The end of training raises.
 
     Args:
-        path: The file. What it holds of epochs that are going to be trained again is dropped.
-        history: List of dicts, which grows; see `TrainingState`.
+        path: The file. Its lines of epochs that are trained again are dropped.
+        history: Metrics of each epoch, which grows; see `TrainingState`.
 
     Example:
         >>> import tempfile
@@ -138,35 +146,35 @@ class MetricsLog(keras.callbacks.Callback):
         '{"epoch": 1}\\n'
     """
 
-    def __init__(self, path, history):
+    def __init__(self, path: str | Path, history: list[dict[str, Any]]) -> None:
         super().__init__()
         self.path = Path(path)
         self.history = history
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         atomic.write_text(self.path, "".join(map(_json_line, self.history)))
         self._written = len(self.history)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         try:
             self._write()
         except OSError as error:
-            logging.getLogger("keras_bt").warning("%s Training goes on.", error)
+            logging.getLogger("keras_bt").warning("%s Training continues.", error)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._write()
 
-    def _write(self):
+    def _write(self) -> None:
         lines = "".join(map(_json_line, self.history[self._written :]))
         atomic.append_text(self.path, lines)
         self._written = len(self.history)
 
 
-def images_at_start(workdir):
-    """How many images the run of a folder began with; None if it has not begun.
+def images_at_start(workdir: str | Path) -> int | None:
+    """The number of images at the first start of a run; None before that.
 
     Args:
-        workdir: The folder.
+        workdir: The folder of the run.
 
     Example:
         >>> images_at_start("no/such/folder") is None
@@ -176,74 +184,83 @@ def images_at_start(workdir):
     return json.loads(plan.read_text("utf-8"))["images"] if plan.exists() else None
 
 
-def write_json(path, content):
-    """Writes a JSON file that appears whole or not at all.
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes a JSON file atomically.
 
     Args:
         path: The file.
-        content: What JSON can hold.
+        content: Something that JSON can hold.
 
     Example:
         >>> import tempfile
-        >>> write_json(tempfile.mkdtemp() + "/a.json", [1])
+        >>> file = Path(tempfile.mkdtemp(), "a.json")
+        >>> write_json(file, [1.5])
+        >>> json.loads(file.read_text())
+        [1.5]
     """
     atomic.write_text(Path(path), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def _json_line(content):
+def _json_line(content: dict[str, Any]) -> str:
     return json.dumps(content, allow_nan=False) + "\n"
 
 
-def _settings_in(file):
+def _settings_in(file: Path) -> dict[str, Any]:
+    """The settings in run.json."""
     try:
         return json.loads(file.read_text("utf-8"))["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not the start of a run of keras_bt.") from error
+        raise ValueError(f"{file} is not a run.json of keras_bt; take another workdir.") from error
 
 
-def _locked(file):
-    """An open descriptor of a file, locked until it is closed, at the latest with us."""
+def _locked(file: Path) -> int:
+    """An open descriptor of a file, locked until it is closed or the process ends."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT)  # NFS locks no file that is read only
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT)  # NFS locks no read-only file
     except OSError as error:
         raise atomic.WriteError(file.parent, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise ValueError(f"Another process is running in {file.parent}.") from error
+        raise ValueError(
+            f"Another process is running in {file.parent}; wait, or take another workdir."
+        ) from error
     except OSError as error:
-        reason = "%s cannot be locked (%s); no other process may run in its folder."
+        reason = "%s cannot be locked (%s); start no other process with this workdir."
         logging.getLogger("keras_bt").warning(reason, file, error)
     return descriptor
 
 
-def _refuse_foreign_files(folder):
+def _refuse_foreign_files(folder: Path) -> None:
+    """Refuses files that a run would overwrite."""
     names = ["encoder", "checkpoints", "metrics.jsonl", "model.keras"]
     names += ["plan.json", "baselines.json", "start.json", "result.json", "report.html"]
     names += ["views.npz", "snapshots", "map.npz", "tensorboard"]
-    if there := [name for name in names if (folder / name).exists()]:
+    if existing := [name for name in names if (folder / name).exists()]:
         raise ValueError(
-            f"{folder} holds {', '.join(there)} but no run.json, so they are not of a run and "
+            f"{folder} holds {', '.join(existing)} but no run.json, so they belong to no run and "
             "would be overwritten; take another workdir."
         )
 
 
-def _refuse_other_settings(file, before, now):
+def _refuse_other_settings(file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     differing = differences(before, now)
     if differing:
         raise ValueError(
-            f"{file} is of a run with other settings; take another workdir or the same flags.\n  "
+            f"{file} has other settings; take another workdir or the same flags.\n  "
             + "\n  ".join(differing)
         )
 
 
-def _circumstances():
+def _circumstances(command_line: str | None) -> dict[str, Any]:
+    """The command, versions, machine and environment of a run."""
     return {
-        "command": shlex.join(sys.argv),
+        "command": command_line or shlex.join(sys.argv),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
+            "keras_bt": __version__,
             "python": platform.python_version(),
             "keras": keras.__version__,
             "tensorflow": tf.__version__,

@@ -1,4 +1,4 @@
-"""Rows of results: what was measured, with what it takes to measure it again."""
+"""The ledger: rows of results, each with command, commit, date and machine."""
 
 import json
 import os
@@ -6,29 +6,39 @@ import shlex
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from keras_bt._support import atomic
+from keras_bt._support.version import __version__
 
-PLACES = ("--data_dir=", "--workdir=", "--ledger=")  # flags that say where things are, not what
+PLACES = ("--data_dir=", "--workdir=", "--ledger=")  # flags that do not change results
 
 
-def add_row(path, *, recipe, seed, minutes, protocol, figures):
+def add_row(
+    path: str | Path,
+    *,
+    recipe: str | None,
+    seed: int,
+    minutes: float,
+    protocol: str | dict[str, str],
+    figures: dict[str, Any],
+    command_line: str | None = None,
+) -> None:
     """Appends a row to a ledger, a file of JSON lines.
 
         {"command", "commit", "date", "machine", "recipe", "seed", "minutes", "protocol", "figures"}
 
     Args:
-        path: The file; made if it is not there.
+        path: The file; made if it does not exist.
         recipe: Name of the recipe, or None.
-        seed: Int.
-        minutes: Float. Of training; where nothing is trained but classifiers, of all.
-        protocol: String, on which images, after which step, by which method; or a dict of
-            one for each figure.
-        figures: Dict that JSON can hold.
+        seed: Seed of the run.
+        minutes: Duration of the training; of the whole command if only classifiers are trained.
+        protocol: How the metrics were measured, in words; or a dict with a text for each.
+        figures: The metrics; JSON can hold them.
+        command_line: The command; None for that of this process.
 
     Raises:
         OSError: If it cannot be written.
@@ -42,7 +52,7 @@ def add_row(path, *, recipe, seed, minutes, protocol, figures):
         {'knn_accuracy': 0.975}
     """
     row = {
-        **circumstances(),
+        **circumstances(command_line),
         "recipe": recipe,
         "seed": seed,
         "minutes": round(minutes, 2),
@@ -52,12 +62,15 @@ def add_row(path, *, recipe, seed, minutes, protocol, figures):
     atomic.append_text(Path(path), json.dumps(row, allow_nan=False) + "\n")
 
 
-def circumstances():
-    """How, from which code, when and on what this process measures.
+def circumstances(command_line: str | None = None) -> dict[str, str]:
+    """The command, commit, date and machine of a measurement.
+
+    Args:
+        command_line: The command; None for that of this process.
 
     Returns:
-        {"command", "commit", "date", "machine"}: strings. The command is that of the process
-        without the flags that name places; the commit is the version where there is none.
+        {"command", "commit", "date", "machine"}. The command lacks the flags in `PLACES`. In an
+        installed package, which has no commit, "commit" is the version.
 
     Example:
         >>> sorted(circumstances())
@@ -69,7 +82,7 @@ def circumstances():
         if device.device_type not in ("CPU", "XLA_CPU")
     ]
     return {
-        "command": _command(),
+        "command": _command(command_line),
         "commit": _commit(),
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{_processor()}, {os.cpu_count()} cores, "
@@ -77,21 +90,24 @@ def circumstances():
     }
 
 
-def _command():
-    script, *arguments = sys.argv
-    kept = [argument for argument in arguments if not argument.startswith(PLACES)]
-    return shlex.join(["python", "/".join(Path(script).parts[-2:]), *kept])
+def _command(command_line: str | None) -> str:
+    if command_line is None:
+        script, *arguments = sys.argv
+        words = ["python", "/".join(Path(script).parts[-2:]), *arguments]
+    else:
+        words = shlex.split(command_line)
+    return shlex.join(word for word in words if not word.startswith(PLACES))
 
 
-def _commit():
-    checkout = Path(__file__).parents[1]
+def _commit() -> str:
+    checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():
-        return f"version {metadata.version('keras_bt')}"
+        return f"version {__version__}"
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True).stdout.strip()
 
 
-def _processor():
+def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
         if line.startswith("model name"):

@@ -1,24 +1,26 @@
-"""What the loss was before anything was learned."""
+"""`StartLoss`: keeps the loss of the untrained network."""
 
 import logging
+from typing import Any
 
 import keras
 
+from keras_bt.evaluation import EmbeddingHealth
+from keras_bt.run.folder import RunFolder
+
 
 class StartLoss(keras.callbacks.Callback):
-    """Keeps the loss of the first step, that of an untrained network, in start.json.
+    """Writes the loss of the first step to start.json.
 
-    The file is written at once, so that a run which is started again knows it.
+    The file is written at once, so that a run that is started again knows the loss.
 
     Args:
-        folder: `RunFolder`.
-        health: `EmbeddingHealth`, which notes that loss, and comes before this in `fit`; it
-            is told what the file says.
+        folder: The folder of the run.
+        health: Records that loss; it has to come before this callback in `fit`. It gets the
+            loss of the file if there is one.
 
     Example:
         >>> import tempfile
-        >>> from keras_bt.evaluation import EmbeddingHealth
-        >>> from keras_bt.run import RunFolder
         >>> health = EmbeddingHealth(None, batch_size=8, untrained_loss=259.5)
         >>> start = StartLoss(RunFolder(tempfile.mkdtemp(), {}), health)
         >>> start.on_train_batch_end(0)
@@ -26,25 +28,25 @@ class StartLoss(keras.callbacks.Callback):
         (259.5, {'untrained_loss': 259.5})
     """
 
-    def __init__(self, folder, health):
+    def __init__(self, folder: RunFolder, health: EmbeddingHealth) -> None:
         super().__init__()
         self.folder = folder
         self.health = health
-        noted = folder.read("start")
-        if noted:
-            health.untrained_loss = noted["untrained_loss"]
-        self._noted = noted is not None
+        stored = folder.read("start")
+        if stored:
+            health.untrained_loss = stored["untrained_loss"]
+        self._written = stored is not None
 
     @property
-    def loss(self):
-        """Float, or None if it is not known."""
+    def loss(self) -> float | None:
+        """The loss of the first step, or None if it is not known."""
         return self.health.untrained_loss
 
-    def on_train_batch_end(self, batch, logs=None):
-        if self._noted or self.loss is None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._written or self.loss is None:
             return
-        self._noted = True
+        self._written = True
         try:
             self.folder.once("start", lambda: {"untrained_loss": self.loss})
-        except OSError as error:  # a full disk does not end a training
-            logging.getLogger("keras_bt").warning("%s Training goes on.", error)
+        except OSError as error:  # such as a full disk
+            logging.getLogger("keras_bt").warning("%s Training continues.", error)

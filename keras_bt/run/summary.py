@@ -1,23 +1,20 @@
-"""A run in a few lines, for people."""
+"""The result of a run in a few lines for a terminal."""
 
 from pathlib import Path
+from typing import Any
 
-COLUMNS = {"knn_accuracy": "k-NN", "linear_accuracy": "linear", "few_label_accuracy": "few labels"}
-ROWS = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}
+from keras_bt.evaluation import ENCODER_LABELS, METRIC_LABELS
 
 
-def summarize(result):
-    """What a run's result says, in lines for a terminal.
+def summarize(result: dict[str, Any]) -> str:
+    """The result of a run as lines for a terminal.
 
     Args:
-        result: Dict, as `Pretraining.run` returns it.
-
-    Returns:
-        String.
+        result: The result of `Pretraining.run`.
 
     Example:
-        >>> figures = {"knn_accuracy": 0.975, "linear_accuracy": 0.983, "few_label_accuracy": None}
-        >>> result = {"trained": figures, "untrained": figures, "pixels": figures, "seconds": 90.0}
+        >>> metrics = {"knn_accuracy": 0.975, "linear_accuracy": 0.983, "few_label_accuracy": None}
+        >>> result = {"trained": metrics, "untrained": metrics, "pixels": metrics, "seconds": 90.0}
         >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 0.0}
         >>> result |= {"encoder_dir": "runs/digits/encoder", "health": None}
         >>> print(summarize(result))
@@ -36,9 +33,9 @@ def summarize(result):
         + (f", its floor {floor:.4g}" if floor is not None else "")
     ]
     if result["trained"]["knn_accuracy"] is not None:
-        lines.append(" " * 12 + "".join(f"{name:>12}" for name in COLUMNS.values()))
-        for row, name in ROWS.items():
-            lines.append(f"{name:<12}" + "".join(_cell(result[row][key]) for key in COLUMNS))
+        lines.append(" " * 12 + "".join(f"{name:>12}" for name in METRIC_LABELS.values()))
+        for row, name in ENCODER_LABELS.items():
+            lines.append(f"{name:<12}" + "".join(_cell(result[row][key]) for key in METRIC_LABELS))
     lines += (result.get("health") or {}).get("findings", [])
     lines += [
         f"encoder: {result['encoder_dir']}",
@@ -47,5 +44,5 @@ def summarize(result):
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _cell(value):
+def _cell(value: float | None) -> str:
     return "" if value is None else f"{100 * value:10.1f} %"

@@ -6,7 +6,7 @@ from keras_bt.config import rules
 from keras_bt.config.recipe import Recipe
 
 
-def test_rates_are_the_published_ones_and_lie_between_them_elsewhere():
+def test_learning_rates_are_published_or_interpolated():
     published = {128: 0.7, 256: 0.4, 512: 0.3, 1024: 0.25, 2048: 0.2, 4096: 0.2}
     for batch_size, rate in published.items():
         assert rules.base_learning_rate(batch_size) == pytest.approx(rate)
@@ -15,7 +15,7 @@ def test_rates_are_the_published_ones_and_lie_between_them_elsewhere():
     assert [rules.base_learning_rate(size) for size in (2, 2**20)] == [1.0, 0.2]
 
 
-def test_the_ratio_of_biases_is_the_published_one_and_never_above_one():
+def test_bias_ratio_is_the_published_one_and_at_most_one():
     assert rules.bias_ratio(8192) == pytest.approx(0.0048 / 0.2, rel=0.01)
     assert (rules.bias_ratio(2048), rules.bias_ratio(64)) == (196 / 2048, 1.0)
 
@@ -26,12 +26,12 @@ def test_redundancy_weights_are_the_published_ones():
 
 
 @pytest.mark.parametrize("count", [2, 9, 1000, 10**7])
-def test_any_number_of_images_makes_a_whole_batch(count):
+def test_any_number_of_images_fills_a_batch(count):
     recipe = Recipe.for_images(count, image_size=32)
     assert 2 <= recipe.batch_size <= min(count, 256)
 
 
-def test_small_images_and_many_images_are_told_apart():
+def test_settings_depend_on_the_size_and_number_of_images():
     small, large = (Recipe.for_images(10_000, size) for size in (32, 96))
     assert (small.stem, large.stem) == ("small", "imagenet")
     assert (small.blur_rates, large.blur_rates) == ((0.0, 0.0), (1.0, 0.1))
@@ -40,7 +40,7 @@ def test_small_images_and_many_images_are_told_apart():
     assert small.build_encoder().input_shape == (None, 32, 32, 3)
 
 
-def test_what_is_given_decides_the_rest():
+def test_given_values_decide_the_rest():
     recipe = Recipe.for_images(10_000, 224, batch_size=1024, dim=4096, epochs=7)
     assert (recipe.batch_size, recipe.learning_rate, recipe.epochs) == (1024, 0.25, 7)
     assert recipe.projector_dims == (4096, 4096, 4096)
@@ -58,6 +58,6 @@ def test_what_is_given_decides_the_rest():
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_wrong_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         Recipe.for_images(**{"count": 10, "image_size": 8, **arguments})

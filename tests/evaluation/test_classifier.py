@@ -1,67 +1,134 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bt.evaluation import classifier
+import keras_bt
+from keras_bt.data import from_arrays
+from keras_bt.evaluation import classifier, fine_tune, linear_evaluation
 
 
-def cross_entropy_gradients(x, labels, encoder, head, bias):
-    """Of logits (x @ encoder) @ head + bias, by the chain rule in float64."""
-    features = x @ encoder
-    logits = features @ head + bias
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    error = (shares - np.eye(head.shape[1])[labels]) / len(x)
-    return x.T @ error @ head.T, features.T @ error, error.sum(axis=0)
+@pytest.fixture
+def shades(rng):
+    """Forty images of 8x8 pixels in two classes that differ in brightness."""
+    labels = np.arange(40) % 2
+    pixels = 60 + 130 * labels[:, None, None, None] + rng.integers(0, 30, (40, 8, 8, 3))
+    return from_arrays(pixels.astype("uint8"), labels)
 
 
-def test_steps_are_torchs_sgd_with_a_learning_rate_for_each_part(rng):
-    """Three steps at changing rates, with momentum and decay, weights and bias alike."""
-    x, labels = rng.normal(size=(6, 5)), np.arange(6) % 3
-    weights = [rng.normal(size=shape) for shape in ((5, 4), (4, 3), (3,))]
-    rates, weight_decay = (0.02, 0.5, 0.5), 0.1
-    variables = [keras.Variable(weight, dtype="float32") for weight in weights]
-    encoder, head, bias = variables
-    step = classifier.compile_step(
-        lambda images: images @ encoder.value @ head.value + bias.value,
-        lambda images: images,
-        list(zip(variables, rates, strict=True)),
-        weight_decay,
+@pytest.fixture
+def encoder():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.Dropout(0.1, seed=0),
+            keras.layers.GlobalAveragePooling2D(),
+        ],
+        name="tiny",
     )
-    buffers = [np.zeros_like(weight) for weight in weights]
-    for decay in (1.0, 0.5, 0.1):
-        step(tf.constant(x, tf.float32), tf.constant(labels), tf.constant(decay))
-        gradients = cross_entropy_gradients(x, labels, *weights)
-        for weight, buffer, gradient, rate in zip(weights, buffers, gradients, rates, strict=True):
-            buffer[:] = 0.9 * buffer + gradient + weight_decay * weight
-            weight -= decay * rate * buffer
-        for variable, weight in zip(variables, weights, strict=True):
-            np.testing.assert_allclose(variable.numpy(), weight, rtol=1e-5, atol=1e-6)
 
 
-def test_the_cosine_is_that_of_the_epoch():
-    """torch.optim.lr_scheduler.CosineAnnealingLR's recursion, from the rate before."""
-    epochs, rate = 20, 1.0
-    for epoch in range(epochs):
-        assert classifier.cosine_decay(epoch, epochs) == pytest.approx(rate)
-        rate *= (1 + np.cos(np.pi * (epoch + 1) / epochs)) / (1 + np.cos(np.pi * epoch / epochs))
-    assert rate == pytest.approx(0.0)
+SETTINGS = {"classes": 2, "image_size": 8, "batch_size": 16}
 
 
-def test_the_head_starts_as_published():
-    weights, bias = classifier.linear_head(100, classes=90, seed=0).get_weights()
-    assert weights.mean() == pytest.approx(0, abs=5e-4)
-    assert weights.std() == pytest.approx(0.01, rel=0.03)
-    assert not bias.any()
-    other = classifier.linear_head(100, classes=90, seed=1).get_weights()[0]
-    assert not np.allclose(weights, other)
+def snapshot(encoder):
+    return [variable.numpy() for variable in encoder.variables]
 
 
-def test_top_accuracies_against_sorting(rng):
+def changed_variables(encoder, before):
+    """Names of the variables that differ from a snapshot."""
+    pairs = zip(encoder.variables, before, strict=True)
+    return {now.name for now, then in pairs if not np.array_equal(now.numpy(), then)}
+
+
+def test_linear_evaluation_learns_and_does_not_change_the_encoder(encoder, shades):
+    before = snapshot(encoder)
+    result = linear_evaluation(encoder, shades, shades, **SETTINGS, epochs=20)
+    assert (result["epochs"], result["steps"]) == (20, 40)
+    assert result["top1"] > 0.9 and result["top5"] == 1.0
+    assert not changed_variables(encoder, before)
+
+
+def test_fine_tune_changes_weights_and_batch_norm_statistics(encoder, shades):
+    before = snapshot(encoder)
+    result = fine_tune(encoder, shades, shades, **SETTINGS, epochs=20)
+    assert result["steps"] == 40 and result["top1"] > 0.9
+    weights = {"kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"}
+    assert weights <= changed_variables(encoder, before)
+
+
+def test_exported_encoder_is_trainable_only_if_loaded_so(encoder, shades, tmp_path):
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
+    frozen, trainable = (keras_bt.load_encoder(path, trainable=flag) for flag in (False, True))
+    before = snapshot(frozen)
+    linear_evaluation(frozen, shades, shades, **SETTINGS, epochs=2)
+    assert not changed_variables(frozen, before)
+    assert fine_tune(trainable, shades, shades, **SETTINGS, epochs=20)["top1"] > 0.9
+    assert len(changed_variables(trainable, before)) >= 6
+    with pytest.raises(ValueError, match=r"has no trainable weights: .* trainable=True"):
+        fine_tune(frozen, shades, shades, **SETTINGS)
+
+
+def test_same_seed_gives_same_weights(shades):
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
+    encoder.add(keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=0)))
+    before = encoder.get_weights()
+
+    def tuned(seed):
+        encoder.set_weights(before)
+        fine_tune(encoder, shades, shades, **SETTINGS, epochs=1, seed=seed)
+        return encoder.get_weights()[0]
+
+    first = tuned(seed=0)
+    np.testing.assert_allclose(tuned(seed=0), first, atol=1e-7)
+    assert not np.allclose(tuned(seed=1), first, atol=1e-5)
+
+
+def test_few_images_are_trained_on_for_more_epochs(encoder, shades, monkeypatch):
+    protocol = dataclasses.replace(classifier.SEMI_SUPERVISED_PROTOCOL, least_steps=50)
+    monkeypatch.setattr(classifier, "SEMI_SUPERVISED_PROTOCOL", protocol)
+    few = shades.chosen(range(6))
+    result = fine_tune(encoder, few, shades, classes=2, image_size=8)
+    assert (result["epochs"], result["steps"]) == (50, 50)  # one batch of all six images
+    result = fine_tune(encoder, shades, shades, classes=2, image_size=8, batch_size=4)
+    assert (result["epochs"], result["steps"]) == (20, 200)
+
+
+def test_projector_does_not_change(tiny_model, shades):
+    model = tiny_model()
+    model(np.zeros((2, 8, 8, 3), "float32"))
+    before = snapshot(model.projector)
+    fine_tune(model, shades, shades, **SETTINGS, epochs=1)
+    assert not changed_variables(model.projector, before)
+
+
+def test_errors_name_the_wrong_input(encoder, shades):
+    unlabelled = from_arrays(np.zeros((4, 8, 8), "uint8"), name="mine")
+    with pytest.raises(ValueError, match="mine has no labels"):
+        linear_evaluation(encoder, shades, unlabelled, **SETTINGS)
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.\.1, got 0 to 2"):
+        three = from_arrays(np.zeros((3, 8, 8), "uint8"), labels=range(3))
+        linear_evaluation(encoder, three, shades, **SETTINGS)
+    with pytest.raises(TypeError, match="must be a Keras model or layer to be fine-tuned"):
+        fine_tune(lambda images, training: images, shades, shades, **SETTINGS)
+    encoder.trainable = False
+    with pytest.raises(ValueError, match="The encoder 'tiny' has no trainable weights"):
+        fine_tune(encoder, shades, shades, **SETTINGS)
+
+
+def test_diverged_training_raises(encoder, shades):
+    with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) after epoch \d"):
+        fine_tune(encoder, shades, shades, **SETTINGS, epochs=5, encoder_learning_rate=1e30)
+
+
+def test_top_accuracies_match_sorting(rng):
     logits, labels = rng.normal(size=(50, 8)), rng.integers(0, 8, 50)
     best = np.argsort(-logits, axis=1)
-    found = classifier.top_accuracies(tf.constant(logits), labels)
-    assert found["top1"] == np.mean(best[:, 0] == labels)
-    assert found["top5"] == np.mean([labels[i] in best[i, :5] for i in range(50)])
-    assert classifier.top_accuracies(tf.constant(logits[:, :3]), labels % 3)["top5"] == 1.0
+    accuracies = classifier._top_accuracies(tf.constant(logits), labels)
+    assert accuracies["top1"] == np.mean(best[:, 0] == labels)
+    assert accuracies["top5"] == np.mean([labels[i] in best[i, :5] for i in range(50)])
+    assert classifier._top_accuracies(tf.constant(logits[:, :3]), labels % 3)["top5"] == 1.0

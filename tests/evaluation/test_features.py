@@ -11,7 +11,7 @@ def encoder():
     return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.GlobalAveragePooling2D()])
 
 
-def test_every_form_of_data(encoder, images):
+def test_reads_every_form_of_batches(encoder, images):
     labels = np.arange(16)
     expected = (images / 255).mean((1, 2))
     arrays = (images, labels)
@@ -22,15 +22,15 @@ def test_every_form_of_data(encoder, images):
         (tf.data.Dataset.from_tensor_slices({"image": images, "label": labels}), True),
         (tf.data.Dataset.from_tensor_slices({"image": images / np.float32(255)}), False),
     ):
-        representations, got = extract_features(encoder, data.batch(5))
-        np.testing.assert_allclose(representations, expected, atol=1e-5)
-        assert representations.dtype == np.float32
+        features, got = extract_features(encoder, data.batch(5))
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+        assert features.dtype == np.float32
         assert (got is None) != labelled
         if labelled:
             np.testing.assert_array_equal(got, labels)
 
 
-def test_uses_and_moves_no_batch_statistics(images):
+def test_neither_uses_nor_changes_batch_statistics(images):
     encoder = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
@@ -46,7 +46,7 @@ def test_uses_and_moves_no_batch_statistics(images):
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_wrong_input_is_named(encoder, images):
+def test_errors_name_the_wrong_input(encoder, images):
     data = tf.data.Dataset.from_tensors(images)
     with pytest.raises(ValueError, match="is empty"):
         extract_features(encoder, data.take(0))

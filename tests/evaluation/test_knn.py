@@ -10,7 +10,7 @@ from keras_bt.evaluation import knn_sweep
 from keras_bt.functional import knn_vote
 
 
-def test_agrees_with_scikit_learn(rng):
+def test_matches_scikit_learn(rng):
     centers = rng.normal(size=(5, 8))
     labels = rng.integers(0, 5, 200)
     train = centers[labels] + rng.normal(size=(200, 8))
@@ -29,23 +29,23 @@ def test_agrees_with_scikit_learn(rng):
     assert len(set(swept.values())) > 3
 
 
-def test_the_sweep_is_solo_learns_unless_told():
+def test_default_sweep_is_the_one_of_solo_learn():
     train = np.eye(3, dtype="float32")
     swept = knn_sweep(train, [0, 1, 2], train, [0, 1, 2])
     assert len(swept) == 64 and swept[1, 0.07] == swept[200, 0.07] == 1.0
 
 
 @given(data=st.data())
-def test_one_class_is_always_met_and_any_accuracy_is_a_share(data):
+def test_single_class_gives_1_and_any_accuracy_lies_in_0_to_1(data):
     dtype = data.draw(st.sampled_from(["float16", "float32"]))
     finite = arrays.from_dtype(np.dtype(dtype), allow_nan=False, allow_infinity=False)
-    features = data.draw(st.integers(1, 4))
+    width = data.draw(st.integers(1, 4))
 
-    def representations():
-        shape = data.draw(st.integers(1, 5)), features
+    def features():
+        shape = data.draw(st.integers(1, 5)), width
         return data.draw(arrays.arrays(dtype, shape, elements=finite))
 
-    train, test = representations(), representations()
+    train, test = features(), features()
     k, labels = data.draw(st.integers(1, 9)), np.arange(len(train)) % 2
     same = np.zeros_like(labels), test, np.zeros(len(test), int)
     assert keras_bt.knn_accuracy(train, *same, k=k) == 1.0
@@ -53,7 +53,7 @@ def test_one_class_is_always_met_and_any_accuracy_is_a_share(data):
 
 
 @given(exponent=st.integers(-66, 66), k=st.integers(1, 50))
-def test_scale_of_the_representations_does_not_matter(exponent, k):
+def test_scale_of_the_features_does_not_matter(exponent, k):
     rng = np.random.default_rng(0)
     train, test = rng.normal(size=(2, 30, 4)).astype("float32")
     train[:4], test[:2] = 0.0, 0.0
@@ -65,13 +65,13 @@ def test_scale_of_the_representations_does_not_matter(exponent, k):
         np.testing.assert_array_equal(votes, expected)
 
 
-def test_k_is_cut_to_the_training_images():
+def test_k_is_reduced_to_the_training_images():
     train = np.float32([[1, 0], [0, 1], [0, 2]])
     arguments = (train, [0, 1, 1], np.float32([[1, 0.1]]), [0])
     assert keras_bt.knn_accuracy(*arguments, k=200) == keras_bt.knn_accuracy(*arguments, k=3)
 
 
-def test_labels_may_be_any_numbers():
+def test_labels_are_any_integers():
     train = np.float32([[1, 0], [0, 1]])
     assert keras_bt.knn_accuracy(train, [70, -3], train, [70, -3]) == 1.0
     assert keras_bt.knn_accuracy(train, [70, -3], train, [70, 5]) == 0.5
@@ -81,12 +81,13 @@ def test_labels_may_be_any_numbers():
     ("change", "message"),
     [
         ({"train": np.zeros((2, 3, 4))}, r"train must be \[count, features\].*\(2, 3, 4\)"),
-        ({"test_labels": [1]}, r"test: 2 representations, labels of shape \(1,\)"),
+        ({"test_labels": [1]}, r"labels of test must have the shape \(2,\), got \(1,\)"),
+        ({"test": np.eye(2, 3)}, "same number of features, got 2 and 3"),
         ({"k": 0}, "k must be at least 1, got 0"),
         ({"temperature": 0}, "temperature must be above 0, got 0"),
     ],
 )
-def test_wrong_arguments_are_named(change, message):
+def test_errors_name_the_wrong_argument(change, message):
     train = np.eye(2, dtype="float32")
     arguments = {"train": train, "train_labels": [0, 1], "test": train, "test_labels": [0, 1]}
     with pytest.raises(ValueError, match=message):

@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 
 import keras_bt
 from keras_bt.evaluation import linear as module
+from keras_bt.evaluation.subset import evenly_spaced_subset
 
 
 def blobs(rng, count, spread=1.5, features=6):
@@ -15,7 +16,7 @@ def blobs(rng, count, spread=1.5, features=6):
     return (centers[labels] + spread * rng.normal(size=(count, features))), labels
 
 
-def test_is_scikit_learns_at_the_penalty_chosen(rng, monkeypatch):
+def test_matches_scikit_learn_with_one_penalty(rng, monkeypatch):
     train, test = blobs(rng, 400), blobs(rng, 400)
     monkeypatch.setattr(module, "INVERSE_PENALTIES", (0.01,))
     scaler = StandardScaler().fit(train[0])
@@ -26,15 +27,15 @@ def test_is_scikit_learns_at_the_penalty_chosen(rng, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [80, 2400])
-def test_test_images_choose_nothing(rng, count):
-    """Test labels that only the worst penalty would suit must not bring it about."""
+def test_penalty_does_not_depend_on_test_images(rng, count):
+    """Wrong test labels must not select the worst penalty, which would fit them best."""
     train, test = blobs(rng, count), blobs(rng, 200)
-    honest = keras_bt.linear_probe(*train, *test)
+    accuracy = keras_bt.linear_probe(*train, *test)
     wrong_labels = (test[1] + 1) % 4
-    assert keras_bt.linear_probe(*train, test[0], wrong_labels) <= 1 - honest
+    assert keras_bt.linear_probe(*train, test[0], wrong_labels) <= 1 - accuracy
 
 
-def test_more_features_than_images_change_nothing_but_the_time(rng, monkeypatch):
+def test_matches_scikit_learn_with_more_features_than_images(rng, monkeypatch):
     monkeypatch.setattr(module, "INVERSE_PENALTIES", (0.01,))
     train, test = (blobs(rng, count, spread=4.0, features=100) for count in (40, 400))
     scaler = StandardScaler().fit(train[0])
@@ -44,8 +45,8 @@ def test_more_features_than_images_change_nothing_but_the_time(rng, monkeypatch)
     assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
 
 
-def test_the_penalty_that_cross_validates_best_is_taken(rng, monkeypatch):
-    """Noise that only a strong penalty withstands, and a signal that only a weak one fits."""
+def test_takes_the_penalty_with_the_best_cross_validation(rng, monkeypatch):
+    """Noisy data needs a strong penalty; clear data needs a weak one."""
     noisy = blobs(rng, 60, spread=4.0, features=200), blobs(rng, 400, spread=4.0, features=200)
     clear = blobs(rng, 1000, spread=1.5), blobs(rng, 1000, spread=1.5)
     for train, test in (noisy, clear):
@@ -69,23 +70,23 @@ def test_scale_of_a_feature_does_not_matter(rng):
 @pytest.mark.parametrize("features", [2, 30])  # fewer than images, and more
 @settings(max_examples=4)
 @given(seed=st.integers(0, 99), dtype=st.sampled_from(["float32", "float64"]))
-def test_any_scale_and_constant_features_give_an_accuracy(constant, features, seed, dtype):
+def test_any_scale_and_constant_features_are_valid(constant, features, seed, dtype):
     rng = np.random.default_rng(seed)
     scale = 10 ** rng.uniform(-20, 20, features)
     constants = {"none": 0, "half": features // 2, "all": features}[constant]
 
-    def drawn():
-        representations, labels = blobs(rng, 20, features=features)
-        representations[:, :constants] = 1.0
-        return (representations * scale).astype(dtype), labels
+    def draw():
+        points, labels = blobs(rng, 20, features=features)
+        points[:, :constants] = 1.0
+        return (points * scale).astype(dtype), labels
 
-    accuracy = keras_bt.linear_probe(*drawn(), *drawn())
+    accuracy = keras_bt.linear_probe(*draw(), *draw())
     assert 0 <= accuracy <= 1
     if constant == "all":
         assert accuracy == 0.25
 
 
-def test_few_labels_are_balanced_seeded_and_averaged(rng, monkeypatch):
+def test_few_label_accuracy_averages_balanced_seeded_draws(rng, monkeypatch):
     train, test = blobs(rng, 400), blobs(rng, 100)
     seen = []
 
@@ -102,7 +103,7 @@ def test_few_labels_are_balanced_seeded_and_averaged(rng, monkeypatch):
     np.testing.assert_array_equal(seen[5:], first)
 
 
-def test_few_labels_tell_good_features_from_poor(rng):
+def test_few_label_accuracy_is_higher_for_better_features(rng):
     clear = [blobs(np.random.default_rng(s), 200, spread=0.3) for s in (0, 1)]
     noisy = [blobs(np.random.default_rng(s), 200, spread=2.0) for s in (0, 1)]
     accuracy = [keras_bt.few_label_accuracy(*a, *b, draws=2) for a, b in (clear, noisy)]
@@ -110,12 +111,12 @@ def test_few_labels_tell_good_features_from_poor(rng):
 
 
 @pytest.mark.parametrize("count", [60, 2400])
-def test_a_class_of_one_image_does_no_harm(rng, count):
+def test_class_of_one_image_is_harmless(rng, count):
     train, labels = blobs(rng, count)
     test, test_labels = blobs(rng, 200)
     labels[0] = 9
-    with_rare = keras_bt.linear_probe(train, labels, test, test_labels)
-    assert with_rare == pytest.approx(
+    with_rare_class = keras_bt.linear_probe(train, labels, test, test_labels)
+    assert with_rare_class == pytest.approx(
         keras_bt.linear_probe(*blobs(rng, count), test, test_labels), abs=0.1
     )
 
@@ -129,19 +130,28 @@ def test_many_small_classes(rng):
 
 
 @pytest.mark.parametrize("labels", [[0] * 8, range(8)])
-def test_labels_that_cannot_be_probed_are_refused(rng, labels):
+def test_rejects_labels_that_cannot_be_probed(rng, labels):
     train = rng.normal(size=(8, 3))
-    with pytest.raises(ValueError, match="needs at least 2 classes and"):
+    with pytest.raises(ValueError, match="needs at least 2 classes, one of them with at least 2"):
         keras_bt.linear_probe(train, labels, train, labels)
 
 
-def test_wrong_few_labels_are_named(rng):
+def test_errors_name_the_wrong_argument(rng):
     train, labels = blobs(rng, 60)
-    with pytest.raises(ValueError, match=r"train: 60 representations, labels of shape \(30,\)"):
+    with pytest.raises(ValueError, match=r"labels of train must have .* \(60,\), got \(30,\)"):
         keras_bt.few_label_accuracy(train, labels[:30], train, labels)
     with pytest.raises(ValueError, match="draws at least 1, got 10 and 0"):
         keras_bt.few_label_accuracy(train, labels, train, labels, draws=0)
     train[3] = np.nan
-    for figure in (keras_bt.linear_probe, keras_bt.few_label_accuracy, keras_bt.knn_accuracy):
-        with pytest.raises(ValueError, match="train holds NaN"):
-            figure(train, labels, train, labels)
+    for accuracy in (keras_bt.linear_probe, keras_bt.few_label_accuracy, keras_bt.knn_accuracy):
+        with pytest.raises(ValueError, match="train has NaN or infinite features"):
+            accuracy(train, labels, train, labels)
+
+
+def test_probe_is_fitted_to_some_of_the_images(rng):
+    train, labels = blobs(rng, 400)
+    some = evenly_spaced_subset(labels, 100)
+    fitted = module.fit_linear_probe(train, labels, max_images=100)
+    expected = module.fit_linear_probe(train[some], labels[some])
+    assert len(some) == 100
+    np.testing.assert_allclose(fitted.decision_function(train), expected.decision_function(train))

@@ -7,7 +7,7 @@ import keras_bt
 from keras_bt.evaluation.monitors import EncoderMonitor
 
 
-def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
+def test_knn_monitor_logs_its_accuracy(tiny_model, images):
     labels = np.arange(16) % 2
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
     model = tiny_model()
@@ -22,7 +22,7 @@ def test_monitor_adds_its_accuracy_to_the_logs(tiny_model, images):
     assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
 
 
-def test_linear_probe_is_that_of_the_frozen_encoder(tiny_model, images):
+def test_linear_probe_monitor_uses_the_frozen_encoder(tiny_model, images):
     labels = np.arange(16) % 2
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
     model = tiny_model()
@@ -35,7 +35,7 @@ def test_linear_probe_is_that_of_the_frozen_encoder(tiny_model, images):
     assert logs["linear_accuracy"][-1] == pytest.approx(expected)
 
 
-def test_images_are_embedded_once_for_both_accuracies():
+def test_features_are_extracted_once_for_both_accuracies():
     read = []
 
     def images():
@@ -48,19 +48,19 @@ def test_images_are_embedded_once_for_both_accuracies():
     monitor = EncoderMonitor(data, data, 1, both)
     monitor.set_model(keras.Sequential([keras.layers.Flatten()]))
     monitor.on_train_begin()
-    assert set(monitor.look(0, {})) == set(both)
+    assert set(monitor.compute_metrics(0, {})) == set(both)
     assert len(read) == 2  # the training images and the held-out ones
 
 
-def test_monitor_needs_a_rhythm():
+def test_rejects_every_epochs_below_1():
     with pytest.raises(ValueError, match="every_epochs must be at least 1, got 0"):
         keras_bt.KNNMonitor(None, None, every_epochs=0)
 
 
-def test_the_monitor_ends_a_training_whose_representations_are_not_finite(tiny_model, images):
+def test_raises_if_features_are_not_finite(tiny_model, images):
     labelled = tf.data.Dataset.from_tensors((images, np.arange(16) % 2))
     monitor = keras_bt.KNNMonitor(labelled, labelled, k=3)
     model = tiny_model()
     model.compile(keras.optimizers.SGD(1e38))
-    with pytest.raises(FloatingPointError, match="representations after epoch 1 are not finite"):
+    with pytest.raises(FloatingPointError, match="features after epoch 1 are not finite"):
         model.fit(images, batch_size=8, callbacks=[monitor], verbose=0)

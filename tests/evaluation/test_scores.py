@@ -6,14 +6,7 @@ from keras_bt import data
 from keras_bt.evaluation import scores
 
 
-def test_rare_classes_survive_thinning():
-    labels = np.repeat([0, 1, 2], [15000, 15000, 4])
-    kept = scores._evenly_spaced(labels, 10_000)
-    assert np.bincount(labels[kept]).tolist() == [3750, 3750, 2]
-    np.testing.assert_array_equal(scores._evenly_spaced(labels, len(labels)), np.arange(30004))
-
-
-def test_scores_of_pixels_and_of_an_untrained_encoder():
+def test_scores_of_pixels_and_an_untrained_encoder():
     source = data.digits()
     pixels = scores.score_pixels(source, 8)
     assert pixels["knn_accuracy"] == pytest.approx(0.93, abs=0.02)
@@ -27,6 +20,24 @@ def test_scores_of_pixels_and_of_an_untrained_encoder():
     )
     before = [weight.copy() for weight in encoder.get_weights()]
     untrained = scores.score_untrained(encoder, source, 8)
-    assert untrained["knn_accuracy"] > 0.5  # with every gamma at 0 it could only guess
+    assert untrained["knn_accuracy"] > 0.5  # with gamma 0 it would guess
     for got, wanted in zip(encoder.get_weights(), before, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_images_without_labels_have_no_scores():
+    unlabelled = data.Source("mine", data.from_arrays(np.zeros((4, 8, 8, 3), "uint8")))
+    result = scores.score_pixels(unlabelled, 8)
+    assert result == scores.NO_SCORES == dict.fromkeys(scores.METRIC_LABELS)
+    result["knn_accuracy"] = 0.5
+    assert scores.NO_SCORES["knn_accuracy"] is None
+
+
+def test_given_probe_is_not_fitted_again(rng):
+    class Probe:
+        def score(self, features, labels):
+            return 0.25
+
+    train, labels = rng.normal(size=(20, 3)), np.arange(20) % 2
+    metrics = scores.score_features(train, labels, train, labels, probe=Probe())
+    assert list(metrics) == list(scores.METRIC_LABELS) and metrics["linear_accuracy"] == 0.25

@@ -1,4 +1,4 @@
-"""Folders of runs as they would be, made of numbers that are known."""
+"""Folders of runs with known numbers."""
 
 import json
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from keras_bt.config.named import recipes
-from keras_bt.report.gallery import nearest_of_some
-from keras_bt.report.snapshots import snapshot
+from keras_bt.report.gallery import nearest_neighbors
+from keras_bt.report.snapshots import compute_snapshot
 
-FIGURES = {"knn_accuracy": 0.75, "linear_accuracy": 0.8125, "few_label_accuracy": 0.5}
+ACCURACIES = {"knn_accuracy": 0.75, "linear_accuracy": 0.8125, "few_label_accuracy": 0.5}
 
 
 @pytest.fixture
 def run_folder(tmp_path, rng):
-    """Makes the folder of a run; what is given as None is not there yet."""
+    """Function that makes the folder of a run, finished or still training."""
 
     def make(
         name="run",
@@ -30,13 +30,13 @@ def run_folder(tmp_path, rng):
         folder = tmp_path / name
         (folder / "snapshots").mkdir(parents=True)
         recipe = recipes["digits"].override(projector_dims=(16, dim), epochs=epochs)
-        told = {**recipe.settings(), "seed": 0, "image_dir": None, **(settings or {})}
+        all_settings = {**recipe.settings(), "seed": 0, "image_dir": None, **(settings or {})}
         start = {
-            "command": "examples/pretrain.py --recipe=digits '--image_dir=my photos'",
+            "command": "keras-bt pretrain --recipe=digits '--image_dir=my photos'",
             "started": "2026-11-26T10:00:00+0000",
             "versions": {"python": "3.11.7", "keras": "3.15.1"},
             "machine": {"platform": "Linux", "cpus": 2, "accelerators": []},
-            "settings": told,
+            "settings": all_settings,
         }
         write(folder / "run.json", start)
         write(
@@ -44,24 +44,20 @@ def run_folder(tmp_path, rng):
             {"epochs": epochs, "steps_per_epoch": 11, "images": images, "skipped_images": 2},
         )
         write(folder / "start.json", {"untrained_loss": 30.5})
-        poor = {**FIGURES, "knn_accuracy": 0.25}
-        scored = FIGURES if class_names else dict.fromkeys(FIGURES)
-        baselines = (
-            {"pixels": poor, "untrained": poor}
-            if class_names
-            else {
-                "pixels": dict.fromkeys(FIGURES),
-                "untrained": dict.fromkeys(FIGURES),
-            }
-        )
+        baseline = {**ACCURACIES, "knn_accuracy": 0.25}
+        trained = ACCURACIES
+        if not class_names:
+            trained = baseline = dict.fromkeys(ACCURACIES)
+        baselines = {"pixels": baseline, "untrained": baseline}
         write(folder / "baselines.json", baselines)
         lines = [history_line(epoch, bool(class_names)) for epoch in range(1, epochs + 1)]
         (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         for epoch in (0, epochs // 2, epochs):
             z = rng.normal(size=(64, dim))
             noise = rng.normal(size=(2, 64, dim)) * (epochs - epoch + 0.1)
-            taken = snapshot(rng.normal(size=(64, 8)), z + noise[0], z + noise[1])
-            np.savez(folder / "snapshots" / f"{epoch:06d}.npz", **taken)
+            representations = rng.normal(size=(64, 8))
+            arrays = compute_snapshot(representations, z + noise[0], z + noise[1])
+            np.savez(folder / "snapshots" / f"{epoch:06d}.npz", **arrays)
         pixels = rng.integers(0, 256, (4, 8, 8, 3)).astype("uint8")
         np.savez(folder / "views.npz", images=pixels, view_a=pixels[::-1], view_b=255 - pixels)
         if finished:
@@ -83,7 +79,7 @@ def run_folder(tmp_path, rng):
                 "health": {"findings": []},
                 "protocol": "offline, held-out images",
                 **baselines,
-                "trained": scored,
+                "trained": trained,
             }
             write(folder / "result.json", result)
         return folder
@@ -96,7 +92,7 @@ def write(file, content):
 
 
 def history_line(epoch, labelled):
-    """An epoch of metrics.jsonl, with looks at every second one."""
+    """A line of metrics.jsonl; every second epoch has metrics of monitors."""
     line = {
         "epoch": epoch,
         "step": 11 * epoch,
@@ -121,13 +117,13 @@ def history_line(epoch, labelled):
 
 
 def save_map(file, rng, images, class_names, file_names):
-    """map.npz of random representations."""
+    """Writes map.npz with random representations."""
     representations = rng.normal(size=(images, 8)).astype("float32")
     arrays = {
         "thumbnails": rng.integers(0, 256, (images, 8, 8, 3)).astype("uint8"),
         "names": np.array(file_names or [], str),
         "representations": representations,
-        "neighbours": nearest_of_some(representations),
+        "neighbours": nearest_neighbors(representations),
     }
     if class_names:
         labels = np.arange(images) % len(class_names)

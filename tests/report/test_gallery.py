@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from keras_bt.data import from_arrays
-from keras_bt.report.gallery import nearest_of_some, save_map, save_views
+from keras_bt.report.gallery import nearest_neighbors, save_map, save_views
 
 
-def test_views_are_two_of_each_image_and_leave_the_model_as_it_was(tiny_model, images, tmp_path):
+def test_save_views_restores_the_random_state_of_the_views(tiny_model, images, tmp_path):
     model = tiny_model()
     before = [variable.numpy() for view in model.views for variable in view.variables]
     save_views(tmp_path / "views.npz", model, from_arrays(images), 8)
@@ -21,15 +21,16 @@ def test_views_are_two_of_each_image_and_leave_the_model_as_it_was(tiny_model, i
 
 
 @pytest.mark.parametrize(("count", "labelled"), [(2500, True), (2500, False), (100_000, True)])
-def test_a_map_of_some_of_the_images(rng, tmp_path, count, labelled):
+def test_save_map_keeps_at_most_1000_evenly_spaced_images(rng, tmp_path, count, labelled):
     pixels = rng.integers(0, 256, (count, 4, 4, 3)).astype("uint8")
     representations = rng.normal(size=(count, 5)).astype("float32")
     kept = slice(None, None, -(-count // 1000))
-    told = ()
+    labels_and_names = ()
     if labelled:
         labels = np.arange(count) % 2
-        told = labels, (labels + (np.arange(count) == 7)) % 2, ("cat", "dog")
-    save_map(tmp_path / "map.npz", from_arrays(pixels), 4, representations, *told)
+        predicted = (labels + (np.arange(count) == 7)) % 2
+        labels_and_names = labels, predicted, ("cat", "dog")
+    save_map(tmp_path / "map.npz", from_arrays(pixels), 4, representations, *labels_and_names)
     with np.load(tmp_path / "map.npz") as arrays:
         np.testing.assert_array_equal(arrays["representations"], representations[kept])
         np.testing.assert_array_equal(arrays["thumbnails"], pixels[kept])
@@ -39,7 +40,7 @@ def test_a_map_of_some_of_the_images(rng, tmp_path, count, labelled):
             np.testing.assert_array_equal(arrays["labels"], labels[kept])
 
 
-def test_only_classes_that_occur_are_kept(rng, tmp_path):
+def test_save_map_keeps_only_classes_that_occur(rng, tmp_path):
     pixels = rng.integers(0, 256, (5, 4, 4, 3)).astype("uint8")
     labels, predicted = np.array([0, 10**12, 7, 0, -1]), np.array([0, 10**12, 0, 0, 1])
     x = rng.normal(size=(5, 3)).astype("float32")
@@ -53,11 +54,11 @@ def test_only_classes_that_occur_are_kept(rng, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])
-def test_neighbours_are_the_nearest_by_cosine(rng, count):
+def test_nearest_neighbors_have_the_highest_cosine_similarity(rng, count):
     x = rng.normal(size=(count, 5)).astype("float32")
-    found = nearest_of_some(x)
+    neighbors = nearest_neighbors(x)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    for query, *others in found:
+    for query, *others in neighbors:
         cosines = unit @ unit[query]
         cosines[query] = -np.inf
         expected = np.sort(cosines)[::-1][: len(others)]

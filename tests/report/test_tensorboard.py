@@ -10,7 +10,7 @@ from keras_bt.evaluation import EmbeddingHealth
 from keras_bt.report import (
     EpochScalars,
     Snapshots,
-    TensorBoardPictures,
+    TensorBoardImages,
     save_map,
     save_views,
     write_projector,
@@ -18,7 +18,7 @@ from keras_bt.report import (
 
 
 def summaries(folder):
-    """Dict from tags of event files to the steps that have one, and the last value."""
+    """Maps tags of event files to their steps and their last value."""
     found = {}
     for file in sorted(folder.glob("events.*")):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
@@ -28,17 +28,17 @@ def summaries(folder):
     return found
 
 
-def test_scalars_pictures_and_spread(tiny_model, images, tmp_path):
+def test_logs_scalars_images_and_histograms_also_after_resuming(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
     save_views(tmp_path / "views.npz", model, from_arrays(images), 8)
-    for first, epochs in ((0, 2), (1, 3)):  # goes on from before the second epoch
+    for first, epochs in ((0, 2), (1, 3)):  # resumes after the first epoch
         health = EmbeddingHealth(tf.data.Dataset.from_tensors(images), batch_size=8)
-        pictures = TensorBoardPictures(tmp_path)
-        scalars = EpochScalars(pictures.log_dir, write_graph=False)
-        callbacks = [health, Snapshots(tmp_path / "snapshots", health), scalars, pictures]
-        told = {"callbacks": callbacks, "verbose": 0, "batch_size": 8}
-        model.fit(images, initial_epoch=first, epochs=epochs, **told)
+        images_log = TensorBoardImages(tmp_path)
+        scalars = EpochScalars(images_log.log_dir, write_graph=False)
+        callbacks = [health, Snapshots(tmp_path / "snapshots", health), scalars, images_log]
+        options = {"callbacks": callbacks, "verbose": 0, "batch_size": 8}
+        model.fit(images, initial_epoch=first, epochs=epochs, **options)
     written = summaries(tmp_path / "tensorboard" / "train")
     assert sorted(written["epoch_loss"][0]) == [1, 2, 2, 3]
     assert "epoch_embedding_rank" in written
@@ -52,12 +52,12 @@ def test_scalars_pictures_and_spread(tiny_model, images, tmp_path):
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_the_projector_has_images_and_labels(rng, tmp_path, labelled):
+def test_projector_has_images_and_labels(rng, tmp_path, labelled):
     pixels = rng.integers(0, 256, (5, 8, 8, 3)).astype("uint8")
     labels = np.array([0, 1, 0, 1, 1])
-    told = (labels, labels, ("cat\ttabby", "dog")) if labelled else ()
+    labels_and_names = (labels, labels, ("cat\ttabby", "dog")) if labelled else ()
     x = rng.normal(size=(5, 3)).astype("float32")
-    save_map(tmp_path / "map.npz", from_arrays(pixels), 8, x, *told)
+    save_map(tmp_path / "map.npz", from_arrays(pixels), 8, x, *labels_and_names)
     write_projector(tmp_path)
     logs = tmp_path / "tensorboard" / "pictures"
     np.testing.assert_allclose(np.loadtxt(logs / "representations.tsv"), x, rtol=1e-4)
@@ -70,8 +70,10 @@ def test_the_projector_has_images_and_labels(rng, tmp_path, labelled):
         assert (logs / "labels.tsv").read_text() == "cat tabby\ndog\ncat tabby\ndog\ndog\n"
 
 
-def test_the_projectors_settings_are_what_tensorboard_reads(rng, tmp_path):
-    projector = pytest.importorskip("tensorboard.plugins.projector", reason="no tensorboard")
+def test_tensorboard_parses_the_projector_config(rng, tmp_path):
+    projector = pytest.importorskip(
+        "tensorboard.plugins.projector", reason="tensorboard is not installed"
+    )
     from google.protobuf import text_format
 
     x = rng.normal(size=(5, 3)).astype("float32")

@@ -4,11 +4,11 @@ import keras
 import pytest
 
 from keras_bt.report import writer
-from keras_bt.report.writer import SHARE, ReportWriter
+from keras_bt.report.writer import REPORT_TIME_SHARE, ReportWriter
 
 
 class Clock:
-    """A time that only passes where it is told to."""
+    """A replacement of `time` that tests advance themselves."""
 
     def __init__(self):
         self.now = 100.0
@@ -24,36 +24,40 @@ def clock(monkeypatch):
     return clock
 
 
-def test_pages_take_a_hundredth_of_the_time(tmp_path, clock, monkeypatch):
+def test_reports_take_at_most_one_percent_of_the_time(tmp_path, clock, monkeypatch):
     written = []
 
-    def write_page(folders, file):
+    def write_report(folders, file):
         written.append(clock.now)
         clock.now += 3.0
 
-    monkeypatch.setattr(writer, "write_page", write_page)
-    page = ReportWriter(tmp_path)
-    began = clock.now
-    page.on_train_begin()
+    monkeypatch.setattr(writer, "write_report", write_report)
+    report_writer = ReportWriter(tmp_path)
+    start = clock.now
+    report_writer.on_train_begin()
     for epoch in range(1000):
-        page.on_epoch_begin(epoch)
+        report_writer.on_epoch_begin(epoch)
         clock.now += 10.0
     assert 25 < len(written) < 35
-    assert 3.0 * len(written) / (clock.now - began) <= SHARE
-    assert written[0] - began < 600
+    assert 3.0 * len(written) / (clock.now - start) <= REPORT_TIME_SHARE
+    assert written[0] - start < 600
 
 
-def test_a_page_that_cannot_be_written_ends_no_training(tiny_model, images, tmp_path, caplog):
+def test_training_continues_if_the_report_cannot_be_written(tiny_model, images, tmp_path, caplog):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
-    page = ReportWriter(tmp_path / "no run")
-    due = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: setattr(page, "_due", 0.0))
-    history = model.fit(images, batch_size=8, epochs=2, callbacks=[due, page], verbose=0)
+    report_writer = ReportWriter(tmp_path / "no run")
+    due = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda *_: setattr(report_writer, "_next_time", 0.0)
+    )
+    history = model.fit(images, batch_size=8, epochs=2, callbacks=[due, report_writer], verbose=0)
     assert len(history.epoch) == 2
-    assert "report.html could not be made" in caplog.text and "no run.json" in caplog.text
+    assert (
+        "report.html could not be written" in caplog.text and "run.json is missing" in caplog.text
+    )
 
 
-def test_a_training_that_ends_early_leaves_its_page(tiny_model, images, run_folder):
+def test_writes_the_report_if_training_stops_early(tiny_model, images, run_folder):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
     folder = run_folder(finished=False)
@@ -66,14 +70,14 @@ def test_a_training_that_ends_early_leaves_its_page(tiny_model, images, run_fold
         assert (folder / "report.html").exists() == expected
 
 
-def test_a_page_older_than_the_result_is_written_again(run_folder):
+def test_write_if_older_replaces_only_outdated_reports(run_folder):
     folder = run_folder()
-    page = ReportWriter(folder)
-    page.write_if_older()
-    there = page.file.read_text()
-    page.file.write_text("newer")
-    page.write_if_older()
-    assert page.file.read_text() == "newer"
-    os.utime(page.file, (0, 0))
-    page.write_if_older()
-    assert page.file.read_text() == there
+    report_writer = ReportWriter(folder)
+    report_writer.write_if_older()
+    expected = report_writer.file.read_text()
+    report_writer.file.write_text("newer")
+    report_writer.write_if_older()
+    assert report_writer.file.read_text() == "newer"
+    os.utime(report_writer.file, (0, 0))
+    report_writer.write_if_older()
+    assert report_writer.file.read_text() == expected

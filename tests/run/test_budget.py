@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_bt.run import budget, epochs_in, steps_in
 
 
-def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images, monkeypatch):
+def test_steps_fill_the_minutes_and_weights_are_restored(tiny_model, images, monkeypatch):
     monkeypatch.setattr(budget, "MEASURED_SECONDS", 0.1)
     model = tiny_model()
     model.compile(keras.optimizers.SGD(0.1))
@@ -25,12 +25,12 @@ def test_steps_fill_the_minutes_and_the_weights_are_put_back(tiny_model, images,
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_what_is_compiled_and_looked_at_is_part_of_the_minutes(tiny_model, monkeypatch):
-    monkeypatch.setattr(budget, "_seconds_of_steps", lambda *_: (8.0, 0.5))
+def test_compilation_and_monitors_count_as_part_of_the_minutes(tiny_model, monkeypatch):
+    monkeypatch.setattr(budget, "_step_seconds", lambda *_: (8.0, 0.5))
     assert steps_in(1.0, tiny_model(), None) == (60 * 0.97 - 8) // 0.5
 
 
-def test_minutes_have_to_pass():
+def test_minutes_must_be_above_zero():
     with pytest.raises(ValueError, match="minutes must be above 0, got -1"):
         steps_in(-1, None, None)
 

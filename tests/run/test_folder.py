@@ -6,27 +6,36 @@ import keras
 import numpy as np
 import pytest
 
+import keras_bt
 from keras_bt._support import atomic
 from keras_bt.run import MetricsLog, RunFolder
 from keras_bt.run.folder import write_json
 
 
-def test_run_json_tells_how_it_was_started(tmp_path):
+def test_run_json_says_how_the_run_was_started(tmp_path):
     RunFolder(tmp_path / "run", {"seed": 0, "projector_dims": (4, 2)})
     start = json.loads((tmp_path / "run" / "run.json").read_text())
     assert start["settings"] == {"seed": 0, "projector_dims": [4, 2]}
     assert start["versions"]["keras"] == keras.__version__
+    assert start["versions"]["keras_bt"] == keras_bt.__version__
     assert {"command", "started", "machine", "environment"} <= set(start)
 
 
-def test_same_settings_go_on_and_others_are_refused_by_name(tmp_path):
+def test_run_json_has_the_command_line_it_is_given(tmp_path):
+    RunFolder(tmp_path, {}, command_line="keras-bt pretrain --seed=1")
+    assert (
+        json.loads((tmp_path / "run.json").read_text())["command"] == "keras-bt pretrain --seed=1"
+    )
+
+
+def test_equal_settings_resume_and_others_are_refused_by_name(tmp_path):
     settings = {"seed": 0, "epochs": 3, "dims": (4, 2)}
     RunFolder(tmp_path, settings)
     RunFolder(tmp_path, settings)  # the first is gone, and its lock with it
-    with pytest.raises(ValueError, match="epochs: 3 there, 4 now") as error:
+    with pytest.raises(ValueError, match="epochs: 3 before, 4 now") as error:
         RunFolder(tmp_path, {**settings, "epochs": 4})
     assert "seed" not in str(error.value) and "dims" not in str(error.value)
-    with pytest.raises(ValueError, match="minutes: None there, 2 now"):
+    with pytest.raises(ValueError, match="minutes: None before, 2 now"):
         RunFolder(tmp_path, {**settings, "minutes": 2})
 
 
@@ -38,7 +47,7 @@ def test_result_marks_the_end(tmp_path):
     assert RunFolder(tmp_path, {}).result() == {"loss": 2.5}
 
 
-def test_what_was_found_out_holds_after_a_restart(tmp_path):
+def test_stored_values_are_used_after_a_restart(tmp_path):
     reads = RunFolder(tmp_path / "run", {}, writes=False)
     assert reads.once("plan", lambda: [1, 2]) == [1, 2] and reads.read("plan") is None
     assert RunFolder(tmp_path / "run", {}).once("plan", lambda: [3, 40]) == [3, 40]
@@ -46,12 +55,12 @@ def test_what_was_found_out_holds_after_a_restart(tmp_path):
     assert reads.read("plan") == [3, 40]
 
 
-def test_workers_but_the_chief_write_nothing(tmp_path):
+def test_only_the_chief_writes(tmp_path):
     assert RunFolder(tmp_path / "run", {}, writes=False).result() is None
     assert not (tmp_path / "run").exists()
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
+def test_files_are_written_atomically(tmp_path):
     write_json(tmp_path / "a.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "a.json", {"a": object()})
@@ -78,7 +87,9 @@ def test_metrics_log_has_a_line_an_epoch(tmp_path):
     assert lines(path) == history
 
 
-def test_metrics_that_cannot_be_written_are_written_later(tmp_path, monkeypatch, caplog):
+def test_metrics_that_cannot_be_written_are_written_with_the_next_epoch(
+    tmp_path, monkeypatch, caplog
+):
     def full(path, text):
         raise atomic.WriteError(path, OSError(errno.ENOSPC, "No space left on device"))
 
@@ -97,7 +108,7 @@ def test_metrics_that_cannot_be_written_are_written_later(tmp_path, monkeypatch,
     assert lines(log.path) == history
 
 
-def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
+def test_a_saved_model_predicts_the_same(tmp_path, tiny_model, images):
     folder, model = RunFolder(tmp_path, {}), tiny_model()
     model.compile("sgd")
     folder.save_model(model)
@@ -108,7 +119,7 @@ def test_model_is_saved_to_go_on_with(tmp_path, tiny_model, images):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "model.keras", "run.json"]
 
 
-def test_the_room_a_model_needs_is_told_with_its_optimizer(tmp_path, monkeypatch):
+def test_the_error_names_the_space_for_model_and_optimizer(tmp_path, monkeypatch):
     model = keras.Sequential([keras.Input((1000,)), keras.layers.Dense(1000)])
     model.compile("adam")
     model.optimizer.build(model.trainable_variables)
@@ -130,7 +141,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 @pytest.mark.parametrize(
     "name", ["encoder", "metrics.jsonl", "model.keras", "result.json", "snapshots", "views.npz"]
 )
-def test_files_that_are_not_of_a_run_stay(tmp_path, name):
+def test_files_that_belong_to_no_run_are_kept(tmp_path, name):
     (tmp_path / name).write_text("precious")
     with pytest.raises(ValueError, match=f"holds {name} but no run.json"):
         RunFolder(tmp_path, {})
@@ -148,13 +159,13 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", '{"a": 1}', "[]"])
-def test_a_foreign_run_json_is_named(tmp_path, content):
+def test_a_foreign_run_json_is_refused(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match=r"run.json is not the start of a run"):
+    with pytest.raises(ValueError, match=r"run.json is not a run.json of keras_bt"):
         RunFolder(tmp_path, {})
 
 
-def test_no_json_holds_nan(tmp_path):
+def test_nan_is_never_written_as_json(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ import sys
 from keras_bt.run import ledger
 
 
-def test_a_row_says_what_it_takes_to_measure_it_again(tmp_path, monkeypatch):
+def test_a_row_says_how_to_measure_it_again(tmp_path, monkeypatch):
     places = ["--data_dir=/home/me/tfds", "--workdir=/tmp/run", f"--ledger={tmp_path}/ledger"]
     monkeypatch.setattr(
         sys, "argv", ["/somewhere/examples/pretrain.py", "--recipe=digits", *places, "--epochs=2"]
@@ -22,3 +22,9 @@ def test_a_row_says_what_it_takes_to_measure_it_again(tmp_path, monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{7,}(-dirty)?|version .*", first["commit"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", first["date"])
     assert re.search(r", \d+ cores, ", first["machine"])
+
+
+def test_a_command_line_keeps_only_flags_that_change_results():
+    line = "keras-bt pretrain --data_dir=/data '--image_dir=my photos' --workdir=runs/a"
+    row = ledger.circumstances(line)
+    assert row["command"] == "keras-bt pretrain '--image_dir=my photos'"

@@ -45,7 +45,7 @@ def start(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, caplog):
+def test_a_run_keeps_the_steps_it_began_with(start, pixels, tmp_path, caplog):
     first = start(Source("mine", from_arrays(pixels), skipped=3))
     assert (first["steps"], first["images"], first["skipped_images"]) == (6, 12, 3)
     assert "began with" not in caplog.text
@@ -60,11 +60,11 @@ def test_a_run_goes_on_with_the_steps_it_began_with(start, pixels, tmp_path, cap
     page = (tmp_path / "run" / "report.html").read_text()
     assert "was trained on 7 images of mine for 2 epochs" in page
     assert "before training" in page and "epoch 2" in page
-    assert "The run began with 12 images and goes on with 7." in caplog.text
+    assert "The run began with 12 images and continues with 7." in caplog.text
 
 
 @pytest.mark.slow
-def test_in_other_precision_with_smaller_views_and_ahead(start, pixels, tmp_path):
+def test_bfloat16_with_smaller_views_computed_by_tf_data(start, pixels, tmp_path):
     labelled = Source(
         "mine", *(from_arrays(pixels, labels=[0, 1] * 6) for _ in ("train", "test")), classes=2
     )
@@ -79,7 +79,7 @@ def test_in_other_precision_with_smaller_views_and_ahead(start, pixels, tmp_path
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_views_are_compiled_where_it_pays(pixels):
+def test_views_are_compiled_in_long_runs(pixels):
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     for epochs, expected in ((2, "step"), (1000000, "compiled")):
         recipe = recipes["cifar10"].override(**{**TINY, "epochs": epochs})
@@ -91,14 +91,14 @@ def test_views_are_compiled_where_it_pays(pixels):
     assert Pretraining(recipe, source, mirrored).model.view_placement == "step"
 
 
-def test_what_is_wrong_is_met_before_anything_is_written(start, pixels, tmp_path):
+def test_wrong_images_are_refused_before_anything_is_written(start, pixels, tmp_path):
     with pytest.raises(ValueError, match="fewer than the batch_size of 4"):
         start(Source("mine", from_arrays(pixels[:3])))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
-def test_images_that_vanish_are_counted(start, pixels, tmp_path, caplog):
+def test_images_that_disappear_are_counted(start, pixels, tmp_path, caplog):
     (tmp_path / "images").mkdir()
     for number, image in enumerate(pixels):
         Image.fromarray(image).save(tmp_path / "images" / f"{number:02}.png")
@@ -109,7 +109,7 @@ def test_images_that_vanish_are_counted(start, pixels, tmp_path, caplog):
     assert "Another image replaces" in caplog.text and "05.png" in caplog.text
 
 
-def test_tensorboard_that_is_not_installed_is_met_at_once(pixels, monkeypatch):
+def test_a_missing_tensorboard_is_refused_at_once(pixels, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     with pytest.raises(ImportError, match=r"needs tensorboard: .*keras-bt\[tensorboard\]"):

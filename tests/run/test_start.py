@@ -13,18 +13,18 @@ def health(untrained_loss=None):
     return EmbeddingHealth(None, batch_size=8, untrained_loss=untrained_loss)
 
 
-def test_the_first_loss_stays_over_restarts(folder):
-    noting = health()
-    start = StartLoss(folder, noting)
+def test_the_first_loss_is_kept_at_restarts(folder):
+    first = health()
+    start = StartLoss(folder, first)
     for loss in (None, 260.5):  # the first step was held
-        noting.untrained_loss = loss
+        first.untrained_loss = loss
         start.on_train_batch_end(0)
     assert folder.read("start") == {"untrained_loss": 260.5}
     again = health()
     assert StartLoss(folder, again).loss == again.untrained_loss == 260.5
 
 
-def test_a_full_disk_does_not_end_the_training(folder, monkeypatch, caplog):
+def test_training_continues_when_the_disk_is_full(folder, monkeypatch, caplog):
     def full(path, content):
         raise OSError("No space left.")
 
@@ -33,4 +33,4 @@ def test_a_full_disk_does_not_end_the_training(folder, monkeypatch, caplog):
     for step in range(2):
         start.on_train_batch_end(step)
     assert start.loss == 260.5
-    assert caplog.messages == ["No space left. Training goes on."]
+    assert caplog.messages == ["No space left. Training continues."]

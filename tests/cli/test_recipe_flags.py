@@ -1,56 +1,59 @@
-"""The flags of examples/recipe_flags.py, without a process for each."""
+"""Recipes from flags."""
 
-import sys
-from pathlib import Path
+import dataclasses
 
 import pytest
-from absl import flags
-from absl.testing import flagsaver
+from absl.flags import FlagValues
 
+from keras_bt.cli.recipe_flags import define_recipe_flags, named_recipe, recipe_of_flags
 from keras_bt.config.named import recipes
+from keras_bt.config.recipe import Recipe
 
-sys.path.append(str(Path(__file__).parents[1] / "examples"))
-import recipe_flags
-
-
-@pytest.fixture
-def recipe_of():
-    """The recipe that some flags give, with 5,000 images where none is named."""
-    with flagsaver.flagsaver():
-
-        def parse(*arguments, other_images=False):
-            flags.FLAGS(["pretrain", *arguments])
-            named = recipe_flags.named_recipe(other_images)
-            return recipe_flags.recipe_of_flags(named, images=5000)
-
-        yield parse
+PHOTOS = "--image_dir=photos"
 
 
-def test_without_flags_it_is_digits(recipe_of):
+def recipe_of(*arguments):
+    """The recipe that flags give, for 5,000 images where none is named."""
+    values = FlagValues()
+    define_recipe_flags(values)
+    values(["pretrain", *arguments])
+    return recipe_of_flags(values, named_recipe(values), images=5000)
+
+
+def test_without_flags_it_is_digits():
     assert recipe_of() == recipes["digits"]
 
 
-def test_a_data_set_has_the_recipe_of_its_name(recipe_of):
+def test_a_data_set_has_the_recipe_of_its_name():
     assert recipe_of("--dataset=cifar100") == recipes["cifar100"]
     assert recipe_of("--dataset=imagenette/160px-v2") == recipes["imagenette"]
-    assert recipe_of("--recipe=cifar10", "--dataset=cifar100").name == "cifar10"
+    other = recipe_of("--recipe=cifar10", "--dataset=cifar100")
+    assert (other.name, other.dataset) == ("cifar10", "cifar100")
 
 
-def test_other_images_get_settings_by_rules(recipe_of):
-    by_default = recipe_of(other_images=True)
+def test_other_images_get_settings_by_rules():
+    by_default = recipe_of(PHOTOS)
     assert (by_default.image_size, by_default.load_size, by_default.epochs) == (32, 32, 1000)
     flowers = recipe_of("--dataset=tf_flowers", "--image_size=96", "--batch_size=128")
     assert (flowers.dataset, flowers.load_size, flowers.learning_rate) == ("tf_flowers", 137, 0.7)
-    assert recipe_of("--projector_dims=64,128", other_images=True).redundancy_weight == 1 / 128
+    assert recipe_of(PHOTOS, "--projector_dims=64,128").redundancy_weight == 1 / 128
 
 
-def test_fields_take_the_place_of_the_recipes_own(recipe_of):
+def test_flags_replace_fields_of_the_recipe():
     recipe = recipe_of("--recipe=cifar10", "--image_size=24", "--crop_area=0.3,1")
     assert (recipe.image_size, recipe.load_size, recipe.crop_area) == (24, 24, (0.3, 1.0))
     assert recipe_of("--recipe=cifar10", "--view_size=24").view_size == 24
     assert recipe.sources["image_size"] == "as given"
     assert recipe.sources["crop_area"] == "as given"
     assert recipe.sources["width"] == recipes["cifar10"].sources["width"]
+
+
+def test_every_field_has_a_flag_with_its_description():
+    values = FlagValues()
+    define_recipe_flags(values)
+    for field in dataclasses.fields(Recipe):
+        if field.name not in ("name", "dataset", "sources"):
+            assert values[field.name].help == field.metadata["description"]
 
 
 @pytest.mark.parametrize(
@@ -70,11 +73,11 @@ def test_fields_take_the_place_of_the_recipes_own(recipe_of):
         (["--recipe=cifar10", "--blur_sigma=1,2"], "--blur_sigma has no effect: blur_rates are 0."),
         (
             ["--warmup_epochs=5", "--epochs=5"],
-            "--warmup_epochs=5 leaves nothing of --epochs=5.",
+            "--warmup_epochs=5 must be below --epochs=5.",
         ),
     ],
 )
-def test_wrong_and_contradictory_flags_are_named(recipe_of, arguments, message):
+def test_wrong_and_contradictory_flags_are_refused(arguments, message):
     with pytest.raises(ValueError) as raised:
         recipe_of(*arguments)
     assert message in str(raised.value)

@@ -1,0 +1,246 @@
+"""A command of `keras-bt`: its flags in groups, its help, and its exit status."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import shlex
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from absl import flags
+from absl.flags import FlagValues
+
+from keras_bt._support.errors import first_line
+
+REFUSED = 2  # exit status: the settings are wrong, and trying again would not help
+INTERRUPTED = 130  # a shell's status for SIGINT
+# What users cause: wrong settings, files, images, packages that are not installed.
+REFUSALS = (
+    ValueError,
+    OSError,
+    ImportError,
+    RuntimeError,
+    FloatingPointError,
+    zipfile.BadZipFile,
+    flags.Error,
+)
+WIDTH = 100
+
+
+class FlagGroup:
+    """Defines flags of one command under a heading of its help.
+
+    Each call has a definition's name in absl: `string`, `integer`, `float`, `bool`, `enum` and
+    `list`; arguments are those of `absl.flags.DEFINE_string` and so on.
+
+    Args:
+        values: The flags of the command.
+        title: The heading.
+
+    Example:
+        >>> values = FlagValues()
+        >>> FlagGroup(values, "Images").integer("image_size", 32, "Side, in pixels.", 1)
+        >>> _ = values(["pretrain", "--image_size=64"])
+        >>> values.image_size
+        64
+    """
+
+    def __init__(self, values: FlagValues, title: str) -> None:
+        self._where: dict[str, Any] = {"flag_values": values, "module_name": title}
+
+    def string(self, name: str, default: str | None, help: str) -> None:
+        flags.DEFINE_string(name, default, help, **self._where)
+
+    def integer(self, name: str, default: Any, help: str, *bounds: Any) -> None:
+        flags.DEFINE_integer(name, default, help, *bounds, **self._where)
+
+    def float(self, name: str, default: Any, help: str, *bounds: Any) -> None:
+        flags.DEFINE_float(name, default, help, *bounds, **self._where)
+
+    def bool(self, name: str, help: str) -> None:
+        flags.DEFINE_bool(name, False, help, **self._where)
+
+    def enum(self, name: str, default: str, allowed: Sequence[str], help: str) -> None:
+        flags.DEFINE_enum(name, default, list(allowed), help, **self._where)
+
+    def list(self, name: str, default: Sequence[str] | None, help: str) -> None:
+        flags.DEFINE_list(name, default, help, **self._where)
+
+
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """One call of a command.
+
+    Args:
+        flags: The values of its flags.
+        arguments: What was given besides flags.
+        command_line: The whole command, as results keep it.
+    """
+
+    flags: FlagValues
+    arguments: tuple[str, ...]
+    command_line: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command of `keras-bt`.
+
+    Args:
+        name: Of the command.
+        doc: Its help: one line, an empty line, and then examples and an explanation.
+        define_flags: Adds the flags to those of the command.
+        run: Does the work, and returns the exit status; None means 0.
+        first: The flags that most people want, which the help shows first.
+        required: Flags that must be given.
+        exclusive: Groups of flags of which one at most can be given.
+        arguments: What can be given besides flags, as the help shows it; empty for nothing.
+
+    Example:
+        >>> hello = Command(
+        ...     name="hello",
+        ...     doc="Greets somebody.",
+        ...     define_flags=lambda values: FlagGroup(values, "Who").string("to", None, "A name."),
+        ...     run=lambda invocation: print("Hello", invocation.flags.to),
+        ...     required=("to",),
+        ... )
+        >>> hello.main(["--to=you"])
+        Hello you
+        0
+    """
+
+    name: str
+    doc: str
+    define_flags: Callable[[FlagValues], None]
+    run: Callable[[Invocation], int | None]
+    first: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    exclusive: tuple[tuple[str, ...], ...] = ()
+    arguments: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the help."""
+        return self.doc.strip().splitlines()[0]
+
+    def main(self, arguments: Sequence[str]) -> int:
+        """Runs the command.
+
+        Args:
+            arguments: What follows the name of the command.
+
+        Returns:
+            Exit status: 0, 2 if something was refused, 130 after Ctrl-C, or that of `run`.
+        """
+        values = self._new_flags()
+        try:
+            rest = values([self.name, *arguments])[1:]
+            if values.help or values.helpfull:
+                print(self.help(values))
+                return 0
+            self._check(values, rest)
+            with _log_on_stderr():
+                line = shlex.join(["keras-bt", self.name, *arguments])
+                return self.run(Invocation(values, tuple(rest), line)) or 0
+        except BrokenPipeError:  # `keras-bt ... | head`: nobody reads the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except REFUSALS as error:
+            self.refuse(error)
+            return REFUSED
+        except KeyboardInterrupt:
+            return INTERRUPTED
+
+    def refuse(self, error: BaseException) -> None:
+        """Prints an error on stderr, after the name of the command."""
+        message = first_line(error) if isinstance(error, flags.Error) else str(error)
+        print(f"keras-bt {self.name}: {message or first_line(error)}", file=sys.stderr)
+
+    def help(self, values: FlagValues) -> str:
+        """The help: what the command does, then its flags, those of `first` before the others."""
+        groups = {
+            title: [flag for flag in found if flag.name not in _COMMON]
+            for title, found in values.flags_by_module_dict().items()
+        }
+        usage = f"keras-bt {self.name} {self.arguments or '[--flag=value ...]'}".rstrip()
+        parts = [f"{usage}\n\n{textwrap.dedent(self.doc).strip()}"]
+        for wanted, heading in ((True, ""), (False, "More flags")):
+            chosen = {
+                title: [flag for flag in found if (flag.name in self.first) == wanted]
+                for title, found in groups.items()
+            }
+            parts += [heading] if heading and self.first and any(chosen.values()) else []
+            for title, found in chosen.items():
+                if found:
+                    parts.append("\n".join([f"{title}:", *map(_flag_help, found)]))
+        parts.append("--flagfile=FILE reads flags from a file, one a line.")
+        return "\n\n".join(parts)
+
+    def _new_flags(self) -> FlagValues:
+        values = FlagValues()
+        self.define_flags(values)
+        for name in ("help", "helpfull"):
+            flags.DEFINE_bool(name, False, "Print the help and end.", flag_values=values)
+        flags.DEFINE_string("flagfile", "", "Read flags from this file.", flag_values=values)
+        return values
+
+    def _check(self, values: FlagValues, rest: Sequence[str]) -> None:
+        if rest and not self.arguments:
+            raise ValueError(f"unexpected arguments {rest}; flags are --name=value.")
+        for name in self.required:
+            if values[name].value is None:
+                raise ValueError(f"--{name} is missing: {values[name].help}")
+        for names in self.exclusive:
+            given = [f"--{name}" for name in names if values[name].value is not None]
+            if len(given) > 1:
+                raise ValueError(f"{' and '.join(given)} exclude each other; give one of them.")
+
+
+_COMMON = ("help", "helpfull", "flagfile")
+
+
+@contextlib.contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Shows messages of the package while a command runs; restores logging afterwards."""
+    logger = logging.getLogger("keras_bt")
+    level, propagate = logger.level, logger.propagate
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+class _Formatter(logging.Formatter):
+    """The message alone, after "Warning:" where it is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return f"Warning: {message}" if record.levelno >= logging.WARNING else message
+
+
+def _flag_help(flag: flags.Flag) -> str:
+    kind = flag.flag_type()
+    if kind == "bool":
+        given = f"--[no]{flag.name}" if flag.default else f"--{flag.name}"
+    elif isinstance(flag, flags.EnumFlag):
+        given = f"--{flag.name}={'|'.join(flag.parser.enum_values)}"
+    else:
+        letters = {"int": "N", "float": "X", "comma separated list of strings": "A,B"}
+        given = f"--{flag.name}={letters.get(kind, 'TEXT')}"
+    default = (flag.default_as_str or "").strip("'")
+    text = flag.help.split(">: ", 1)[-1]  # absl puts <the|values> of an enum before its help
+    if default and kind != "bool":
+        text += f" Default: {default}."
+    indented = textwrap.fill(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return f"  {given}\n{indented}"

@@ -1,0 +1,98 @@
+"""Finds the images of a folder that are most similar to a given one.
+
+    keras-bt neighbors --features=features.parquet --image=photos/cat.jpg --out=near.png
+
+Searches a file of `keras-bt features`, and prints a line of JSON for each image found: its path
+and the cosine. The image may be in the folder, or any other: the encoder of the file then extracts
+its features. --out draws the image beside those found.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl.flags import FlagValues
+from PIL import Image
+
+import keras_bt
+from keras_bt import data
+from keras_bt.cli.command import Command, FlagGroup, Invocation
+
+TILE, GAP = 128, 4  # pixels
+
+
+def _define_flags(values: FlagValues) -> None:
+    search = FlagGroup(values, "Search")
+    search.string("features", None, "File of `keras-bt features`.")
+    search.string("image", None, "The image to compare with.")
+    search.integer("count", 10, "Number of images to find.", 1)
+    search.string("encoder", None, "Folder of the encoder, if it has moved.")
+    FlagGroup(values, "Output").string("out", None, "Picture to draw: the image and those found.")
+
+
+def run(invocation: Invocation) -> None:
+    """Prints the nearest images, without the image itself."""
+    flags = invocation.flags
+    features = keras_bt.read_features(flags.features)
+    image, root = Path(flags.image).expanduser().absolute(), Path(features.metadata["image_dir"])
+    own_path = os.path.relpath(image, root)
+    query = _stored(features, own_path)
+    if query is None:
+        query = _extracted(flags, image, features.metadata)
+    nearest = keras_bt.nearest_images(features, query, flags.count + 1)
+    found = [(path, cosine) for path, cosine in nearest if path != own_path][: flags.count]
+    for path, cosine in found:
+        print(json.dumps({"path": path, "cosine": round(cosine, 4)}), flush=True)
+    if flags.out:
+        _draw([image, *(root / path for path, _ in found)], flags.out)
+
+
+def _stored(features: Any, path: str) -> np.ndarray | None:
+    """The features of an image in the file; None if it is not there."""
+    for paths, vectors in features.parts():
+        if path in paths:
+            return vectors[paths.index(path)]
+    return None
+
+
+def _extracted(flags: FlagValues, image: Path, metadata: Mapping[str, Any]) -> np.ndarray:
+    """The features of an image that is not in the file, by the encoder of the file."""
+    folder = flags.encoder or metadata.get("encoder")
+    if folder is None:
+        raise ValueError(f"{flags.features} does not name its encoder; give --encoder.")
+    encoder = keras_bt.load_encoder(folder)
+    if encoder.digest != metadata.get("encoder_digest", encoder.digest):
+        raise ValueError(f"{flags.features} was made by another encoder than {folder}.")
+    images = _image_of(image)
+    return keras_bt.extract_features(encoder, images.batches(1, metadata["image_size"]))[0][0]
+
+
+def _image_of(path: Path) -> data.Images:
+    """A single file as `Images`."""
+    images, _ = data.from_files([str(path)], str(path.parent))
+    if images is None:
+        raise ValueError(f"{path} cannot be read as an image.")
+    return images
+
+
+def _draw(paths: Sequence[Path], out: str) -> None:
+    """Draws a row of images, with a gap after the first."""
+    row = Image.new("RGB", (len(paths) * (TILE + GAP) + GAP, TILE), "white")
+    for number, path in enumerate(paths):
+        pixels = next(iter(_image_of(path).batches(1, TILE)))["image"].numpy()[0]
+        row.paste(Image.fromarray(pixels), (number * (TILE + GAP) + GAP * (number > 0), 0))
+    row.save(out)
+
+
+COMMAND = Command(
+    name="neighbors",
+    doc=__doc__,
+    define_flags=_define_flags,
+    run=run,
+    first=("features", "image", "out", "count"),
+    required=("features", "image"),
+)
+main = COMMAND.main

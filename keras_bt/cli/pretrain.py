@@ -1,0 +1,221 @@
+"""Pretrains an encoder on images without labels.
+
+    keras-bt pretrain --recipe=digits
+    keras-bt pretrain --image_dir=photos --image_size=64 --minutes=60 --workdir=runs/photos
+    keras-bt launch --workers=2 -- pretrain --recipe=digits
+
+The first needs no network and takes about two minutes on two CPU cores. The folder of the run gets
+the encoder (a SavedModel), report.html and result.json; the last line of stdout is the result as
+JSON. Started again on the same folder, the run resumes from its last checkpoint.
+"""
+
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from absl.flags import FlagValues
+
+from keras_bt.cli.command import REFUSALS, REFUSED, Command, FlagGroup, Invocation
+from keras_bt.cli.device_flags import define_device_flags, strategy_of_flags
+from keras_bt.cli.image_flags import IMAGES
+from keras_bt.cli.ledger_flag import add_to_ledger, check_ledger, define_ledger_flag
+from keras_bt.cli.recipe_flags import define_recipe_flags, settle
+from keras_bt.config.recipe import Recipe
+from keras_bt.data import Source
+from keras_bt.distribution import workers
+from keras_bt.model.view_placement import PLACEMENTS
+from keras_bt.report import ReportWriter
+from keras_bt.run import Pretraining, RunFolder, summarize
+from keras_bt.run.progress import DISPLAYS
+from keras_bt.training import profiling
+from keras_bt.training.checkpoint import CheckpointError
+from keras_bt.training.nonfinite_steps import ACTIONS
+
+
+def _define_flags(values: FlagValues) -> None:
+    define_recipe_flags(values)
+    output = FlagGroup(values, "Output")
+    output.string("workdir", None, "Folder of the run; runs/RECIPE by default.")
+    output.enum(
+        "progress",
+        "bar",
+        tuple(DISPLAYS),
+        "bar: a bar, and a summary at the end, on stderr. json: a line of JSON an epoch on stdout. "
+        "none: warnings only. The last line of stdout is always the result.",
+    )
+    define_ledger_flag(values)
+    output.bool("tensorboard", "Write logs for TensorBoard into the folder.")
+    output.bool("profile", "Print and store where the time went.")
+    training = FlagGroup(values, "Training")
+    training.float(
+        "minutes", None, "Budget of time; replaces the number of epochs of the recipe.", 0.01
+    )
+    training.integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
+    training.bool("linear_monitor", "Fit linear probes during training too.")
+    training.bool(
+        "deterministic", "Repeat to the last bit. Compiles the step with XLA; slower on a CPU."
+    )
+    training.enum(
+        "view_placement",
+        "auto",
+        ("auto", *PLACEMENTS),
+        "Where views are computed. step: in the training step. compiled: in the step, compiled by "
+        "XLA. data: by tf.data during the step before. auto: compiled if the run is long enough.",
+    )
+    checkpoints = FlagGroup(values, "Checkpoints")
+    checkpoints.float("checkpoint_minutes", 5.0, "Minutes between checkpoints.", 0.0)
+    checkpoints.integer("checkpoint_steps", None, "Steps between checkpoints, if sooner.", 1)
+    checkpoints.integer("keep_checkpoints", 3, "Number of newest checkpoints to keep.", 1)
+    checkpoints.enum(
+        "on_nonfinite",
+        "stop",
+        ACTIONS,
+        "At a step with NaN or infinity, which never changes the weights: stop, skip its batch, "
+        "or rewind to the last checkpoint and skip its batch.",
+    )
+    define_device_flags(values)
+
+
+def run(invocation: Invocation) -> int | None:
+    """Pretrains as the flags say; every refusal comes before training."""
+    flags, strategy = invocation.flags, None
+    try:
+        strategy = strategy_of_flags(flags)
+        recipe, workdir, open_source = settle(flags, strategy)
+        if flags.describe:
+            if workers.is_chief(strategy):
+                print(recipe.describe())
+            workers.leave_together(strategy)
+            return None
+        check_ledger(flags)
+        folder, pretraining = _prepare(invocation, strategy, recipe, workdir, open_source)
+    except REFUSALS as error:
+        return _refuse(error, strategy)
+    chief = workers.is_chief(strategy)
+    level = logging.INFO if chief and flags.progress == "bar" else logging.WARNING
+    logging.getLogger("keras_bt").setLevel(level)
+    if pretraining is None:
+        result = folder.result()
+        logging.getLogger("keras_bt").info("%s holds the finished run.", folder.path)
+        if chief:
+            ReportWriter(folder.path).write_if_older()
+    else:
+        try:
+            result = pretraining.run(
+                folder,
+                every_minutes=flags.checkpoint_minutes,
+                every_steps=flags.checkpoint_steps,
+                keep=flags.keep_checkpoints,
+                on_nonfinite=flags.on_nonfinite,
+                profile=flags.profile,
+                progress=flags.progress,
+            )
+        except (FloatingPointError, CheckpointError, OSError) as error:
+            return _refuse(error, strategy)
+        finally:
+            folder.close()
+    if chief:
+        assert result is not None, "only the other workers have no result"
+        _show(flags, result)
+        if pretraining is not None:
+            _record(invocation, result)
+    workers.leave_together(strategy)
+    return None
+
+
+def _settings(flags: FlagValues, recipe: Recipe) -> dict[str, Any]:
+    """Everything that decides the run, for run.json; the number of devices does not."""
+    names = ["image_dir", "bad_images", "max_pixels", "tfrecords"]
+    names += ["seed", "minutes", "deterministic"]
+    if flags.view_placement != "auto":
+        names.append("view_placement")
+    if flags.validation:
+        names.append("validation")
+    return {**recipe.settings(), **{name: flags[name].value for name in names}}
+
+
+def _prepare(
+    invocation: Invocation,
+    strategy: tf.distribute.Strategy,
+    recipe: Recipe,
+    workdir: str,
+    open_source: Callable[[], Source],
+) -> tuple[RunFolder, Pretraining | None]:
+    """The folder of the run, and the run; None instead of a run that is finished."""
+    flags = invocation.flags
+    settings, chief = _settings(flags, recipe), workers.is_chief(strategy)
+    workers.check_agreement(strategy, settings)
+
+    def open_folder(writes: bool) -> RunFolder:
+        def open_it() -> RunFolder:
+            return RunFolder(workdir, settings, writes, invocation.command_line)
+
+        return workers.run_on_all_workers(strategy, open_it)
+
+    folder = open_folder(writes=False)
+    if workers.gather_from_workers(strategy, folder.result())[0]:
+        return folder, None
+    source = open_source()
+    pretraining = workers.run_on_all_workers(
+        strategy,
+        lambda: Pretraining(
+            recipe,
+            source,
+            strategy,
+            seed=flags.seed,
+            minutes=flags.minutes,
+            deterministic=flags.deterministic,
+            view_placement=flags.view_placement,
+            linear_monitor=flags.linear_monitor,
+            tensorboard=flags.tensorboard,
+        ),
+    )
+    return open_folder(writes=chief), pretraining
+
+
+def _refuse(error: BaseException, strategy: tf.distribute.Strategy | None) -> int:
+    """Prints the error once, and ends all workers with the status of a refusal."""
+    if strategy is None or workers.is_chief(strategy):
+        COMMAND.refuse(error)
+    if strategy is not None:
+        with contextlib.suppress(tf.errors.OpError):
+            workers.leave_together(strategy, timeout_seconds=30.0)
+    return REFUSED
+
+
+def _show(flags: FlagValues, result: dict[str, Any]) -> None:
+    """Prints the profile and the summary for people, then the result for programs."""
+    if "profile" in result:
+        print(profiling.format_profile(result["profile"]), file=sys.stderr)
+    if flags.progress == "bar":
+        print(summarize(result), file=sys.stderr)
+    print(json.dumps(result), flush=True)
+
+
+def _record(invocation: Invocation, result: dict[str, Any]) -> None:
+    """Adds the result of a run that has just ended to the ledger."""
+    columns = ("recipe", "seed", "protocol", "encoder_dir", "profile")
+    add_to_ledger(
+        invocation,
+        recipe=result["recipe"],
+        seed=result["seed"],
+        minutes=result["seconds"] / 60,
+        protocol=result["protocol"],
+        figures={name: value for name, value in result.items() if name not in columns},
+    )
+
+
+COMMAND = Command(
+    name="pretrain",
+    doc=__doc__,
+    define_flags=_define_flags,
+    run=run,
+    first=("image_dir", "dataset", "recipe", "image_size", "minutes", "epochs", "batch_size")
+    + ("workdir", "seed", "devices"),
+    exclusive=(IMAGES, ("epochs", "minutes")),
+)
+main = COMMAND.main

@@ -1,0 +1,162 @@
+"""The flags of a recipe: its name and one for each of its fields."""
+
+import dataclasses
+import functools
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+from absl.flags import FlagValues
+
+from keras_bt.cli.command import FlagGroup
+from keras_bt.cli.image_flags import define_image_flags, open_source
+from keras_bt.config.named import find_recipe, recipes
+from keras_bt.config.recipe import Recipe
+from keras_bt.data import Source
+from keras_bt.distribution import workers
+from keras_bt.run import images_at_start
+
+FIELDS = [
+    field
+    for field in dataclasses.fields(Recipe)
+    if field.name not in ("name", "dataset", "sources")
+]
+DEFAULT_IMAGE_SIZE = 32  # of images that no recipe is for
+# From the first field of a heading on, fields stand under it.
+HEADINGS = {
+    "epochs": "Training",
+    "image_size": "Sizes",
+    "encoder": "Networks",
+    "redundancy_weight": "Loss",
+    "optimizer": "Optimizer",
+    "crop_area": "Views",
+}
+
+
+def define_recipe_flags(values: FlagValues) -> None:
+    """Adds the flags that name images, a recipe, and the recipe's fields."""
+    define_image_flags(values)
+    settings = FlagGroup(values, "Settings")
+    settings.string(
+        "recipe",
+        None,
+        f"Settings to start from: {', '.join(recipes)}. By default the recipe of --dataset; for "
+        "other images, settings by rules from their number, --image_size, --batch_size and "
+        "--projector_dims.",
+    )
+    settings.bool("describe", "Print every setting with its source, and end.")
+    title = ""
+    for field in FIELDS:
+        title = HEADINGS.get(field.name, title)
+        group = FlagGroup(values, title)
+        by_type: dict[Any, Callable] = {
+            int: group.integer,
+            int | None: group.integer,
+            float: group.float,
+            str: group.string,
+        }
+        define = by_type.get(field.type, group.list)
+        define(field.name, None, field.metadata["description"])
+
+
+def settle(
+    flags: FlagValues, strategy: tf.distribute.Strategy
+) -> tuple[Recipe, str, Callable[[], Source]]:
+    """The recipe, the folder of the run, and a function that opens the images.
+
+    On several workers all agree, and the chief opens the images first.
+
+    Args:
+        flags: Flags of `define_recipe_flags`, and `workdir`.
+        strategy: The strategy to train under.
+
+    Raises:
+        ValueError: If a value is not allowed, or a flag contradicts the others.
+    """
+    named = workers.run_on_all_workers(strategy, lambda: named_recipe(flags))
+    workdir = flags.workdir or f"runs/{named.name if named else 'images'}"
+
+    @functools.cache
+    def open_images() -> Source:
+        dataset = flags.dataset or (named.dataset if named else None)
+        return workers.run_on_chief_first(strategy, lambda: open_source(flags, dataset, workdir))
+
+    def recipe_for(images: int) -> Recipe:
+        return workers.run_on_all_workers(strategy, lambda: recipe_of_flags(flags, named, images))
+
+    if named:
+        return recipe_for(images=0), workdir, open_images
+    recipe_for(images=1000)  # refuses wrong flags before the images are read
+    # A run keeps the settings it began with when images are added or removed.
+    begun_with = None if flags.describe else images_at_start(workdir)
+    images = workers.gather_from_workers(strategy, begun_with)[0] or open_images().train.count
+    return recipe_for(images), workdir, open_images
+
+
+def named_recipe(flags: FlagValues) -> Recipe | None:
+    """The recipe that the flags name, before their fields; None for images without a recipe."""
+    if flags.recipe:
+        return find_recipe(flags.recipe)
+    if flags.dataset:
+        return {recipe.dataset: recipe for recipe in recipes.values()}.get(flags.dataset)
+    return None if flags.image_dir or flags.tfrecords else recipes["digits"]
+
+
+def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) -> Recipe:
+    """A recipe with the values of the flags in place of its own.
+
+    Args:
+        flags: Flags of `define_recipe_flags`.
+        named: From `named_recipe`; None for rules by the number of images.
+        images: Number of images; only the rules need it.
+
+    Raises:
+        ValueError: If a value is not allowed, or a flag contradicts the others.
+    """
+    fields = _given_fields(flags)
+    if named is None:
+        dims = fields.get("projector_dims")
+        named = Recipe.for_images(
+            images,
+            fields.get("image_size", DEFAULT_IMAGE_SIZE),
+            batch_size=fields.get("batch_size"),
+            dim=dims[-1] if dims else None,
+            epochs=fields.get("epochs"),
+        )
+    elif "image_size" in fields:
+        in_proportion = fields["image_size"] * named.load_size / named.image_size
+        fields.setdefault("load_size", round(in_proportion))
+    recipe = named.override(**fields)
+    for name in fields:
+        if reason := recipe.without_effect(name):
+            raise ValueError(f"--{name} has no effect: {reason}.")
+    if {"warmup_epochs", "epochs"} <= set(fields) and recipe.warmup_epochs >= recipe.epochs:
+        raise ValueError(
+            f"--warmup_epochs={recipe.warmup_epochs:g} must be below --epochs={recipe.epochs}."
+        )
+    return recipe
+
+
+def _given_fields(flags: FlagValues) -> dict[str, Any]:
+    """The fields that flags give, with their values."""
+    values = {field.name: getattr(flags, field.name) for field in FIELDS}
+    given = {
+        field.name: _numbers(field, values[field.name])
+        if isinstance(values[field.name], list)
+        else values[field.name]
+        for field in FIELDS
+        if values[field.name] is not None
+    }
+    return {"dataset": flags.dataset, **given} if flags.dataset else given
+
+
+def _numbers(field: dataclasses.Field, texts: list[str]) -> tuple:
+    """The value of a flag that takes several numbers."""
+    kind = typing.get_args(field.type)[0]
+    try:
+        return tuple(kind(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(
+            f"--{field.name} takes {kind.__name__}s with commas between, got {','.join(texts)}."
+        ) from error

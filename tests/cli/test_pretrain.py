@@ -1,0 +1,186 @@
+"""`keras-bt pretrain`: what a run writes, prints and refuses."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+METRICS = {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}
+RESULT = {
+    *("recipe", "dataset", "images", "image_size", "skipped_images", "replaced_images"),
+    *("steps", "epochs", "batch_size", "replicas", "seconds", "images_per_second"),
+    *("nonfinite_steps", "loss", "loss_floor", "untrained_loss", "health", "protocol"),
+    *("encoder_dir", "seed", "pixels", "untrained", "trained"),
+}
+
+
+@pytest.mark.slow
+def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
+    workdir, finished = tiny_run
+    result = finished.result
+    assert set(result) == RESULT
+    assert result == json.loads((workdir / "result.json").read_text())
+    assert (result["recipe"], result["dataset"], result["images"]) == ("digits", "digits", 1437)
+    assert (result["steps"], result["epochs"], result["batch_size"]) == (10, 2, 256)
+    assert result["seed"] == 3
+    for name in ("pixels", "untrained", "trained"):
+        assert set(result[name]) == METRICS
+        assert all(0 <= value <= 1 for value in result[name].values())
+    run = json.loads((workdir / "run.json").read_text())
+    assert run["settings"]["width"] == 2 and run["settings"]["projector_dims"] == [16, 8]
+    assert run["command"].startswith(f"keras-bt pretrain --workdir={workdir} --seed=3 ")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", run["versions"]["keras_bt"])
+    epochs = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in epochs] == [5, 10]
+    assert epochs[-1]["loss"] == result["loss"]
+    assert epochs[-1]["knn_accuracy"] == pytest.approx(result["trained"]["knn_accuracy"], abs=0.01)
+    encoder = tf.saved_model.load(result["encoder_dir"])
+    assert encoder(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 16)
+    assert result["untrained_loss"] > 0 and isinstance(result["health"]["findings"], list)
+
+
+@pytest.mark.slow
+def test_a_run_shows_its_progress_and_a_summary(tiny_run):
+    _, finished = tiny_run
+    for text in ("floor=", "start=", "knn=", "report:  ", "this encoder"):
+        assert text in finished.stderr
+
+
+@pytest.mark.slow
+def test_the_report_has_the_metrics_of_the_result(tiny_run):
+    workdir, finished = tiny_run
+    page = (workdir / "report.html").read_text()
+    assert "http-equiv" not in page
+    for name in ("pixels", "untrained", "trained"):
+        for value in finished.result[name].values():
+            assert f"{100 * value:.1f}\N{NO-BREAK SPACE}%" in page
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_printed_again_and_other_settings_are_refused(
+    tiny_run, command, tiny_flags
+):
+    workdir, finished = tiny_run
+    flags = (f"--workdir={workdir}", "--seed=3", *tiny_flags)
+    assert command("pretrain", *flags).result == finished.result
+    refusal = command("pretrain", *flags, "--redundancy_weight=0.01").refusal
+    assert "redundancy_weight: 0.0051 before, 0.01 now" in refusal
+
+
+@pytest.mark.slow
+def test_profile_validation_and_ledger(tmp_path, command, tiny_flags):
+    ledger = tmp_path / "ledger.jsonl"
+    flags = ("--profile", "--validation", f"--ledger={ledger}", *tiny_flags, "--epochs=4")
+    finished = command("pretrain", f"--workdir={tmp_path}/run", *flags)
+    result = finished.result
+    (row,) = map(json.loads, ledger.read_text().splitlines())
+    assert result["images"] == row["figures"]["images"] == 1437 - 144
+    assert result["dataset"] == "digits (validation)"
+    assert row["figures"]["trained"] == result["trained"]
+    assert (row["recipe"], row["seed"], row["protocol"]) == ("digits", 0, result["protocol"])
+    assert row["command"].startswith("keras-bt pretrain --profile --validation --width=2")
+    assert str(tmp_path) not in row["command"]
+    profile = result["profile"]
+    for shares in (profile["step"]["shares"], profile["run"]):
+        assert sum(shares.values()) == pytest.approx(1.0)
+    parts = {"training", "monitors", "checkpoints", "scoring", "report", "export", "rest"}
+    assert set(profile["run"]) == parts
+    assert "waiting for input" in finished.stderr
+
+
+@pytest.mark.slow
+def test_progress_as_json_and_logs_for_tensorboard(tmp_path, command, tiny_flags):
+    flags = ("--progress=json", "--tensorboard", *tiny_flags)
+    finished = command("pretrain", f"--workdir={tmp_path}/run", *flags)
+    *epochs, result = map(json.loads, finished.stdout.splitlines())
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    assert epochs[-1]["knn_accuracy"] > 0 and epochs[0]["seconds_left"] > 0
+    assert "trained" in result
+    assert "floor=" not in finished.stderr and "report:" not in finished.stderr
+    logs = tmp_path / "run" / "tensorboard"
+    assert list(logs.glob("train/events.*")) and list(logs.glob("pictures/events.*"))
+    assert "sprite.png" in (logs / "pictures" / "projector_config.pbtxt").read_text()
+
+
+@pytest.mark.slow
+def test_own_images_of_mixed_sizes_without_labels(tmp_path, command):
+    random = np.random.default_rng(0)
+    for number in range(40):
+        shape = (*random.integers(10, 40, 2), 3)
+        encoded = tf.io.encode_jpeg(random.integers(0, 256, shape).astype("uint8"))
+        tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), encoded)
+    (tmp_path / "photos" / "text.jpg").write_text("not a picture")
+    flags = ("--bad_images=skip", "--width=2", "--projector_dims=8", "--batch_size=8")
+    flags += ("--image_size=12", "--minutes=0.02", f"--workdir={tmp_path}/run")
+    result = command("pretrain", f"--image_dir={tmp_path}/photos", *flags).result
+    assert (result["recipe"], result["dataset"], result["images"]) == ("images", "photos", 40)
+    assert (result["skipped_images"], result["replaced_images"]) == (1, 0)
+    assert len(list(tmp_path.glob(".photos-*.images.gz"))) == 1
+    for name in ("pixels", "untrained", "trained"):
+        assert result[name] == dict.fromkeys(METRICS)
+    encoder = tf.saved_model.load(result["encoder_dir"])
+    assert encoder(np.zeros((1, 12, 12, 3), "float32")).shape == (1, 16)
+
+
+@pytest.mark.slow
+def test_a_diverging_run_names_the_step_and_stops(tmp_path, command, tiny_flags):
+    flags = (f"--workdir={tmp_path}", "--learning_rate=1e20", *tiny_flags)
+    refusal = command("pretrain", *flags).refusal
+    assert re.search(r"pretrain: Step \d \(epoch \d\): .* not finite", refusal)
+    again = command("pretrain", *flags, "--on_nonfinite=skip")
+    assert again.status == 2 and "Step 5 (epoch 1)" in again.stderr
+    assert "No step of this epoch was finite." in again.stderr
+    written = [path.read_text() for path in tmp_path.rglob("*.json*")]
+    assert not any("NaN" in text or "Infinity" in text for text in written)
+
+
+@pytest.mark.slow
+def test_digits_learn_in_a_process_that_prints_nothing_else(tmp_path):
+    """A fifth of the recipe's epochs is enough to do better than the untrained encoder."""
+    flags = [f"--workdir={tmp_path}", "--epochs=40", "--progress=none"]
+    program = [sys.executable, "-m", "keras_bt", "pretrain", *flags]
+    finished = subprocess.run(program, capture_output=True, text=True, timeout=400)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    result = json.loads(finished.stdout)
+    for metric in METRICS:
+        assert result["trained"][metric] > result["untrained"][metric] + 0.05, metric
+    assert result["loss"] > result["loss_floor"]
+    assert result["health"]["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--bach_size=8"], "Unknown command line flag 'bach_size'. Did you mean: batch_size"),
+        (["--image_dir=nowhere"], "keras-bt pretrain: There is no folder"),
+        (["--image_dir=a", "--tfrecords=b"], "--image_dir and --tfrecords exclude each other"),
+        (["--epochs=2", "--minutes=1"], "--epochs and --minutes exclude each other"),
+        (["--batch_size=2000"], "1437 images, fewer than the batch_size of 2000"),
+        (["--hue=0.2", "--jitter_rate=0"], "--hue has no effect: jitter_rate is 0."),
+        (["--crop_area=0.5,2"], "crop_area must be (low, high) with 0 < low <= high <= 1"),
+        (["--redundancy_weight=-2"], "redundancy_weight must be at least 0, got -2.0"),
+        (["--minutes=-1"], "--minutes=-1"),
+        (["--image_dir="], "--image_dir is empty"),
+        (["recipe=imagenet"], "unexpected arguments ['recipe=imagenet']"),
+        (["--dataset=cifar11"], "no data set 'cifar11'; did you mean 'cifar10"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_wrong_flags_are_refused_at_once(tmp_path, command, flags, message):
+    assert message in command("pretrain", f"--workdir={tmp_path}/run", *flags).refusal
+    assert not (tmp_path / "run").exists()
+
+
+def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path, command):
+    image = tf.io.encode_jpeg(np.zeros((8, 8, 3), "uint8"))
+    for number in range(40):
+        tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), image)
+    flags = (f"--image_dir={tmp_path}/photos", f"--workdir={tmp_path}/run", "--batch_size=8")
+    text = command("pretrain", *flags, "--describe").stdout
+    assert re.search(r"batch_size +8 +as given", text)
+    assert re.search(r"projector_dims +2048,2048 +the paper's figure 4 rises", text)
+    assert not (tmp_path / "run").exists()
