@@ -1,10 +1,10 @@
-"""What the two forms of the loss send between replicas, and how long they take.
+"""Bytes and time that the two forms of the loss need between replicas.
 
     python benchmarks/collectives.py > results/collectives.jsonl
 
-Replicas are processes on this machine, one thread each, which talk over its loopback device;
-bytes are what that device counts. Three minutes on two cores. A JSON line for each form, batch,
-width and number of replicas; for RESULTS.md then `python benchmarks/report.py`.
+Replicas are processes of one thread each on this machine. They communicate over its loopback
+device, which counts the bytes. Prints a JSON line for each form, batch, width and number of
+replicas, in three minutes on two cores. `python benchmarks/report.py` then updates RESULTS.md.
 """
 
 import json
@@ -29,12 +29,12 @@ WARM_UP_STEPS, STEPS = 2, 7
 
 
 def formula_bytes(form, batch, dim, replicas):
-    """Bytes a replica sends in a step; see `functional.costs.gram_is_cheaper`."""
+    """Returns the bytes that a replica sends per step; see `functional.costs.gram_is_cheaper`."""
     return 8 * (replicas - 1) / replicas * dim * (dim if form == "matrix" else batch)
 
 
 def bytes_over_loopback():
-    """What this machine has sent to itself since it started."""
+    """Returns the bytes that the loopback device has sent since the machine started."""
     for line in Path("/proc/net/dev").read_text().splitlines():
         if line.strip().startswith("lo:"):
             return int(line.split()[9])
@@ -42,31 +42,31 @@ def bytes_over_loopback():
 
 
 def measure(strategy, form, batch, dim):
-    """Times loss and gradient; all workers run this together."""
+    """Returns time and bytes of loss and gradient; all workers run this together."""
     rows = batch // strategy.num_replicas_in_sync
     loss = keras_bt.BarlowTwinsLoss(form=form)
-    seed = 2 * workers._worker_index(strategy)
+    seed = 2 * workers.worker_index(strategy)
     embeddings = [tf.random.stateless_normal([rows, dim], [0, seed + view]) for view in (0, 1)]
 
     @tf.function
     def step():
-        def of_replica():
+        def replica_step():
             with tf.GradientTape() as tape:
                 tape.watch(embeddings)
                 value = loss(*embeddings)
             return tape.gradient(value, embeddings)[0][0, 0]
 
-        return strategy.run(of_replica)
+        return strategy.run(replica_step)
 
     for _ in range(WARM_UP_STEPS):
         float(step())
     workers.gather_from_workers(strategy, "ready")
-    before, seconds = bytes_over_loopback(), []
+    bytes_before, seconds = bytes_over_loopback(), []
     for _ in range(STEPS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         float(step())
-        seconds.append(time.perf_counter() - began)
-    sent = bytes_over_loopback() - before
+        seconds.append(time.perf_counter() - start)
+    sent = bytes_over_loopback() - bytes_before
     workers.gather_from_workers(strategy, "done")
     return {
         "milliseconds": round(1e3 * statistics.median(seconds), 1),
@@ -77,12 +77,12 @@ def measure(strategy, form, batch, dim):
 
 
 def work():
-    """A worker: measures all sizes; the chief prints."""
+    """Measures all sizes as one of the workers; the chief prints the rows."""
     strategy = keras_bt.strategy("multi_worker")
     replicas = strategy.num_replicas_in_sync
     for batch, dim in SIZES:
         for form in ("matrix", "gram"):
-            figures = measure(strategy, form, batch, dim)
+            metrics = measure(strategy, form, batch, dim)
             row = {
                 "benchmark": "collectives",
                 "batch": batch,
@@ -90,7 +90,7 @@ def work():
                 "replicas": replicas,
                 "form": form,
                 "auto": cheaper_form(batch // replicas, dim, replicas) == form,
-                **figures,
+                **metrics,
                 "megabytes_by_formula": round(formula_bytes(form, batch, dim, replicas) / 1e6, 2),
                 **ledger.circumstances(),
             }
@@ -100,13 +100,13 @@ def work():
 
 
 def main():
-    """Starts the workers, or is one."""
+    """Starts the workers; in a worker process, runs the worker."""
     if "TF_CONFIG" in os.environ:
         work()
         return
     for count in REPLICAS:
-        if died := launch.run_once([sys.executable, __file__], count, grace_seconds=5.0):
-            sys.exit(f"collectives: worker {died[0]} of {count} ended with status {died[1]}.")
+        if failed := launch.run_once([sys.executable, __file__], count, grace_seconds=5.0):
+            sys.exit(f"collectives: worker {failed[0]} of {count} ended with status {failed[1]}.")
 
 
 if __name__ == "__main__":

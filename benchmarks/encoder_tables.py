@@ -1,76 +1,93 @@
-"""What encoders reach: the parts of RESULTS.md from ledger.jsonl and ten_minutes.jsonl."""
+"""Accuracies of encoders: the sections of RESULTS.md from ledger.jsonl and ten_minutes.jsonl."""
 
 import json
 import statistics
 
 from tables import origin, rows, table, versions_of
 
-FIGURES = {
+METRICS = {
     "knn_accuracy": "k-NN",
     "linear_accuracy": "linear",
     "few_label_accuracy": "ten labels a class",
 }
-PUBLISHED = """Published figures are of far larger networks and budgets: they say where the method
-leads, not what to expect of these rows. ImageNet, ResNet-50, 1,000 epochs, 224 pixels: linear
-73.2, fine-tuned on 1 % of the labels 55.0, on 10 % 69.7; from scratch on the same 25.4 and 56.4
-(top-1 in %, the paper's tables 1 and 2). CIFAR-10, ResNet-18 of width 64, 1,000 epochs, 32 pixels:
-linear 92.1 online, 91.6 offline (solo-learn); 200 epochs: k-NN 84.2, the best of all epochs
-(lightly). Here: ResNet-18 of width 16, a sixteenth of the weights, 85 epochs of views of 24 pixels,
-on two cores of a CPU."""
+PUBLISHED = """Published accuracies (top-1, in %) come from much larger networks and budgets.
+They show what the method can reach, not what to expect of the rows below.
+
+- ImageNet, ResNet-50, 1,000 epochs, 224 pixels: linear 73.2; fine-tuned on 1 % of the labels 55.0,
+  on 10 % 69.7; from scratch on the same labels 25.4 and 56.4 (tables 1 and 2 of the paper).
+- CIFAR-10, ResNet-18 of width 64, 32 pixels: after 1,000 epochs linear 92.1 online and 91.6 offline
+  (solo-learn); in 200 epochs k-NN 84.2, the best of all epochs (lightly).
+- The rows below: ResNet-18 of width 16, which has a sixteenth of the weights; 85 epochs with views
+  of 24 pixels, on two CPU cores."""
+PRETRAIN = ("keras-bt pretrain ", "python examples/pretrain.py ")  # today's and the former command
 
 
-def of_ledger(figure):
-    """The rows of the ledger that hold a figure of that name."""
-    return [row for row in rows("ledger") if figure in row["figures"]]
+def ledger_rows(key):
+    """Returns the rows of the ledger whose metrics have a key."""
+    return [row for row in rows("ledger") if key in row["figures"]]
 
 
 def runs():
-    """Runs of pretrain.py, beside raw pixels and the untrained network."""
-    measured = of_ledger("trained")
+    """Returns the section on pretraining runs, beside raw pixels and the untrained network."""
+    measured = ledger_rows("trained")
     lines = [
         [
-            f"`{row['command'].removeprefix('python examples/pretrain.py ')}`",
+            f"`{flags_of(row)}`",
             f"{row['minutes']} min",
             title,
-            *(f"{row['figures'][of][figure]:.3f}" for of in ("trained", "untrained", "pixels")),
+            *(f"{row['figures'][of][metric]:.3f}" for of in ("trained", "untrained", "pixels")),
             row["commit"],
         ]
         for row in measured
-        for figure, title in FIGURES.items()
+        for metric, title in METRICS.items()
     ]
-    head = ["flags", "trained for", "figure", "trained", "untrained", "raw pixels", "commit"]
+    head = ["flags", "trained for", "metric", "trained", "untrained", "raw pixels", "commit"]
     return f"""## Runs
 
-`python examples/pretrain.py` with these flags; {each_once(measured, "machine")}.
-Protocol: {each_once(measured, "protocol")}.
+Runs of `keras-bt pretrain` with these flags.
+
+{each_once("Machine", measured)}
+{each_once("Protocol", measured)}
 
 {table(head, lines)}
 """
 
 
-def each_once(measured, name):
-    """What the rows have under a name; where it is not the same, of which commits."""
+def flags_of(row):
+    """Returns the flags in the command of a pretraining run."""
+    command = row["command"]
+    for prefix in PRETRAIN:
+        command = command.removeprefix(prefix)
+    return command
+
+
+def each_once(title, measured):
+    """Returns a list of the different values under a title; several values with their commits."""
     commits = {}
     for row in measured:
-        commits.setdefault(row[name], []).append(row["commit"])
+        commits.setdefault(row[title.lower()], []).append(row["commit"])
     if len(commits) == 1:
-        return next(iter(commits))
-    return "; ".join(f"{of} ({', '.join(dict.fromkeys(by))})" for of, by in commits.items())
+        return f"- {title}: {next(iter(commits))}."
+    return "\n".join(
+        f"- {title} ({', '.join(dict.fromkeys(found))}): {value}."
+        for value, found in commits.items()
+    )
 
 
 def ablations():
-    """The paper's ablations at small scale."""
+    """Returns the sections on the paper's ablations at small scale, one for all equal settings."""
     by_settings = {}
-    for row in of_ledger("ablation"):
-        settings = {"validation": False, **row["figures"]["settings"]}  # older rows have it always
+    for row in ledger_rows("ablation"):
+        # Older rows have "validation" even if it is false.
+        settings = {"validation": False, **row["figures"]["settings"]}
         settings = json.dumps(settings, sort_keys=True)
         by_settings.setdefault((row["command"].split(" --rows")[0], settings), []).append(row)
     return "\n".join(ablation(measured) for measured in by_settings.values())
 
 
 def ablation(measured):
-    """A table of rows that were trained with the same settings."""
-    from keras_bt.ablations import table as ablation_table
+    """Returns the section on rows that were trained with the same settings."""
+    from ablations import table as ablation_table  # imports TensorFlow
 
     results = [
         {"row": row["figures"]["ablation"], "seed": row["seed"], **row["figures"]}
@@ -81,57 +98,64 @@ def ablation(measured):
     commands = "\n".join(f"- {text}" for text in dict.fromkeys(map(origin, measured)))
     return f"""## Ablations
 
-One thing changed at a time, {settings["dataset"]} at {settings["image_size"]} pixels, ResNet-18
-of width {settings["width"]}, {settings["epochs"]} epochs; {minutes:.0f} minutes of training in all.
-Mean and standard deviation over seeds ({seeds} of the first row), in %; a row without the latter
-is of one. Beside it the paper's: linear top-1 on ImageNet, ResNet-50, 300 epochs. Differences
-are to the first row.
+Each row changes one thing: {settings["dataset"]} at {settings["image_size"]} pixels, ResNet-18 of
+width {settings["width"]}, {settings["epochs"]} epochs; {minutes:.0f} minutes of training in total.
+Accuracies are in %: mean and standard deviation over seeds ({seeds} in the first row). A row
+without a standard deviation has one seed. The column "paper" has the paper's linear top-1 accuracy
+on ImageNet (ResNet-50, 300 epochs). Differences are to the first row.
+
 Protocol: {measured[0]["protocol"]}.
 
 {ablation_table(results)}
+
+`python benchmarks/ablate.py` trains these rows. The recorded commands, some of its predecessor:
 
 {commands}
 """
 
 
 def ten_minutes():
-    """Whose encoder is better after so many minutes, if that was measured."""
+    """Returns the section on keras_bt and lightly after equal times; empty without rows."""
     measured = sorted(rows("ten_minutes"), key=lambda row: (row["seed"], row["contestant"]))
     if not measured:
         return ""
-    first, of = measured[0], {}
+    first, by_contestant = measured[0], {}
     for row in measured:
-        of.setdefault(row["contestant"], []).append(row)
-    means = {name: mean_of(seeds) for name, seeds in of.items()}
+        by_contestant.setdefault(row["contestant"], []).append(row)
+    means = {name: mean_row(seeds) for name, seeds in by_contestant.items()}
     head = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
-    commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in of.items())
+    commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in by_contestant.items())
     return f"""## Ten minutes on CIFAR-10
 
-Whose encoder is better after {first["minutes"]:g} minutes?
-Protocol: {first["protocol"]}.
-Scale: ResNet-18 of width {first["width"]}, where published ones have 64, and a few epochs, where
-published runs have 200 to 1000: this says what the minutes buy, not who ends higher. keras_bt
-trains its recipe with the flags below, lightly with the settings of its own benchmark on CIFAR-10,
-in float32 as it ships; those are for 200 epochs. Both fix their steps beforehand, from the speed
-they measure; how long those then took stands in the table. {versions_of(measured)}.
+Which encoder is better after {first["minutes"]:g} minutes of training, keras_bt's or lightly's?
+
+- Protocol: {first["protocol"]}.
+- Scale: ResNet-18 of width {first["width"]}, while published networks have width 64. A few epochs,
+  while published runs have 200 to 1,000. The table shows what the minutes buy, not which library
+  ends higher.
+- Settings: keras_bt trains its recipe with the flags below. lightly trains with the settings of its
+  own benchmark on CIFAR-10, which are for 200 epochs, in float32 as released.
+- Time: each measures its speed first and then fixes its number of steps. The table has the time
+  that these steps took.
+- Versions: {versions_of(measured)}.
 
 {table(head, map(minutes_line, [*measured, *means.values()]))}
 
-{points_ahead(means)}To repeat the first seed:
+{points_ahead(means)}Commands for the first seed:
 
 {commands}
 """
 
 
-def mean_of(measured):
-    """The mean row of a contestant's seeds."""
-    figures = ("seconds", "epochs", "images_per_second", "knn_accuracy", "linear_accuracy")
-    means = {name: statistics.mean(row[name] for row in measured) for name in figures}
+def mean_row(measured):
+    """Returns a row with the means over the seeds of a contestant."""
+    metrics = ("seconds", "epochs", "images_per_second", "knn_accuracy", "linear_accuracy")
+    means = {name: statistics.mean(row[name] for row in measured) for name in metrics}
     return {"seed": "mean", "contestant": measured[0]["contestant"], **means}
 
 
 def minutes_line(row):
-    """A training of some minutes."""
+    """Returns the cells of a row in the table of equal times."""
     return [
         row["seed"],
         row["contestant"],
@@ -144,18 +168,18 @@ def minutes_line(row):
 
 
 def points_ahead(means):
-    """By how much keras_bt's mean accuracies exceed lightly's; nothing where one is missing."""
+    """Returns the differences between the mean accuracies; nothing if a contestant is missing."""
     if len(means) < 2:
         return ""
     ahead = [
-        f"{FIGURES[name]} {100 * (means['keras_bt'][name] - means['lightly'][name]):+.2f} points"
+        f"{METRICS[name]} {100 * (means['keras_bt'][name] - means['lightly'][name]):+.2f}"
         for name in ("knn_accuracy", "linear_accuracy")
     ]
-    return f"keras_bt's means less lightly's: {', '.join(ahead)} of 100. "
+    return f"keras_bt's mean minus lightly's, in percentage points: {', '.join(ahead)}.\n\n"
 
 
 def protocols():
-    """What linear_eval.py and finetune.py measured on encoders of runs above."""
+    """Returns the section on evaluations of encoders by the published protocols."""
     measured = [row for row in rows("ledger") if isinstance(row["protocol"], dict)]
     if not measured:
         return ""
@@ -164,37 +188,42 @@ def protocols():
         for row in measured
         for line in evaluation_lines(row["figures"])
     ]
-    head = ["command", "data set", "labels", "figure", "accuracy", "commit"]
-    said = dict.fromkeys(note for row in measured for note in notes_of(row))
-    notes = "\n".join(f"- {note}" for note in said)
+    head = ["command", "data set", "labels", "metric", "accuracy", "commit"]
+    unique = dict.fromkeys(note for row in measured for note in notes_of(row))
+    notes = "\n".join(f"- {note}" for note in unique)
     return f"""## Encoders evaluated
 
 {PUBLISHED}
 
+Commands are as recorded: `examples/linear_eval.py` is now `keras-bt evaluate`, and
+`examples/finetune.py` is now `keras-bt finetune`, with the same flags.
+
 {table(head, lines)}
+
+Protocols:
 
 {notes}
 """
 
 
-def evaluation_lines(figures):
-    """What a row says, a figure a line."""
-    data_set = figures["dataset"]
-    for part in figures.get("fractions", []):
+def evaluation_lines(metrics):
+    """Yields the cells of a row, one line for each metric."""
+    data_set = metrics["dataset"]
+    for part in metrics.get("fractions", []):
         labels = f"{100 * part['fraction']:g} %, {part['images']}"
-        tuned = "from scratch" if figures["from_scratch"] else "fine-tuned"
+        tuned = "from scratch" if metrics["from_scratch"] else "fine-tuned"
         yield [data_set, labels, f"{tuned}, top-1", f"{part['top1']:.3f}"]
         if part["linear_accuracy"] is not None:
             yield [data_set, labels, "linear probe, frozen", f"{part['linear_accuracy']:.3f}"]
-    if "linear_sgd" in figures:
-        sgd = figures["linear_sgd"]
+    if "linear_sgd" in metrics:
+        sgd = metrics["linear_sgd"]
         name = f"linear by SGD, {sgd['epochs']} epochs, top-1"
         yield [data_set, "all", name, f"{sgd['top1']:.3f}"]
-    for figure, title in FIGURES.items():
-        if figure in figures:
-            yield [data_set, "all", title, f"{figures[figure]:.3f}"]
+    for metric, title in METRICS.items():
+        if metric in metrics:
+            yield [data_set, "all", title, f"{metrics[metric]:.3f}"]
 
 
 def notes_of(row):
-    """The protocols of a row."""
+    """Returns the protocols of a row in words."""
     return [f"{name}: {text}" for name, text in row["protocol"].items()]

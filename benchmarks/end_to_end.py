@@ -1,10 +1,10 @@
-"""Images a second of whole trainings on CIFAR-10, beside lightly as its users write it.
+"""Images per second of whole trainings on CIFAR-10, beside lightly as its users write it.
 
     python benchmarks/end_to_end.py > results/end_to_end.jsonl
 
-ResNet-18 of width 16, batches of 256, a projector of three layers. keras_bt trains as
-`examples/pretrain.py --recipe=cifar10 --optimizer=lars` does, lightly as its own example for
-Barlow Twins on CIFAR-10 with two workers. Both take the decoded images from memory.
+Trains a ResNet-18 of width 16 and a projector of three layers on batches of 256. keras_bt trains
+like `keras-bt pretrain --recipe=cifar10 --optimizer=lars`. lightly trains like its own Barlow Twins
+example, with two workers. Both read the decoded images from memory.
 """
 
 import argparse
@@ -28,7 +28,7 @@ BATCH = 256
 
 
 def cases(flags, folder):
-    """Projectors of two widths, once the images are in a folder."""
+    """Returns a case for each width of the projector, after saving the images to the folder."""
     images = Path(folder, "cifar10.npy")
     save_images(images, flags.data_dir)
     return [
@@ -43,7 +43,10 @@ def cases(flags, folder):
 
 
 def save_images(path, data_dir):
-    """CIFAR-10's training images as an array; without them contestants say what is missing."""
+    """Saves CIFAR-10's training images as an array, if the data set is prepared.
+
+    Without the file, contestants report what is missing.
+    """
     import tensorflow_datasets as tfds
 
     from keras_bt.data import from_tfds
@@ -53,14 +56,14 @@ def save_images(path, data_dir):
 
 
 def as_arrays(images):
-    """All of a `data.Images` of 32 pixels: {"image", "label"}."""
+    """Returns all images of a `data.Images` at 32 pixels: {"image", "label"}."""
     batches = list(images.batches(1000, size=32))
     return {key: np.concatenate([batch[key] for batch in batches]) for key in ("image", "label")}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data_dir", help="folder of TensorFlow Datasets, if another than its own")
+    parser.add_argument("--data_dir", help="folder of TensorFlow Datasets")
     with tempfile.TemporaryDirectory() as folder:
-        of_folder = functools.partial(cases, folder=folder)
-        main("end_to_end", of_folder, CONTESTANTS, rounds=3, amount=12.0, parser=parser)
+        cases_of_flags = functools.partial(cases, folder=folder)
+        main("end_to_end", cases_of_flags, CONTESTANTS, rounds=3, amount=12.0, parser=parser)

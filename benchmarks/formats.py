@@ -1,10 +1,10 @@
-"""Sizes and times of an exported encoder in each format.
+"""Size and speed of an exported encoder in each format.
 
     python benchmarks/formats.py > results/formats.jsonl
 
-ResNet-50 for 224 pixels and ResNet-18 of width 16 for 32, with random weights: of each format how
-large it is, how long it takes to export (checks included) and to load, and milliseconds a batch in
-its own runtime on all cores, each format in a new process, in turns.
+Exports a ResNet-50 for 224 pixels and a ResNet-18 of width 16 for 32 pixels, with random weights.
+For each format it measures the size, the seconds to export (with checks) and to load, and the
+milliseconds per batch in its own runtime on all cores. Formats take turns, each in a new process.
 """
 
 import concurrent.futures
@@ -40,7 +40,7 @@ RUNTIMES = "tensorflow", "onnxruntime", "ai-edge-litert"
 
 
 def build(name, side, options):
-    """An untrained encoder whose features depend on every weight."""
+    """Returns an untrained encoder whose features depend on every weight."""
     import keras
 
     import keras_bt
@@ -53,7 +53,7 @@ def build(name, side, options):
 
 
 def export(encoder_args, kind, path):
-    """Seconds that an export takes."""
+    """Exports an encoder and returns the seconds it took."""
     import keras_bt
 
     encoder = build(*encoder_args)
@@ -68,7 +68,7 @@ def export(encoder_args, kind, path):
 
 
 def load(kind, path):
-    """A function from images to features, in the format's own runtime."""
+    """Returns a function from images to features in the format's own runtime."""
     if kind == "SavedModel":
         module = tf.saved_model.load(path)
         signature = module.signatures["serving_default"]
@@ -81,10 +81,10 @@ def load(kind, path):
 
 
 def measure(kind, path, side):
-    """Seconds to load, and of a call with each batch."""
+    """Returns the seconds to load an encoder, and the seconds per call for each batch size."""
     started = time.perf_counter()
     run = load(kind, path)
-    loaded = time.perf_counter() - started
+    load_seconds = time.perf_counter() - started
     random = np.random.default_rng(0)
     seconds = {}
     for batch in BATCHES:
@@ -96,18 +96,18 @@ def measure(kind, path, side):
             run(images)
             calls.append(time.perf_counter() - started)
         seconds[batch] = statistics.median(calls)
-    return loaded, seconds
+    return load_seconds, seconds
 
 
 def in_new_process(function, *arguments):
-    """What a function returns; nothing that it imports stays."""
+    """Returns the result of a function; the modules it imports end with the process."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawn) as executor:
         return executor.submit(function, *arguments).result()
 
 
 def size_of(path):
-    """Bytes of a file, or of all files of a folder."""
+    """Returns the bytes of a file, or of all files in a folder."""
     path = Path(path)
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return sum(file.stat().st_size for file in files)

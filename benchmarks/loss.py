@@ -1,9 +1,10 @@
-"""How long the loss and its gradient take, beside the official formula in PyTorch.
+"""Time of the loss and its gradient, beside the official formula in PyTorch.
 
     python benchmarks/loss.py > results/loss.jsonl
 
-Embeddings are given; what is timed is forward and backward. keras_bt chooses the form by itself
-as its users get it, and then is made to take each of them, to see whether it chose well.
+Measures forward and backward for fixed embeddings. The first contestant is keras_bt as its users
+run it, which chooses the form of the loss by itself. Two others force each form, to check the
+choice.
 """
 
 from race import PEERS, Case, Contestant, main

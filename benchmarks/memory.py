@@ -1,8 +1,9 @@
-"""Memory at the most of the loss in both its forms, and of a step in one or several parts.
+"""Peak memory of the loss in both forms, and of a step in one or several micro-batches.
 
     python benchmarks/memory.py > results/memory.jsonl
 
-By how much the resident memory of a new process rises by its first call, tracing included.
+Measures by how much the first call, which includes tracing, raises the resident memory of a new
+process.
 """
 
 from race import Case, Contestant, main, weigh_steps
@@ -12,7 +13,7 @@ FORMS = (
     Contestant("matrix form", "keras_bt_loss", {"form": "matrix"}),
 )
 LOSS = Case("loss, batch 256, dim 8192", {"batch": 256, "dim": 8192}, wanted={"matrix form": 5.0})
-PARTS = (
+MICRO_BATCHES = (
     Contestant("8 micro batches", "keras_bt_step", {"micro_batches": 8}),
     Contestant("1 micro batch", "keras_bt_step", {"micro_batches": 1}),
 )
@@ -26,5 +27,5 @@ STEPS = [
 ]
 
 if __name__ == "__main__":
-    for case, contestants in ((LOSS, FORMS), *((step, PARTS) for step in STEPS)):
+    for case, contestants in ((LOSS, FORMS), *((step, MICRO_BATCHES) for step in STEPS)):
         main("memory", [case], contestants, weigh_steps, rounds=3, amount=1, unit="MB")

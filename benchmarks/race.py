@@ -1,8 +1,8 @@
-"""Contestants measured in turn in one run, so that all meet the same noise of the machine.
+"""Measures contestants in turns in one run, so that all have the same noise of the machine.
 
-Each is a file of contestants/ in a process of its own, with an environment of its own where it
-needs one. They go round by round, each round in another order; who is not at its turn sleeps.
-The table goes to stderr, and a JSON line for each case and contestant to stdout.
+A contestant is a file of contestants/. It runs in a process of its own, in its own Python
+environment if it needs one. Contestants take turns in rounds; the order changes each round, and all
+others sleep. The table goes to stderr, a JSON line for each case and contestant to stdout.
 """
 
 import argparse
@@ -26,19 +26,19 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": str(CORES),  # PyTorch's
     "PYTHONPATH": str(Path(__file__).parents[1]),
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "1",  # keras-cv by itself gets what keras_bt asks for
+    "TF_ENABLE_ONEDNN_OPTS": "1",  # as `import keras_bt` does; also for keras-cv alone
 }
-PATIENCE_SECONDS = 600.0
+ANSWER_TIMEOUT_SECONDS = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
-    """Someone to measure.
+    """A program to measure.
 
     Args:
-        name: In tables.
-        file: Of contestants/, without .py.
-        options: What its `prepare` gets beside the arguments of a case.
+        name: Name in tables.
+        file: File of contestants/, without .py.
+        options: Arguments of its `prepare` besides those of a case.
         python: Interpreter of its environment.
     """
 
@@ -50,13 +50,13 @@ class Contestant:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """Something to measure all of them with.
+    """A task that all contestants are measured on.
 
     Args:
-        name: In tables.
-        arguments: What `prepare` of each contestant gets.
-        images: Source images a step, for rates; None where there are none.
-        wanted: By contestants' names, how many times as fast the first is to be.
+        name: Name in tables.
+        arguments: Arguments of `prepare` of each contestant.
+        images: Source images per step, for rates; None if there are no images.
+        wanted: Goals: by how many times the first should be faster, by name of contestant.
     """
 
     name: str
@@ -65,18 +65,18 @@ class Case:
     wanted: dict = dataclasses.field(default_factory=dict)
 
 
-class NotMeasured(Exception):
-    """Why a contestant is not in the race."""
+class ContestantError(Exception):
+    """A contestant that cannot run; the message is the reason."""
 
 
 class Process:
-    """A contestant's process; see contestants/__main__.py for what it answers.
+    """The process of a contestant; contestants/__main__.py lists its commands.
 
     Args:
         contestant: `Contestant`.
 
     Raises:
-        NotMeasured: Here and at each question, if the process cannot go on.
+        ContestantError: Here and in `ask`, if the process does not start or ends.
     """
 
     def __init__(self, contestant):
@@ -93,12 +93,12 @@ class Process:
             )
         except OSError as error:
             self._errors.close()
-            raise NotMeasured(f"{error.strerror}: {contestant.python}{self._hint}") from error
+            raise ContestantError(f"{error.strerror}: {contestant.python}{self._hint}") from error
 
     def ask(self, command, argument):
-        """Asks, and waits for the answer."""
-        too_late = threading.Timer(PATIENCE_SECONDS, self._process.kill)
-        too_late.start()
+        """Sends a command, waits for the answer and returns it."""
+        timeout = threading.Timer(ANSWER_TIMEOUT_SECONDS, self._process.kill)
+        timeout.start()
         try:
             self._process.stdin.write(json.dumps([command, argument]) + "\n")
             self._process.stdin.flush()
@@ -106,9 +106,9 @@ class Process:
         except BrokenPipeError:
             answer = ""
         finally:
-            too_late.cancel()
+            timeout.cancel()
         if not answer:
-            raise NotMeasured(self._last_words())
+            raise ContestantError(self._error_message())
         return json.loads(answer)
 
     def close(self):
@@ -123,30 +123,31 @@ class Process:
         self._process.stdout.close()
         self._errors.close()
 
-    def _last_words(self):
+    def _error_message(self):
+        """Returns the last line on stderr and the exit status."""
         status = self._process.wait()
         self._errors.seek(0)
-        words = self._errors.read().split("\n")
-        said = next((line.strip() for line in reversed(words) if line.strip()), "no word")
-        hint = self._hint if "ModuleNotFoundError" in said else ""
-        return f"{said[:200]} (status {status}){hint}"
+        lines = self._errors.read().split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        hint = self._hint if "ModuleNotFoundError" in last else ""
+        return f"{last[:200]} (status {status}){hint}"
 
 
 def time_steps(case, contestants, rounds, seconds):
-    """Seconds a step of each contestant, a number a round.
+    """Measures the seconds per step of each contestant in each round.
 
     Args:
         case: `Case`.
         contestants: `Contestant`s.
-        rounds: Int.
-        seconds: Float. How long a contestant is measured in a round, about.
+        rounds: Number of rounds.
+        seconds: Approximate duration of a contestant's turn.
 
     Returns:
-        figures: From names to lists of `rounds` numbers; or to why there are none.
-        versions: From names to what the contestants run on.
+        measurements: From names to lists of `rounds` numbers, or to the reason why it failed.
+        versions: From names to the answers of `prepare`.
     """
     by_name = {contestant.name: contestant for contestant in contestants}
-    figures, versions, steps = {name: [] for name in by_name}, {}, {}
+    measurements, versions, steps = {name: [] for name in by_name}, {}, {}
     with contextlib.ExitStack() as stack:
         processes = {}
 
@@ -154,8 +155,8 @@ def time_steps(case, contestants, rounds, seconds):
             for name in names:
                 try:
                     do(name)
-                except NotMeasured as reason:
-                    figures[name] = str(reason)
+                except ContestantError as reason:
+                    measurements[name] = str(reason)
                     processes.pop(name, None)
 
         def start(name):
@@ -168,44 +169,44 @@ def time_steps(case, contestants, rounds, seconds):
             steps[name] = processes[name].ask("warm_up", seconds)
 
         def run(name):
-            figures[name].append(processes[name].ask("run", steps[name]))
+            measurements[name].append(processes[name].ask("run", steps[name]))
 
-        for_each(by_name, start)  # all at once: imports take a while
+        for_each(by_name, start)  # all at once, because imports take seconds
         for_each(list(processes), warm_up)
         for number in range(rounds):
             names = list(processes)
             first = number % max(len(names), 1)
             for_each(names[first:] + names[:first], run)
-    return figures, versions
+    return measurements, versions
 
 
 def weigh_steps(case, contestants, rounds, steps):
-    """Megabytes by which memory rises at most over some steps; as `time_steps`.
+    """Measures by how many megabytes some steps raise the peak memory of a new process.
 
-    Each figure is of a fresh process, which has done nothing before these steps.
+    Arguments and return values are as in `time_steps`.
     """
-    figures, versions = {contestant.name: [] for contestant in contestants}, {}
+    measurements, versions = {contestant.name: [] for contestant in contestants}, {}
     for _ in range(rounds):
         for contestant in contestants:
             name = contestant.name
-            if isinstance(figures[name], str):
+            if isinstance(measurements[name], str):
                 continue
             try:
                 with contextlib.closing(Process(contestant)) as process:
                     arguments = {**case.arguments, **contestant.options}
                     versions[name] = process.ask("prepare", arguments)
-                    figures[name].append(process.ask("peak", steps))
-            except NotMeasured as reason:
-                figures[name] = str(reason)
-    return figures, versions
+                    measurements[name].append(process.ask("peak", steps))
+            except ContestantError as reason:
+                measurements[name] = str(reason)
+    return measurements, versions
 
 
-def rows_of(benchmark, case, figures, versions, unit="s"):
-    """Rows of results: a contestant each, and what the first of them gains on it."""
-    from keras_bt import ledger  # imports TensorFlow, once they have been measured
+def rows_of(benchmark, case, measurements, versions, unit="s"):
+    """Yields a row of results for each contestant, with its ratio to the first."""
+    from keras_bt.run import ledger  # imports TensorFlow, which must not run while measuring
 
-    first, *_ = figures.values()
-    for name, values in figures.items():
+    first, *_ = measurements.values()
+    for name, values in measurements.items():
         row = {
             "benchmark": benchmark,
             "case": case.name,
@@ -231,16 +232,16 @@ def rows_of(benchmark, case, figures, versions, unit="s"):
 def main(
     benchmark, cases, contestants, measure=time_steps, rounds=5, amount=1.0, unit="s", parser=None
 ):
-    """A whole benchmark; its script's flag --case takes a part of a case's name.
+    """Runs a benchmark as a script.
 
     Args:
-        benchmark: Name.
-        cases: `Case`s, or a function from the flags to them.
-        contestants: `Contestant`s, the first of which the others are compared with.
+        benchmark: Name of the benchmark.
+        cases: `Case`s, or a function from the flags to cases.
+        contestants: `Contestant`s; all are compared with the first.
         measure: `time_steps` or `weigh_steps`.
-        rounds: Int.
-        amount: Seconds or steps a round, the last argument of `measure`.
-        unit: Of what it measures: "s" or "MB".
+        rounds: Default of --rounds.
+        amount: Seconds or steps per round, the last argument of `measure`.
+        unit: Unit of the measurement, "s" or "MB".
         parser: `argparse.ArgumentParser` with further flags, or None.
     """
     parser = parser or argparse.ArgumentParser()
@@ -250,16 +251,18 @@ def main(
     for case in cases(flags) if callable(cases) else cases:
         if flags.case in case.name:
             print(f"{benchmark}: {case.name} ...", file=sys.stderr, flush=True)
-            found = measure(case, contestants, flags.rounds, amount)
-            rows = list(rows_of(benchmark, case, *found, unit))
+            measured = measure(case, contestants, flags.rounds, amount)
+            rows = list(rows_of(benchmark, case, *measured, unit))
             print(*map(json.dumps, rows), sep="\n", flush=True)
             print("\n" + report.race_table(rows) + "\n", file=sys.stderr, flush=True)
 
 
 def _ratio(values, first):
-    # Of the same round, for noise that lasts longer than a round then cancels.
+    """Returns the median ratio to the first contestant."""
+    # Ratios within a round, so that noise which lasts longer than a round cancels.
     return _rounded(statistics.median(a / b for a, b in zip(values, first, strict=False)))
 
 
 def _rounded(number):
+    """Returns a number with four significant digits."""
     return float(f"{number:.4g}")

@@ -1,7 +1,4 @@
-"""Writes RESULTS.md from the rows in results/.
-
-python benchmarks/report.py
-"""
+"""Writes RESULTS.md from the rows in results/: `python benchmarks/report.py`."""
 
 from encoder_tables import ablations, protocols, runs, ten_minutes
 from tables import ROOT, origin, rows, table, versions_of
@@ -9,41 +6,42 @@ from tables import ROOT, origin, rows, table, versions_of
 RACES = {
     "loss": (
         "Loss and gradient",
-        "Forward and backward of given embeddings; PyTorch runs the formula of the official code.",
+        "Forward and backward for fixed embeddings. PyTorch runs the formula of the official code.",
     ),
     "views": (
         "Two views of a batch",
-        "Of uint8 images in memory, with the published distortions. keras-cv crops bilinear and "
-        "without antialias, kornia bicubic without. Loaders and `tf.data` compute ahead, on the "
-        "same cores.",
+        "The published augmentations of uint8 images in memory. keras-cv crops bilinearly, kornia "
+        "bicubically, both without antialiasing. Loaders and `tf.data` compute ahead on the same "
+        "cores.",
     ),
     "step": (
         "Training step without views",
         "ResNet-18 for 32 pixels, projector 2048-2048-2048, a fixed pair of batches. keras_bt "
-        "does all that `fit` does in a recipe. Convolutions and dense layers, most of a step, are "
-        "oneDNN's kernels in both frameworks: what can be saved is what lies between them. A few "
-        "percent either way are noise.",
+        "runs the whole step of `fit` in a recipe. Convolutions and dense layers are most of a "
+        "step, and both frameworks run them with oneDNN's kernels, so only the rest can differ. "
+        "Differences of a few percent are noise.",
     ),
     "end_to_end": (
         "Whole trainings on CIFAR-10",
-        "ResNet-18 of width 16, batches of 256, a projector of three layers; images in memory. "
-        "lightly as in its example, keras_bt as the recipe with LARS. The arithmetic of the "
-        "networks bounds both, as in the step above, and keras_bt's training takes no longer "
-        "than that: its views are a hundredth of the time. A loader's take cores from the step.",
+        "ResNet-18 of width 16, batches of 256, a projector of three layers, images in memory. "
+        "lightly trains as in its example, keras_bt with its recipe and LARS. The arithmetic of "
+        "the networks limits both, as in the step above. Views take a hundredth of keras_bt's "
+        "time, while the workers of a loader take cores from the step.",
     ),
     "memory": (
-        "Memory at the most",
-        "By how much a new process grows by its first call, tracing included.",
+        "Peak memory",
+        "Growth of a new process during its first call, which includes tracing.",
     ),
     "startup": (
         "Start of a process",
-        "From its start until it has imported, or trained a step; files were read before.",
+        "From the start of a process until it has imported or trained. All files are in the disk "
+        "cache.",
     ),
 }
 
 
 def collectives():
-    """What the two forms of the loss cost across replicas."""
+    """Returns the section on the cost of both forms of the loss across replicas."""
     measured = rows("collectives")
     lines = [
         [
@@ -58,13 +56,14 @@ def collectives():
         for row in measured
     ]
     head = ["replicas", "batch", "dim", "form", "MB by formula", "MB sent", "ms (fastest-slowest)"]
-    return f"""## What replicas send each other for the loss
+    return f"""## Bytes between replicas for the loss
 
-In each step, by each replica, for loss and gradient. By formula, in rings of float32:
-matrix 8 (k - 1) / k dim^2 bytes, Gram 8 (k - 1) / k batch dim. Sent: what the loopback device
-counted, protocol included. Time: median of seven steps. Replicas are processes of one thread
-each, in the rows of four more than there are cores: times compare the forms, and say nothing
-of speed-up.
+Bytes that each replica sends per step, for loss and gradient. "By formula" is for k replicas that
+sum float32 in a ring: 8 (k - 1) / k dim^2 bytes in the matrix form, 8 (k - 1) / k batch dim in the
+Gram form. "Sent" is the count of the loopback device, with the overhead of its protocol. Times are
+medians of seven steps. Replicas are processes of one thread each on two cores, so the times compare
+the two forms and do not show a speed-up.
+
 {origin(measured[0])}.
 
 {table(head, lines)}
@@ -72,7 +71,7 @@ of speed-up.
 
 
 def formats():
-    """Sizes and times of an encoder in each of the formats it leaves in."""
+    """Returns the section on size and speed of an exported encoder in each format."""
     measured = rows("formats")
     if not measured:
         return ""
@@ -90,16 +89,17 @@ def formats():
     head = ["encoder", "format", "MB", "export s", "load s", "ms, batch 1", "ms, batch 32"]
     return f"""## Formats of an exported encoder
 
-Each in its own runtime on all cores, in processes that take turns; medians of three. Export
-includes its checks. {versions_of(measured)}.
-{origin(measured[0])}.
+Each format runs in its own runtime on all cores, in processes that take turns; medians of three.
+Export includes its checks.
+
+{origin(measured[0])}; {versions_of(measured)}.
 
 {table(head, lines)}
 """
 
 
 def races():
-    """What is measured beside others, or against itself, in one run; what there is of it."""
+    """Returns the section on all races that have rows."""
     parts = [race(name) for name in RACES if rows(name)]
     if not parts:
         return ""
@@ -107,9 +107,9 @@ def races():
         [
             """## Speed and memory
 
-Contestants of a case take turns in one run, each in a process of its own. Fastest and slowest are
-rounds. "Times the first": how much more a contestant takes than the first of its case, by the
-median of rounds. "Aim": what was wanted before it was measured.
+The contestants of a case take turns, each in a process of its own. Fastest and slowest are single
+rounds. "Relative" is the time or memory divided by that of the first contestant, as median over
+rounds. "Aim" is the goal for "relative" that was set before measuring.
 """,
             *parts,
         ]
@@ -117,49 +117,50 @@ median of rounds. "Aim": what was wanted before it was measured.
 
 
 def race(name):
-    """A race: how it was measured, and its table."""
+    """Returns the subsection on a race: how it was measured, and its table."""
     measured = rows(name)
     title, text = RACES[name]
     note = {"step": share_of_the_rest, "startup": seconds_more}.get(name, lambda measured: "")
-    beside = versions_of(measured)
+    versions = versions_of(measured)
     return f"""### {title}
 
 {text}{note(measured)}
-{origin(measured[0])}{beside and f"; {beside}"}.
+
+{origin(measured[0])}{versions and f"; {versions}"}.
 
 {race_table(measured)}
 """
 
 
 def share_of_the_rest(measured):
-    """How much of a whole step is not encoder and projector."""
+    """Returns a sentence on the share of a step that is not encoder and projector."""
     shares = [
         f"{1 - row['ratio']:.1%} ({row['case']})"
         for row in measured
         if row["contestant"] == "keras_bt, encoder and projector" and row.get("ratio")
     ]
-    return f" Of the whole step all but those two takes {', '.join(shares)}." if shares else ""
+    return f" Share of a step outside encoder and projector: {', '.join(shares)}." if shares else ""
 
 
 def seconds_more(measured):
-    """What is added to the first."""
+    """Returns a sentence on the seconds beyond those of the first contestant."""
     first, *others = measured
     added = [
-        f"{row['contestant']} {row['median'] - first['median']:.2f} s"
+        f'"{row["contestant"]}" {row["median"] - first["median"]:.2f}'
         for row in others
         if "median" in row and "median" in first
     ]
-    return f" More than the first: {', '.join(added)}." if added else ""
+    return f" Seconds beyond the first: {', '.join(added)}." if added else ""
 
 
 def race_table(measured):
-    """Contestants of a race, a case after the other; the first of each is what they race."""
-    head = ["case", "contestant", "median (fastest-slowest)", "images/s", "times the first", "aim"]
+    """Returns the table of a race, one case after the other."""
+    head = ["case", "contestant", "median (fastest-slowest)", "images/s", "relative", "aim"]
     return table(head, map(race_line, measured))
 
 
 def race_line(row):
-    """A contestant of a case."""
+    """Returns the cells of a contestant in a case."""
     aim = f"at least {row['wanted']:g}" if row["wanted"] else ""
     if "not_measured" in row:
         return [row["case"], row["contestant"], f"not measured: {row['not_measured']}", "", "", aim]
@@ -176,7 +177,7 @@ def race_line(row):
 
 
 def page():
-    """The whole page."""
+    """Returns the whole page."""
     title = "# Results\n\nWritten by `python benchmarks/report.py` from the rows in `results/`.\n"
     return "\n".join(
         filter(

@@ -1,8 +1,8 @@
-"""How long a process takes to import keras_bt, and until it has trained a step.
+"""Time that a process needs to import keras_bt, and to train a first step.
 
     python benchmarks/startup.py > results/startup.jsonl
 
-Each figure is of a new process; files were read before.
+Every measurement uses a new process. All files are in the disk cache.
 """
 
 from race import Case, Contestant, main
@@ -10,7 +10,7 @@ from race import Case, Contestant, main
 FIRST_STEP = """
 import tensorflow as tf
 from keras_bt import data
-from keras_bt.config import named as recipes
+from keras_bt.config.named import recipes
 from keras_bt.run import Pretraining
 tiny = recipes["digits"].override(width=4, projector_dims=(64, 64))
 training = Pretraining(tiny, data.digits(), tf.distribute.get_strategy())
@@ -20,9 +20,9 @@ PLAIN = "import tensorflow, keras"
 PROGRAMS = {
     "tensorflow and keras": PLAIN,
     "and keras_bt": f"{PLAIN}, keras_bt",
-    "and what a training takes of it": f"{PLAIN}, keras_bt\n"
+    "and the classes of a training": f"{PLAIN}, keras_bt\n"
     "keras_bt.BarlowTwins, keras_bt.paper_views, keras_bt.LARS, keras_bt.resnet18",
-    "up to the end of a first step on digits": FIRST_STEP,
+    "and a first training step on digits": FIRST_STEP,
 }
 CONTESTANTS = [
     Contestant(name, "startup_process", {"code": code}) for name, code in PROGRAMS.items()

@@ -1,11 +1,11 @@
-"""How long a training step takes, views aside, beside the same network in PyTorch.
+"""Time of a training step without views, beside the same network in PyTorch.
 
     python benchmarks/step.py > results/step.jsonl
 
-ResNet-18 for images of 32 pixels and a projector of three layers, on a fixed pair of batches.
-keras_bt's whole step as `fit` runs it in a recipe: LARS, and steps that are not finite held. By
-"encoder and projector" their forward and backward alone are meant, with a sum in the loss's
-place; what the whole step takes longer is the price of all else.
+Trains a ResNet-18 for images of 32 pixels and a projector of three layers on a fixed pair of
+batches. keras_bt runs the whole step as `fit` does in a recipe, with LARS and the check for
+non-finite values. "encoder and projector" is the forward and backward of these two alone, with a
+sum in place of the loss. The difference is the cost of everything else.
 """
 
 from race import PEERS, Case, Contestant, main

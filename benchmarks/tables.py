@@ -1,4 +1,4 @@
-"""Rows of results/, and tables of them in Markdown."""
+"""Reads the rows in results/ and formats Markdown tables."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def rows(name):
-    """The rows of a file of results; none where there is no file."""
+    """Returns the rows of results/NAME.jsonl; no rows if there is no such file."""
     file = ROOT / "results" / f"{name}.jsonl"
     return (
         [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
@@ -15,18 +15,18 @@ def rows(name):
 
 
 def table(head, lines):
-    """A table in Markdown."""
+    """Returns a Markdown table."""
     lines = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def origin(row):
-    """Where a row comes from."""
+    """Returns the command, date, commit and machine of a row."""
     return f"`{row['command']}`, {row['date']}, commit {row['commit']}, {row['machine']}"
 
 
 def versions_of(measured):
-    """What all of them ran on."""
+    """Returns the versions of all libraries in the rows."""
     versions = {}
     for row in measured:
         versions |= row.get("versions", {})

@@ -1,13 +1,13 @@
-"""Who has the better encoder of CIFAR-10 after ten minutes on this machine: keras_bt or lightly?
+"""Compares the encoders of keras_bt and lightly after ten minutes of CIFAR-10 on this machine.
 
     python benchmarks/ten_minutes.py --seeds=0,1,2 > results/ten_minutes.jsonl
     python benchmarks/ten_minutes.py --validation --only=keras_bt -- --learning_rate=0.1
 
-keras_bt is `examples/pretrain.py --recipe=cifar10` with the flags after `--`; lightly is
-contestants/lightly_pretrain.py, with the settings of its own benchmark on CIFAR-10. Both train a
-ResNet-18 of the same width, one after the other, and are scored by the same code. A JSON line
-for each seed and contestant, after about thirty minutes for both; for RESULTS.md then
-`python benchmarks/report.py`. Settings are chosen with --validation, never on the test images.
+keras_bt runs `keras-bt pretrain --recipe=cifar10` with the flags after `--`. lightly runs
+contestants/lightly_pretrain.py with the settings of its own benchmark on CIFAR-10. Both train a
+ResNet-18 of the same width, one after the other, and the same code scores both. Prints a JSON line
+for each seed and contestant; a seed takes about thirty minutes. `python benchmarks/report.py` then
+updates RESULTS.md. Settings are chosen with --validation, never on the test images.
 """
 
 import argparse
@@ -26,24 +26,23 @@ import numpy as np
 from end_to_end import as_arrays
 from race import CONTESTANTS, ENVIRONMENT, PEERS
 
-PRETRAIN = Path(__file__).parents[1] / "examples" / "pretrain.py"
-LIGHTLY = CONTESTANTS / "lightly_pretrain.py"
+PRETRAIN = [sys.executable, "-m", "keras_bt", "pretrain"]
+LIGHTLY = [PEERS, CONTESTANTS / "lightly_pretrain.py"]
 CLOCK = (
-    "trained from its start to its last step, with what is compiled, saved and looked at on the "
-    "way; start of the process, reading the images, measuring the speed and scoring do not count"
+    "time from the start of the training to its last step, with compiling, checkpoints and "
+    "monitors; without starting the process, reading the images, measuring the speed and scoring"
 )
 SCORES = (
-    "k-NN cosine k=200 T=0.1 among all training images; logistic regression on at most 10,000 "
-    "of them"
+    "k-NN: cosine, k 200, temperature 0.1, among all training images; linear: logistic regression "
+    "on at most 10,000 of them"
 )
 
 
 def keras_bt(flags, seed, folder):
-    """A run of keras_bt, which scores its encoder itself."""
+    """Returns the result of a run of keras_bt, which scores its encoder itself."""
     result = run(
         [
-            sys.executable,
-            PRETRAIN,
+            *PRETRAIN,
             "--recipe=cifar10",
             f"--minutes={flags.minutes}",
             f"--width={flags.width}",
@@ -63,52 +62,51 @@ def keras_bt(flags, seed, folder):
 
 
 def lightly(flags, seed, folder):
-    """A run of lightly, whose representations are scored here."""
-    representations = f"{folder}/lightly-{seed}.npz"
+    """Returns the result of a run of lightly, with scores of the features it writes."""
+    features = f"{folder}/lightly-{seed}.npz"
     result = run(
         [
-            PEERS,
-            LIGHTLY,
+            *LIGHTLY,
             f"--images={folder}",
-            f"--representations={representations}",
+            f"--features={features}",
             f"--minutes={flags.minutes}",
             f"--width={flags.width}",
             f"--seed={seed}",
         ]
     )
-    return {**result, **in_new_process(score, folder, representations)}
+    return {**result, **in_new_process(score, folder, features)}
 
 
 def run(command):
-    """The last line that a script prints, which is JSON."""
+    """Runs a command and returns the JSON in the last line that it prints."""
     environment = {**os.environ, **ENVIRONMENT}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def in_new_process(function, *arguments):
-    """What a function returns; TensorFlow, which it imports, ends with its process."""
+    """Returns the result of a function; the TensorFlow it imports ends with the process."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawn) as executor:
         return executor.submit(function, *arguments).result()
 
 
-def score(folder, representations):
-    """The figures of `keras_bt.evaluation.score`, of representations in a file."""
+def score(folder, features):
+    """Returns the accuracies of features in a file."""
     from keras_bt import evaluation
     from keras_bt.evaluation.scores import PROBE_IMAGES
 
-    with np.load(representations) as file:
+    with np.load(features) as file:
         train, test = file["train"], file["test"]
     train_labels, test_labels = (
         np.load(f"{folder}/{name}_labels.npy") for name in ("train", "test")
     )
     labelled = train, train_labels, test, test_labels
-    return evaluation.score_representations(*labelled, probe_images=PROBE_IMAGES)
+    return evaluation.score_features(*labelled, probe_images=PROBE_IMAGES)
 
 
 def save_images(folder, data_dir, validation):
-    """CIFAR-10's images and labels as arrays, those of the training and those to score on."""
+    """Saves images and labels of CIFAR-10 as arrays, to train and to score on."""
     from keras_bt.data import from_tfds
 
     source = from_tfds("cifar10", data_dir)
@@ -120,9 +118,9 @@ def save_images(folder, data_dir, validation):
         np.save(f"{folder}/{name}_labels.npy", arrays["label"])
 
 
-def row_of(contestant, flags, seed, figures):
-    """A row of results."""
-    from keras_bt import ledger  # imports TensorFlow, when all have done their work
+def row_of(contestant, flags, seed, result):
+    """Returns a row of results."""
+    from keras_bt.run import ledger  # imports TensorFlow, which must not run while measuring
 
     scored_on = "every tenth training image, not trained on" if flags.validation else "test images"
     return {
@@ -131,23 +129,23 @@ def row_of(contestant, flags, seed, figures):
         "seed": seed,
         "minutes": flags.minutes,
         "width": flags.width,
-        "batch_size": figures["batch_size"],
-        "epochs": round(figures["epochs"], 3),
-        "images_seen": figures["steps"] * figures["batch_size"],
-        "seconds": figures["seconds"],
-        "images_per_second": figures["images_per_second"],
-        "knn_accuracy": figures["knn_accuracy"],
-        "linear_accuracy": figures["linear_accuracy"],
+        "batch_size": result["batch_size"],
+        "epochs": round(result["epochs"], 3),
+        "images_seen": result["steps"] * result["batch_size"],
+        "seconds": result["seconds"],
+        "images_per_second": result["images_per_second"],
+        "knn_accuracy": result["knn_accuracy"],
+        "linear_accuracy": result["linear_accuracy"],
         "protocol": f"{CLOCK}; {scored_on}; {SCORES}",
-        "settings": figures.get("settings"),  # keras_bt's are the recipe's and in the command
-        "versions": figures["versions"],
+        "settings": result.get("settings"),  # none from keras_bt: the command has them
+        "versions": result["versions"],
         **ledger.circumstances(),
         "command": command_of(contestant, flags, seed),
     }
 
 
 def command_of(contestant, flags, seed):
-    """What repeats a row, wherever the images are."""
+    """Returns the command that repeats a row, without the folder of the images."""
     command = ["python", "benchmarks/ten_minutes.py", f"--minutes={flags.minutes:g}"]
     command += [f"--width={flags.width}", f"--seeds={seed}", f"--only={contestant}"]
     command += ["--validation"] if flags.validation else []
@@ -157,30 +155,30 @@ def command_of(contestant, flags, seed):
 
 
 def seeds(text):
-    """Numbers with commas between."""
+    """Returns the numbers in a comma-separated list."""
     return [int(seed) for seed in text.split(",")]
 
 
 def main():
-    """Lets the contestants train, in another order for each seed."""
+    """Trains both contestants with each seed, in alternating order."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--seeds", type=seeds, default=[0], help="with commas between")
-    parser.add_argument("--width", type=int, default=16, help="of the ResNet-18")
-    parser.add_argument("--data_dir", help="folder of TensorFlow Datasets, if another than its own")
+    parser.add_argument("--seeds", type=seeds, default=[0], help="comma-separated")
+    parser.add_argument("--width", type=int, default=16, help="width of the ResNet-18")
+    parser.add_argument("--data_dir", help="folder of TensorFlow Datasets")
     parser.add_argument("--only", choices=["keras_bt", "lightly"])
     parser.add_argument(
-        "--validation", action="store_true", help="score on training images that are left out"
+        "--validation", action="store_true", help="score on held-out training images"
     )
     parser.add_argument(
-        "pretrain_flags", nargs="*", help="after --: further flags of examples/pretrain.py"
+        "pretrain_flags", nargs="*", help="after --: more flags of `keras-bt pretrain`"
     )
     flags = parser.parse_args()
     contestants = [keras_bt, lightly]
     if flags.only:
         contestants = [one for one in contestants if one.__name__ == flags.only]
     if lightly in contestants and not Path(PEERS).exists():
-        parser.error(f"lightly needs {PEERS}, which is not there; make bench-setup")
+        parser.error(f"lightly needs {PEERS}, which does not exist; run `make bench-setup`")
     with tempfile.TemporaryDirectory() as folder:
         if lightly in contestants:
             in_new_process(save_images, folder, flags.data_dir, flags.validation)

@@ -1,11 +1,11 @@
-"""How long the two views of a batch take, by keras_bt and by what others use for them.
+"""Time of the two views of a batch, with keras_bt and with other libraries.
 
     python benchmarks/views.py > results/views.jsonl
 
-All draw the same distortions: crop of 8 to 100 % of the area, bicubic; mirror; color jitter;
-gray; blur but at 32 pixels; solarizing in view B. keras-cv crops bilinear without antialias, and
-PyTorch's libraries round to uint8 in between where they work on such images. Batches are in
-memory, as uint8. Who is in a loader computes ahead, on as many cores.
+All use the same augmentations: bicubic crop of 8 to 100 % of the area, mirror, color jitter,
+grayscale, blur (not at 32 pixels), and solarize in view B. keras-cv crops bilinearly without
+antialiasing. PyTorch's libraries round to uint8 between operations if the images are uint8. The
+batches are uint8 images in memory. Loaders compute ahead, on the same cores.
 """
 
 from race import PEERS, Case, Contestant, main

@@ -30,7 +30,7 @@ from keras_bt.evaluation import (
     linear_probe,
 )
 from keras_bt.export import export_encoder, export_litert, export_onnx, load_encoder
-from keras_bt.functional.correlation import loss_floor
+from keras_bt.functional.loss import loss_floor
 from keras_bt.layers.batch_norm import SyncBatchNormalization, sync_batch_norm
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss

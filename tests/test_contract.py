@@ -1,4 +1,4 @@
-"""What every public Keras object promises: a full config, and life in a .keras file."""
+"""Every public Keras object has a complete config and survives a .keras file."""
 
 import copy
 import inspect
@@ -53,7 +53,7 @@ def constructor_arguments(cls):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_config_holds_every_argument_and_builds_the_same(name):
+def test_config_holds_every_argument_and_rebuilds_the_object(name):
     original = CASES[name]()
     config = original.get_config()
     assert constructor_arguments(type(original)) <= set(config)
@@ -66,8 +66,8 @@ def test_config_holds_every_argument_and_builds_the_same(name):
     assert through_json.get_config() == config
 
 
-def test_no_argument_of_a_case_is_its_default():
-    """Otherwise the test above could not see an argument that is lost."""
+def test_cases_have_no_default_arguments():
+    """A lost argument with its default value would pass the test above."""
     for name in ("BarlowTwinsLoss", "LARS", "BarlowTwinsView"):
         original = CASES[name]()
         config = original.get_config()
@@ -76,12 +76,12 @@ def test_no_argument_of_a_case_is_its_default():
                 assert config[parameter.name] != parameter.default, parameter.name
 
 
-def test_every_public_class_is_covered_here():
+def test_cases_cover_every_public_class():
     classes = {name for name in keras_bt.__all__ if hasattr(getattr(keras_bt, name), "get_config")}
     assert classes == set(CASES)
 
 
-def test_keras_file_round_trip_of_all_of_them(tmp_path, images):
+def test_all_classes_survive_a_keras_file(tmp_path, images):
     config = {**CASES["BarlowTwinsView"]().get_config(), "image_size": 8}
     model = keras_bt.BarlowTwins(
         keras_bt.resnet18((8, 8, 3), width=1, stem="small"),
@@ -95,8 +95,8 @@ def test_keras_file_round_trip_of_all_of_them(tmp_path, images):
     for part in ("loss", "optimizer"):
         assert getattr(reloaded, part).get_config() == getattr(model, part).get_config()
     assert [v.get_config() for v in reloaded.views] == [v.get_config() for v in model.views]
-    for got, wanted in zip(reloaded.variables, model.variables, strict=True):
-        np.testing.assert_array_equal(got.numpy(), wanted.numpy())
+    for got, expected in zip(reloaded.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(got.numpy(), expected.numpy())
     np.testing.assert_array_equal(
         reloaded.views[0](tf.constant(images)), model.views[0](tf.constant(images))
     )

@@ -1,4 +1,4 @@
-"""A full disk: what was there stays, what is missing is named, and starting again goes on."""
+"""Runs on a full disk: files stay, errors name the space needed, the next start continues."""
 
 import contextlib
 import json
@@ -22,12 +22,12 @@ from keras_bt.run import RunFolder
 from keras_bt.training.checkpoint import Checkpoints
 
 ROOT = Path(__file__).parents[1]
-ROOM = r"; [\d,.]+ MB are free there, about [\d,.]+ MB are needed\."
+ROOM = r"; [\d,.]+ MB are free, about [\d,.]+ MB are needed\."
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """The folder of a file system of four megabytes, in memory."""
+    """A folder with a file system of four megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
@@ -38,8 +38,8 @@ def small_disk(tmp_path):
 
 
 @contextlib.contextmanager
-def leaving(room, folder):
-    """Fills the disk of a folder but for so many bytes."""
+def free_space(room, folder):
+    """Fills the disk of a folder, except `room` bytes."""
     ballast = folder / "ballast"
     with ballast.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - room)
@@ -61,33 +61,33 @@ def encoder():
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "model", "encoder"])
-def test_whatever_part_finds_no_room(what, encoder, small_disk, tiny_model):
+@pytest.mark.parametrize("kind", ["checkpoint", "model", "encoder"])
+def test_failed_write_changes_no_file(kind, encoder, small_disk, tiny_model):
     model = tiny_model()
     model.compile("adam")
     run = RunFolder(small_disk, {})
-    run.close()  # for the disk to be free in the end
+    run.close()  # so that the disk can be unmounted
     states = {str(number): variable.value for number, variable in enumerate(encoder.variables)}
     checkpoints = Checkpoints(run.checkpoints, states)
     write = {
         "checkpoint": lambda: checkpoints.save(1),
         "model": lambda: run.save_model(model),
         "encoder": lambda: keras_bt.export_encoder(encoder, run.encoder),
-    }[what]
+    }[kind]
     free = shutil.disk_usage(small_disk).free
     write()
     needed = free - shutil.disk_usage(small_disk).free
     for path in (run.checkpoints, run.model, run.encoder):
         atomic.remove(path)
     for room in np.linspace(0, needed, 6, endpoint=False, dtype=int):
-        with leaving(room, small_disk):
+        with free_space(room, small_disk):
             with pytest.raises(atomic.WriteError, match="no space left on device" + ROOM):
                 write()
             assert set(contents(small_disk)) == {".lock", "run.json", "ballast"}
     write()
 
 
-def test_a_read_only_disk_is_met_at_the_start(small_disk):
+def test_read_only_disk_is_refused_at_the_start(small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(atomic.WriteError, match="run could not be written: read-only file"):
         RunFolder(small_disk / "run", {})
@@ -106,8 +106,8 @@ for limit in range(0, int(sys.argv[3]), int(sys.argv[3]) // 4 + 1):
 """
 
 
-def test_an_export_that_is_not_overwritten_stays(encoder, tmp_path, images):
-    """As above, where the size of files is limited."""
+def test_export_stays_if_it_cannot_be_overwritten(encoder, tmp_path, images):
+    """The size of files is limited."""
     path = Path(keras_bt.export_encoder(encoder, tmp_path / "encoders" / "encoder"))
     expected, before = keras_bt.load_encoder(path)(images), contents(path.parent)
     encoder.layers[1].kernel.assign(2 * encoder.layers[1].kernel)
@@ -125,7 +125,7 @@ def test_an_export_that_is_not_overwritten_stays(encoder, tmp_path, images):
 
 @pytest.fixture(scope="module")
 def command(tmp_path_factory):
-    """A script on images without labels, so that a start takes seconds."""
+    """A run on images without labels, so that a start takes seconds."""
     folder = tmp_path_factory.mktemp("images")
     random = np.random.default_rng(0)
     for number in range(40):
@@ -138,16 +138,16 @@ def command(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(command, tmp_path_factory):
-    """The folder of a run with all the room it needs."""
-    workdir = tmp_path_factory.mktemp("undisturbed") / "run"
+def uninterrupted(command, tmp_path_factory):
+    """The folder of a run with enough space."""
+    workdir = tmp_path_factory.mktemp("uninterrupted") / "run"
     subprocess.run([*command, f"--workdir={workdir}"], check=True, capture_output=True)
     return workdir
 
 
 @pytest.fixture(scope="module")
-def stopped(command, undisturbed, tmp_path_factory):
-    """The folder of a run that was stopped after a few steps, with an export of an earlier one."""
+def stopped(command, uninterrupted, tmp_path_factory):
+    """The folder of a run that was stopped after a few steps, with the export of an earlier run."""
     workdir = tmp_path_factory.mktemp("stopped") / "run"
     process = subprocess.Popen([*command, f"--workdir={workdir}"], stderr=subprocess.PIPE)
     try:
@@ -159,20 +159,20 @@ def stopped(command, undisturbed, tmp_path_factory):
     finally:
         process.kill()
     assert process.returncode == 128 + signal.SIGTERM
-    shutil.copytree(undisturbed / "encoder", workdir / "encoder")
+    shutil.copytree(uninterrupted / "encoder", workdir / "encoder")
     return workdir
 
 
 @pytest.fixture
 def start(request, command, tmp_path):
-    """Starts the script in a folder with so much room, for each file or for all."""
+    """Starts the run with `room` bytes, for each file or for the disk."""
     whole_disk = request.param == "disk"
     folder = request.getfixturevalue("small_disk") if whole_disk else tmp_path
 
     def start(room=None):
         arguments, full = [*command, f"--workdir={folder}/run"], contextlib.nullcontext()
         if room and whole_disk:
-            full = leaving(room, folder)
+            full = free_space(room, folder)
         elif room:  # in blocks of 512 bytes
             arguments = ["sh", "-c", f'ulimit -f {room // 512}; exec "$@"', "sh", *arguments]
         with full:
@@ -190,11 +190,11 @@ def part(files, *names):
 @pytest.mark.parametrize(
     ("start", "last"), [("files", "encoder"), ("disk", "model.keras")], indirect=["start"]
 )
-def test_a_run_goes_on_where_a_full_disk_ended_it(start, last, stopped, undisturbed):
+def test_run_continues_after_a_full_disk(start, last, stopped, uninterrupted):
     workdir = start.workdir
     shutil.copytree(stopped, workdir)
     model, graph, checkpoint = (
-        len(contents(undisturbed)[name])
+        len(contents(uninterrupted)[name])
         for name in (
             "model.keras",
             "encoder/saved_model.pb",
@@ -211,8 +211,8 @@ def test_a_run_goes_on_where_a_full_disk_ended_it(start, last, stopped, undistur
         return done.stderr
 
     before = contents(workdir)
-    told = fails(checkpoint // 2, "checkpoints/ckpt-20")
-    assert re.search("ckpt-19 could not be written: .* are needed. Training goes on", told)
+    message = fails(checkpoint // 2, "checkpoints/ckpt-20")
+    assert re.search("ckpt-19 could not be written: .* are needed. Training continues", message)
     after = contents(workdir)
     assert after.pop("metrics.jsonl") != before.pop("metrics.jsonl")
     assert part(after, "snapshots").items() >= part(before, "snapshots").items()
@@ -224,18 +224,18 @@ def test_a_run_goes_on_where_a_full_disk_ended_it(start, last, stopped, undistur
 
     done = start()
     assert done.returncode == 0, done.stderr
-    trainings = part(trained, "checkpoints", "metrics")  # with the seconds it took
+    trainings = part(trained, "checkpoints", "metrics")  # with the duration
     assert "checkpoints/ckpt-20/state.index" in trainings
     assert part(contents(workdir), "checkpoints", "metrics") == trainings
     keras_bt.load_encoder(workdir / "encoder")
-    assert figures(workdir) == figures(undisturbed)
+    assert results(workdir) == results(uninterrupted)
 
 
-def figures(workdir):
-    """What a run wrote, less what is never the same twice."""
+def results(workdir):
+    """Metrics and result of a run, without values that change by run."""
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    figures = [json.loads(line) for line in [*lines, (workdir / "result.json").read_text()]]
-    for each in figures:
+    entries = [json.loads(line) for line in [*lines, (workdir / "result.json").read_text()]]
+    for each in entries:
         for name in ("seconds", "images_per_second", "encoder_dir"):
             each.pop(name, None)
-    return figures
+    return entries

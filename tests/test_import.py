@@ -1,4 +1,4 @@
-"""What `import keras_bt` costs and does, each time in a fresh process."""
+"""Effects of `import keras_bt`, each in a new process."""
 
 import os
 import pickle
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import keras_bt
-from keras_bt._support.onednn import CPU_INFO, VARIABLE, off_by_itself
+from keras_bt._support.onednn import CPU_INFO, VARIABLE, off_by_default
 
 # Keras itself imports parts of some of these where they are installed.
 LATE = {"kagglehub", "keras_cv", "PIL", "sklearn", "tensorflow_datasets", "tqdm"}
 
 
 def run(code, *arguments, **environment):
-    """Runs Python code in a fresh process; returns what it prints, and what it logs."""
+    """Runs Python code in a new process; returns its stdout and stderr."""
     inherited = {k: v for k, v in os.environ.items() if k != VARIABLE}
     process = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", code, *map(str, arguments)],
@@ -29,7 +29,7 @@ def run(code, *arguments, **environment):
     return process.stdout.strip(), process.stderr
 
 
-def test_imports_little_beside_keras():
+def test_imports_few_packages_besides_keras():
     code = """
 import sys, tensorflow, keras
 before = set(sys.modules)
@@ -41,7 +41,7 @@ print(*{name.split(".")[0] for name in set(sys.modules) - before})
     assert not imported & LATE
 
 
-def test_names_are_there_when_asked_for():
+def test_imports_views_on_first_use():
     code = """
 import keras_bt
 assert "BarlowTwinsView" not in vars(keras_bt) and "BarlowTwinsView" in dir(keras_bt)
@@ -55,29 +55,29 @@ print(set(keras_bt.__all__) <= set(globals()))
         keras_bt.BarlowTwin  # noqa: B018
 
 
-def test_saved_views_load_where_only_the_package_is_imported(tmp_path, tiny_model, images):
+def test_saved_views_load_after_import_of_the_package(tmp_path, tiny_model, images):
     view = keras_bt.BarlowTwinsView(4, seed=3, name="view")
-    of_views = keras.Sequential([keras.Input((8, 8, 3)), view, keras.layers.Flatten()])
+    view_model = keras.Sequential([keras.Input((8, 8, 3)), view, keras.layers.Flatten()])
     model = tiny_model()
     model.compile("sgd")
     model.fit(images, verbose=0)
-    of_views.save(tmp_path / "views.keras")
+    view_model.save(tmp_path / "views.keras")
     model.save(tmp_path / "model.keras")
     (tmp_path / "view.json").write_text(keras.saving.serialize_keras_object(view).__repr__())
     code = """
 import ast, sys, keras, keras_bt
 folder = sys.argv[1]
-of_views = keras.saving.load_model(f"{folder}/views.keras")
+view_model = keras.saving.load_model(f"{folder}/views.keras")
 model = keras.saving.load_model(f"{folder}/model.keras")
 config = ast.literal_eval(open(f"{folder}/view.json").read())
-views = [*of_views.layers[:1], *model.views, keras.saving.deserialize_keras_object(config)]
+views = [*view_model.layers[:1], *model.views, keras.saving.deserialize_keras_object(config)]
 print(*(view.seed for view in views if type(view) is keras_bt.BarlowTwinsView))
 print(keras.saving.get_registered_object("keras_bt>BarlowTwinsView") is keras_bt.BarlowTwinsView)
 """
     assert run(code, tmp_path)[0] == "3 0 1 3\nTrue"
 
 
-def test_pickled_model_comes_back_without_an_import_of_its_own(tmp_path, tiny_model, images):
+def test_pickled_model_loads_without_an_import(tmp_path, tiny_model, images):
     model = tiny_model()
     expected = model.predict(images, verbose=0)
     (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
@@ -98,22 +98,24 @@ print(IsMklEnabled())
 """
 
 
-def test_onednn_is_on_where_the_package_comes_first():
+def test_onednn_is_on_if_keras_bt_is_imported_first():
     printed, logged = run(f"import keras_bt{ONEDNN_IN_USE}")
     assert printed == "True" and "import keras_bt before" not in logged
 
 
-def test_onednn_is_advised_where_keras_comes_first_on_a_cpu_without_avx512():
+def test_advises_import_order_on_a_cpu_without_avx512():
     code = """
 import keras, pathlib
 pathlib.Path.read_text = lambda path: "flags : fpu avx avx2"
 import keras_bt
 """
     assert run(code)[1].count("import keras_bt before keras and tensorflow") == 1
-    user = run(f"{code}import os\nprint(os.environ['TF_ENABLE_ONEDNN_OPTS'])", **{VARIABLE: "0"})
-    assert user[0] == "0" and "import keras_bt before" not in user[1]
+    printed, logged = run(
+        f"{code}import os\nprint(os.environ['TF_ENABLE_ONEDNN_OPTS'])", **{VARIABLE: "0"}
+    )
+    assert printed == "0" and "import keras_bt before" not in logged
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does TensorFlow ask the CPU")
-def test_tensorflow_turns_onednn_on_by_itself_where_we_think():
-    assert run(ONEDNN_IN_USE)[0] == str(not off_by_itself(CPU_INFO.read_text()))
+@pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow checks the CPU on Linux only")
+def test_tensorflow_enables_onednn_on_the_expected_cpus():
+    assert run(ONEDNN_IN_USE)[0] == str(not off_by_default(CPU_INFO.read_text()))

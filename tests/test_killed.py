@@ -1,4 +1,4 @@
-"""The script killed at any moment and started again ends as one that was never killed."""
+"""A run that is killed at any moment and started again ends like an uninterrupted one."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 STEPS, STEPS_PER_EPOCH = 50, 5
-OF_THE_RUN_ALONE = ("seconds", "images_per_second", "encoder_dir")
+CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def command(images):
 
 @pytest.fixture
 def start(command):
-    """Starts the script; it is gone when the test ends."""
+    """Starts a run; it is killed when the test ends."""
     started = []
 
     def start(workdir, *flags):
@@ -61,9 +61,9 @@ def start(command):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(command, tmp_path_factory):
-    """The folder of a run that nothing disturbs, with the checkpoints of all its steps."""
-    workdir = tmp_path_factory.mktemp("run") / "undisturbed"
+def uninterrupted(command, tmp_path_factory):
+    """The folder of an uninterrupted run, with the checkpoints of all steps."""
+    workdir = tmp_path_factory.mktemp("run") / "uninterrupted"
     flags = [f"--workdir={workdir}", "--keep_checkpoints=1000"]
     done = subprocess.run([*command, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -82,82 +82,82 @@ def finish(start, workdir, *flags):
     assert process.returncode == 0, stderr[-4000:]
 
 
-def without_time(entry):
-    return {name: value for name, value in entry.items() if name not in OF_THE_RUN_ALONE}
+def comparable(entry):
+    return {name: value for name, value in entry.items() if name not in CHANGES_BY_RUN}
 
 
 def assert_same_state(workdir, expected, step):
-    """The checkpoints of a step agree to the last bit in weights, optimizer and counters."""
+    """Compares weights, optimizer and counters in the checkpoints of a step, to the last bit."""
     paths = [folder / "checkpoints" / f"ckpt-{step}" / "state" for folder in (workdir, expected)]
-    got, wanted = (tf.train.load_checkpoint(str(path)) for path in paths)
-    names = got.get_variable_to_shape_map()
-    assert names == wanted.get_variable_to_shape_map()
-    # A signal between two epochs saves before or after the logs of the first are told and its
-    # sums are emptied, others in between; the history at the end shows that none is lost.
-    apart = ("training.Sseconds", "training.Shistory", "training.Sended_epochs")
+    actual, expected_state = (tf.train.load_checkpoint(str(path)) for path in paths)
+    names = actual.get_variable_to_shape_map()
+    assert names == expected_state.get_variable_to_shape_map()
+    # At the end of an epoch, a signal may save before or after the callbacks receive the logs and
+    # the metrics are reset. The history at the end shows that no logs are lost.
+    ignored = ("training.Sseconds", "training.Shistory", "training.Sended_epochs")
     if step % STEPS_PER_EPOCH == 0:
-        apart += ("variables/logs.",)
-    compared = [name for name in names if not any(part in name for part in apart)]
+        ignored += ("variables/logs.",)
+    compared = [name for name in names if not any(part in name for part in ignored)]
     assert sum("layer" in name for name in compared) > 50
     for name in compared:
-        assert np.array_equal(got.get_tensor(name), wanted.get_tensor(name)), name
+        assert np.array_equal(actual.get_tensor(name), expected_state.get_tensor(name)), name
 
 
 def assert_same_end(workdir, expected):
-    """Last state, figures and history agree to the last bit, all but the time."""
+    """Compares last checkpoint, result and history to the last bit, except durations."""
     assert_same_state(workdir, expected, STEPS)
     results = [json.loads((folder / "result.json").read_text()) for folder in (workdir, expected)]
-    assert without_time(results[0]) == without_time(results[1])
+    assert comparable(results[0]) == comparable(results[1])
     assert history(workdir) == history(expected)
 
 
 def history(workdir):
     lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [without_time(json.loads(line)) for line in lines]
+    return [comparable(json.loads(line)) for line in lines]
 
 
 def checkpoints(workdir):
     return sorted(int(path.name[5:]) for path in workdir.glob("checkpoints/ckpt-*"))
 
 
-def seconds_of_a_step(undisturbed):
-    lines = (undisturbed / "metrics.jsonl").read_text().splitlines()
+def seconds_per_step(uninterrupted):
+    lines = (uninterrupted / "metrics.jsonl").read_text().splitlines()
     first, *_, last = map(json.loads, lines)
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 
 
-def test_killed_at_ten_random_moments(undisturbed, start, tmp_path):
-    """Each time the run is found in a state that the undisturbed run was in, and goes on."""
+def test_resumes_after_ten_sigkills(uninterrupted, start, tmp_path):
+    """After each one, the newest checkpoint equals that of the uninterrupted run."""
     workdir, moment = tmp_path / "run", Random(0)
     killed_at = []
     for _ in range(10):
         before = checkpoints(workdir)
         process = start(workdir)
         wait_for(lambda before=before: checkpoints(workdir) > before, process)
-        time.sleep(moment.uniform(0, 2 * seconds_of_a_step(undisturbed)))
+        time.sleep(moment.uniform(0, 2 * seconds_per_step(uninterrupted)))
         process.kill()
         process.communicate()
-        half_written = list(workdir.glob("checkpoints/.*-ckpt-*"))
-        killed_at.append(f"{checkpoints(workdir)[-1]}{' while writing' * bool(half_written)}")
-        assert_same_state(workdir, undisturbed, checkpoints(workdir)[-1])
+        unfinished = list(workdir.glob("checkpoints/.*-ckpt-*"))
+        killed_at.append(f"{checkpoints(workdir)[-1]}{' while writing' * bool(unfinished)}")
+        assert_same_state(workdir, uninterrupted, checkpoints(workdir)[-1])
     print("killed at steps", ", ".join(killed_at))
     finish(start, workdir)
-    assert_same_end(workdir, undisturbed)
+    assert_same_end(workdir, uninterrupted)
 
 
 @pytest.mark.parametrize("trial", range(2))
-def test_sigterm_at_a_random_moment(undisturbed, start, tmp_path, trial):
-    """No checkpoint is written but for the signal."""
+def test_resumes_after_sigterm(uninterrupted, start, tmp_path, trial):
+    """The signal causes the only checkpoint."""
     workdir, seldom = tmp_path / "run", "--checkpoint_steps=1000"
     process = start(workdir, seldom)
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and history(workdir), process)
-    time.sleep(Random(trial).uniform(0, 3 * seconds_of_a_step(undisturbed)))
+    time.sleep(Random(trial).uniform(0, 3 * seconds_per_step(uninterrupted)))
     process.terminate()
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     (step,) = checkpoints(workdir)
-    assert f"SIGTERM at step {step}; the same command goes on." in stderr
+    assert f"SIGTERM at step {step}; the same command continues from there." in stderr
     assert "Traceback" not in stderr
-    assert_same_state(workdir, undisturbed, step)
+    assert_same_state(workdir, uninterrupted, step)
     finish(start, workdir, seldom)
-    assert_same_end(workdir, undisturbed)
+    assert_same_end(workdir, uninterrupted)

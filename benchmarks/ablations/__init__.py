@@ -1,6 +1,6 @@
-"""The paper's ablations at any scale: what they change, what they reach, and a table of it."""
+"""The paper's ablations at any scale: what each changes, how it is trained, and their table."""
 
 from ablations.results import table, train_and_score
-from ablations.rows import Ablation, main_rows, rows
+from ablations.rows import ABLATIONS, MAIN, Ablation
 
-__all__ = ["Ablation", "main_rows", "rows", "table", "train_and_score"]
+__all__ = ["ABLATIONS", "MAIN", "Ablation", "table", "train_and_score"]

@@ -1,34 +1,35 @@
-"""What a row of the ablations reaches, and all of them side by side."""
+"""Trains and scores one row of the ablations; formats the table of all rows."""
 
 import time
 
 import keras
 import numpy as np
 
-from ablations.rows import PAPER_BASELINE, rows
+from ablations.rows import ABLATIONS, PAPER_BASELINE
 from keras_bt import evaluation
 from keras_bt.model.view_placement import better_placement
 
-FIGURES = ("knn_accuracy", "linear_accuracy")
+METRICS = ("knn_accuracy", "linear_accuracy")
 
 
 def train_and_score(ablation, recipe, source, seed):
-    """Trains a row on one device, from a recipe, and scores its encoder on held-out images.
+    """Trains a row on one device and scores its encoder on held-out images.
 
     Args:
         ablation: `Ablation`.
         recipe: `Recipe` of the baseline.
         source: `data.Source` with labels.
-        seed: Int. Of weights, order and views.
+        seed: Seed of weights, order and views.
 
     Returns:
-        {"knn_accuracy", "linear_accuracy", "loss", "seconds"}: floats, the last two of
-        training; all but the seconds None where training did not stay finite.
+        {"knn_accuracy", "linear_accuracy", "loss", "seconds"}: floats. The loss is that of the
+        last epoch, the seconds those of training. If the loss or a weight is not finite, all but
+        the seconds are None.
 
     Raises:
-        ValueError: If the row does not go with recipe or images.
+        ValueError: If the row does not fit the recipe or the images.
     """
-    recipe = ablation.applied_to(recipe)
+    recipe = ablation.apply(recipe)
     keras.utils.set_random_seed(seed)
     model = ablation.build_model(recipe, seed)
     steps = source.train.count // recipe.batch_size
@@ -49,24 +50,24 @@ def train_and_score(ablation, recipe, source, seed):
     ).history["loss"]
     result = {"seconds": round(time.perf_counter() - start, 1)}
     if not all(np.isfinite(each).all() for each in (losses, *model.encoder.get_weights())):
-        return {**dict.fromkeys((*FIGURES, "loss")), **result}
+        return {**dict.fromkeys((*METRICS, "loss")), **result}
     scores = evaluation.score(model.encoder, source, recipe.image_size)
-    return {**{name: scores[name] for name in FIGURES}, "loss": losses[-1], **result}
+    return {**{name: scores[name] for name in METRICS}, "loss": losses[-1], **result}
 
 
 def table(results):
-    """A Markdown table like the paper's of what rows reached, in %.
+    """Returns a Markdown table of the accuracies of all rows in %, beside those of the paper.
 
     Args:
-        results: List of dicts {"row", "seed", "knn_accuracy", "linear_accuracy"}.
+        results: Dicts {"row", "seed", "knn_accuracy", "linear_accuracy"}.
 
     Returns:
-        String. Means over seeds, with the standard deviation of several; differences are to
-        the mean of the baseline.
+        Means over seeds, with the standard deviation if there are several seeds. Differences are
+        to the mean of the baseline.
 
     Example:
-        >>> figures = {"seed": 0, "knn_accuracy": 0.5, "linear_accuracy": 0.6}
-        >>> print(table([{"row": "baseline", **figures}, {"row": "predictor", **figures}]))
+        >>> metrics = {"seed": 0, "knn_accuracy": 0.5, "linear_accuracy": 0.6}
+        >>> print(table([{"row": "baseline", **metrics}, {"row": "predictor", **metrics}]))
         | row | k-NN | | linear | | paper | |
         |---|---|---|---|---|---|---|
         | baseline | 50.0 | | 60.0 | | 71.4 | |
@@ -74,15 +75,16 @@ def table(results):
     """
     lines = ["| row | k-NN | | linear | | paper | |", "|---|---|---|---|---|---|---|"]
     baseline = [row for row in results if row["row"] == "baseline"]
-    for name in rows:
-        of_row = [row for row in results if row["row"] == name]
-        if not of_row:
+    for name, ablation in ABLATIONS.items():
+        measured = [row for row in results if row["row"] == name]
+        if not measured:
             continue
         cells = [name]
-        for figure in FIGURES:
-            percents, reached = _percents(of_row, figure), _percents(baseline, figure)
-            cells += [_mean_and_spread(percents), _difference(name, percents, reached)]
-        paper = rows[name].paper
+        for metric in METRICS:
+            percents = _percents(measured, metric)
+            cells.append(_mean_and_deviation(percents))
+            cells.append(_difference(name, percents, _percents(baseline, metric)))
+        paper = ablation.paper
         if paper is None:
             cells += ["", ""]
         else:
@@ -91,18 +93,21 @@ def table(results):
     return "\n".join(lines)
 
 
-def _percents(results, figure):
-    return [np.nan if row[figure] is None else 100 * row[figure] for row in results]
+def _percents(results, metric):
+    """Returns a metric of each result in %; NaN if training was not finite."""
+    return [np.nan if row[metric] is None else 100 * row[metric] for row in results]
 
 
-def _mean_and_spread(percents):
+def _mean_and_deviation(percents):
+    """Returns the text of a cell: mean, and standard deviation over several seeds."""
     if not np.isfinite(percents).all():
         return "not finite"
-    spread = f" ± {np.std(percents, ddof=1):.1f}" if len(percents) > 1 else ""
-    return f"{np.mean(percents):.1f}{spread}"
+    deviation = f" ± {np.std(percents, ddof=1):.1f}" if len(percents) > 1 else ""
+    return f"{np.mean(percents):.1f}{deviation}"
 
 
 def _difference(name, percents, baseline):
+    """Returns the text of a cell: difference to the baseline, or nothing."""
     if name == "baseline" or not baseline or not np.isfinite([*percents, *baseline]).all():
         return ""
     return f"{np.mean(percents) - np.mean(baseline):+.1f}"

@@ -1,11 +1,11 @@
-"""The rows of the paper's ablations, and two of later papers."""
+"""The ablations by name: those of the paper, and two of later papers."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from ablations import altered
+from ablations import variants
 from keras_bt.config.recipe import Recipe
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
@@ -13,19 +13,19 @@ from keras_bt.model.losses import BarlowTwinsLoss
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """A row: what differs from a recipe.
+    """What one row of the table changes in a recipe.
 
     Args:
-        changes: What it changes, in words.
-        fields: Function from the recipe to the fields it gets in place of its own.
-        loss: Function from `redundancy_weight` and `redundancy_target` to a loss.
-        model: `BarlowTwins` or a subclass of it.
-        paper: The paper's top-1 of a linear classifier on ImageNet after 300 epochs, in %.
-        source: Where the paper has it.
+        changes: The change in words.
+        fields: From the recipe to the fields that change.
+        loss: From `redundancy_weight` and `redundancy_target` to a loss.
+        model: `BarlowTwins` or a subclass.
+        paper: Top-1 accuracy of a linear classifier in the paper, in %: ImageNet, 300 epochs.
+        source: Table, figure or section of the paper.
 
     Example:
         >>> from keras_bt.config.named import recipes
-        >>> rows["batch_size_x2"].applied_to(recipes["digits"]).batch_size
+        >>> ABLATIONS["batch_size_x2"].apply(recipes["digits"]).batch_size
         256
     """
 
@@ -36,34 +36,36 @@ class Ablation:
     paper: float | None = None
     source: str = ""
 
-    def applied_to(self, recipe):
-        """The recipe of this row, from that of the baseline."""
+    def apply(self, recipe):
+        """Returns the recipe of this row, from the recipe of the baseline."""
         return recipe.override(**self.fields(recipe))
 
-    def alters(self, recipe):
-        """Whether a run of this row differs from one of that recipe."""
-        same = self.loss is BarlowTwinsLoss and self.model is BarlowTwins
-        return not same or self.applied_to(recipe) != recipe
+    def changes_run(self, recipe):
+        """Returns whether a run of this row differs from a run of the recipe."""
+        plain = self.loss is BarlowTwinsLoss and self.model is BarlowTwins
+        return not plain or self.apply(recipe) != recipe
 
     def build_model(self, recipe, seed):
-        """The model of this row, from the recipe of this row."""
-        plain = recipe.build_model(seed)
-        parts = plain.encoder, plain.projector, plain.views
-        return self.model(*parts, plain.micro_batches, plain.mixed_sample_weight)
+        """Returns the model of this row, from the recipe of this row."""
+        model = recipe.build_model(seed)
+        if self.model is BarlowTwins:
+            return model
+        return self.model(model.encoder, model.projector, model.views, model.micro_batches)
 
     def build_loss(self, recipe):
-        """The loss of this row, from the recipe of this row."""
+        """Returns the loss of this row, from the recipe of this row."""
         return self.loss(
             redundancy_weight=recipe.redundancy_weight, redundancy_target=recipe.redundancy_target
         )
 
 
 def _set(**fields):
+    """Returns `Ablation.fields` that sets fields to fixed values."""
     return lambda recipe: fields
 
 
 def _times(field, factor):
-    """A number, or each of several, times a factor."""
+    """Returns `Ablation.fields` that multiplies a number, or each of several numbers."""
 
     def scaled(recipe):
         value = getattr(recipe, field)
@@ -75,6 +77,7 @@ def _times(field, factor):
 
 
 def _layers(count):
+    """Returns `Ablation.fields` for a projector of `count` equal layers."""
     return lambda recipe: {"projector_dims": count * recipe.projector_dims[-1:]}
 
 
@@ -83,33 +86,33 @@ _NO_GRAYSCALE = {"grayscale_rate": 0.0}
 _NO_COLOR = {**_NO_GRAYSCALE, "jitter_rate": 0.0}
 _CROP_AND_BLUR = {**_NO_COLOR, "flip_rate": 0.0, "solarize_rates": (0.0, 0.0)}
 _CROP = {**_CROP_AND_BLUR, "blur_rates": (0.0, 0.0)}
-_BATCH_SIZES = {0.25: 71.4, 0.5: 71.7, 2: 70.7}  # of 2048, with the best learning rate for each
+_BATCH_SIZES = {0.25: 71.4, 0.5: 71.7, 2: 70.7}  # of 2048; each with its best learning rate
 
-rows: Mapping[str, Ablation] = MappingProxyType(
+ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
     {
         "baseline": Ablation("nothing", paper=PAPER_BASELINE, source="table 5"),
         "invariance_only": Ablation(
             "no redundancy term", _set(redundancy_weight=0.0), paper=57.3, source="table 5"
         ),
         "redundancy_only": Ablation(
-            "no invariance term", loss=altered.RedundancyOnly, paper=0.1, source="table 5"
+            "no invariance term", loss=variants.RedundancyOnly, paper=0.1, source="table 5"
         ),
         "feature_normalized": Ablation(
             "embeddings also normalized along features",
-            loss=altered.FeatureNormalized,
+            loss=variants.FeatureNormalized,
             paper=69.8,
             source="table 5",
         ),
         "no_batch_norm": Ablation(
             "no batch norm in the projector",
-            model=altered.WithoutBatchNorm,
+            model=variants.WithoutBatchNorm,
             paper=71.2,
             source="table 5",
         ),
         "cross_covariance": Ablation(
             "no batch norm in the projector, embeddings not scaled",
-            loss=altered.CrossCovariance,
-            model=altered.WithoutBatchNorm,
+            loss=variants.CrossCovariance,
+            model=variants.WithoutBatchNorm,
             paper=53.4,
             source="table 5",
         ),
@@ -118,13 +121,16 @@ rows: Mapping[str, Ablation] = MappingProxyType(
             loss=functools.partial(BarlowTwinsLoss, centered=False),
         ),
         "stop_gradient": Ablation(
-            "no gradient through view B", model=altered.StopGradient, paper=70.5, source="table 6"
+            "no gradient through view B", model=variants.StopGradient, paper=70.5, source="table 6"
         ),
         "predictor": Ablation(
-            "a predictor for view A", model=altered.WithPredictor, paper=70.2, source="table 6"
+            "a predictor for view A", model=variants.WithPredictor, paper=70.2, source="table 6"
         ),
         "predictor_and_stop_gradient": Ablation(
-            "both", model=altered.WithPredictorAndStopGradient, paper=61.3, source="table 6"
+            "a predictor for view A, no gradient through view B",
+            model=variants.WithPredictorAndStopGradient,
+            paper=61.3,
+            source="table 6",
         ),
         **{
             f"batch_size_x{factor:g}": Ablation(
@@ -135,14 +141,16 @@ rows: Mapping[str, Ablation] = MappingProxyType(
             )
             for factor, paper in _BATCH_SIZES.items()
         },
-        "no_grayscale": Ablation("views without gray", _set(**_NO_GRAYSCALE), source="figure 3"),
+        "no_grayscale": Ablation(
+            "views without grayscale", _set(**_NO_GRAYSCALE), source="figure 3"
+        ),
         "no_color": Ablation(
-            "views without gray and color jitter", _set(**_NO_COLOR), source="figure 3"
+            "views without grayscale and color jitter", _set(**_NO_COLOR), source="figure 3"
         ),
         "crop_and_blur": Ablation(
-            "views of crop and blur alone", _set(**_CROP_AND_BLUR), source="figure 3"
+            "views with crop and blur only", _set(**_CROP_AND_BLUR), source="figure 3"
         ),
-        "crop": Ablation("views of crop alone", _set(**_CROP), source="figure 3"),
+        "crop": Ablation("views with crop only", _set(**_CROP), source="figure 3"),
         **{
             f"projector_width_x{factor:g}": Ablation(
                 f"projector dims times {factor:g}",
@@ -168,14 +176,14 @@ rows: Mapping[str, Ablation] = MappingProxyType(
             for factor in (0.25, 0.5, 2, 4)
         },
         "redundancy_target_-1": Ablation(
-            "C's off-diagonal drawn to -1, arXiv 2104.13712", _set(redundancy_target=-1.0)
+            "off-diagonal of C pulled to -1, arXiv 2104.13712", _set(redundancy_target=-1.0)
         ),
         "mixed_samples": Ablation(
             "mixed samples of weight 4, arXiv 2312.02151", _set(mixed_sample_weight=4.0)
         ),
     }
 )
-main_rows = (
+MAIN = (
     "baseline",
     "invariance_only",
     "redundancy_only",

@@ -1,9 +1,13 @@
-"""A contestant's process: `python contestants NAME` answers a race, a JSON line a question.
+"""The process of a contestant: answers the commands of a race.
+
+    python benchmarks/contestants NAME
+
+Commands and answers are JSON lines.
 
 ["prepare", {...}]    calls `prepare(**...)` of NAME.py, which returns `run(steps)`
-["warm_up", seconds]  runs two steps and says how many take so long
-["run", steps]        seconds a step; `run` may return those that count, all together
-["peak", steps]       megabytes by which the process grew at most
+["warm_up", seconds]  runs two steps; answers how many steps take that many seconds
+["run", steps]        answers the seconds per step; `run` may return the total seconds itself
+["peak", steps]       answers the megabytes by which the process grew at its peak
 """
 
 import importlib
@@ -15,46 +19,46 @@ import time
 import traceback
 from pathlib import Path
 
-NAMED = ("tensorflow", "keras", "keras_cv", "torch", "torchvision", "kornia", "lightly")
+LIBRARIES = ("tensorflow", "keras", "keras_cv", "torch", "torchvision", "kornia", "lightly")
 
 
 def main(name):
-    """Answers until nobody asks."""
+    """Answers commands until stdin ends."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # libraries may print, which must not mix with answers
     contestant = importlib.import_module(name)
-    for question in sys.stdin:
-        command, argument = json.loads(question)
+    for line in sys.stdin:
+        command, argument = json.loads(line)
         if command == "prepare":
             run = contestant.prepare(**argument)
             answer = circumstances()
         elif command == "warm_up":
             run(1)
-            answer = max(1, round(argument / seconds_a_step(run, 1)))
+            answer = max(1, round(argument / seconds_per_step(run, 1)))
         elif command == "run":
-            answer = seconds_a_step(run, argument)
+            answer = seconds_per_step(run, argument)
         elif command == "peak":
-            answer = megabytes_at_most(run, argument)
+            answer = peak_megabytes(run, argument)
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def seconds_a_step(run, steps):
-    """Times some steps."""
-    began = time.perf_counter()
-    counted = run(steps)
-    return (time.perf_counter() - began if counted is None else counted) / steps
+def seconds_per_step(run, steps):
+    """Returns the seconds per step of a run."""
+    start = time.perf_counter()
+    measured = run(steps)
+    return (time.perf_counter() - start if measured is None else measured) / steps
 
 
-def megabytes_at_most(run, steps):
-    """By how much the resident memory exceeded what it was before some steps."""
+def peak_megabytes(run, steps):
+    """Returns the peak of the resident memory during a run, less the memory before it."""
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     run(steps)
     return resident("VmHWM") - before
 
 
 def resident(field):
-    """A line of /proc/self/status, in megabytes."""
+    """Returns a field of /proc/self/status in megabytes."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024 / 1e6
@@ -62,10 +66,10 @@ def resident(field):
 
 
 def circumstances():
-    """What the contestant runs on."""
+    """Returns the versions of imported libraries and the number of threads."""
     versions = {
         name: importlib.metadata.version(name.replace("_", "-"))
-        for name in NAMED
+        for name in LIBRARIES
         if name in sys.modules
     }
     return {"versions": versions, "threads": len(os.sched_getaffinity(0))}

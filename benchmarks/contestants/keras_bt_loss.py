@@ -1,4 +1,4 @@
-"""Loss and gradient of keras_bt."""
+"""The loss of keras_bt and its gradient."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ import keras_bt
 
 
 def prepare(batch, dim, form="auto", jit_compile=False):
-    """Forward and backward of given embeddings."""
+    """Returns a function that runs forward and backward for fixed embeddings."""
     loss = keras_bt.BarlowTwinsLoss(form=form)
     z_a, z_b = (tf.random.stateless_normal([batch, dim], [0, view]) for view in (0, 1))
 

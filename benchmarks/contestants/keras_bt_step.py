@@ -1,4 +1,4 @@
-"""A training step of keras_bt on two views that are given."""
+"""A training step of keras_bt on a fixed pair of views."""
 
 import keras
 import tensorflow as tf
@@ -10,9 +10,10 @@ SIZE = 32
 
 
 def prepare(width, batch, dims, jit_compile=False, whole=True, precision="float32", **options):
-    """The step as `fit` runs it; or forward and backward of encoder and projector alone.
+    """Returns a function that runs training steps.
 
-    `options` are those of `BarlowTwins`.
+    With `whole` it runs the step of `fit`, otherwise forward and backward of encoder and projector
+    alone. `options` are arguments of `BarlowTwins`.
     """
     keras.config.set_dtype_policy(precision)
     encoder = keras_bt.resnet18((SIZE, SIZE, 3), width=width, stem="small")
@@ -27,7 +28,7 @@ def prepare(width, batch, dims, jit_compile=False, whole=True, precision="float3
 
     def run(steps):
         if model.train_function is None:
-            model.fit(pair, steps_per_epoch=1, verbose=0)  # makes it
+            model.fit(pair, steps_per_epoch=1, verbose=0)  # creates it
         for _ in range(steps):
             float(model.train_function(batches)["loss"])
 
@@ -35,7 +36,7 @@ def prepare(width, batch, dims, jit_compile=False, whole=True, precision="float3
 
 
 def networks_alone(model, pair, jit_compile):
-    """Forward and backward of two views, without loss, optimizer and all else."""
+    """Returns a function that runs forward and backward without loss and optimizer."""
 
     @tf.function(jit_compile=jit_compile)
     def step(view_a, view_b):
@@ -44,7 +45,7 @@ def networks_alone(model, pair, jit_compile):
                 model.projector(model.encoder(view, training=True), training=True)
                 for view in (view_a, view_b)
             ]
-            # A random gradient, as that of a plain sum could be simplified.
+            # The gradient of a plain sum is constant, which TensorFlow could simplify.
             value = tf.add_n([tf.reduce_sum(z * weights) for z in embeddings])
         return value, tape.gradient(value, model.trainable_variables)
 

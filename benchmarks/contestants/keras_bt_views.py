@@ -1,4 +1,4 @@
-"""Views of keras_bt: where they are computed is `placement`."""
+"""Views of keras_bt, computed where `placement` says."""
 
 import time
 
@@ -8,17 +8,19 @@ from images import smooth_images
 import keras_bt
 from keras_bt.model.view_placement import ViewsAhead
 
-AHEAD = 2  # one is ready, one under way
-
 
 def prepare(batch, load_size, size, blur, placement):
-    """Two views of a batch; `placement` as in `BarlowTwins.compile`."""
+    """Returns a function that computes two views of some batches.
+
+    `placement` is that of `BarlowTwins.compile`.
+    """
     make = keras_bt.paper_views if blur else keras_bt.small_image_views
     view_a, view_b = make(size, seed=0)
     images = tf.constant(smooth_images(batch, load_size))
 
     if placement == "data":
-        return in_dataset(ViewsAhead((view_a, view_b), make_compiled), images)
+        batches = tf.data.Dataset.from_tensors(images).repeat()
+        return read_ahead(ViewsAhead((view_a, view_b)).prepare(batches), batches_ahead=2)
 
     def two_views(images):
         return view_a(images), view_b(images)
@@ -32,26 +34,27 @@ def prepare(batch, load_size, size, blur, placement):
     return run
 
 
-@tf.function(jit_compile=True)
-def make_compiled(views, images):
-    """As `BarlowTwins` has them made."""
-    return [view(images) for view in views]
+def read_ahead(views, batches_ahead, parallel=1):
+    """Returns a function that reads batches which `tf.data` computes ahead.
 
-
-def in_dataset(ahead, images):
-    """Views of batches computed ahead by `tf.data`."""
-    views = iter(ahead.dataset(tf.data.Dataset.from_tensors(images).repeat()))
+    Args:
+        views: Endless dataset.
+        batches_ahead: Number of batches that are finished or in progress while nobody reads.
+        parallel: Number of batches computed at the same time.
+    """
+    iterator = iter(views)
 
     def seconds_for(batches):
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(batches):
-            next(views)
-        return time.perf_counter() - began
+            next(iterator)
+        return time.perf_counter() - start
 
     def run(steps):
-        seconds_for(AHEAD)  # ready since the last time
-        seconds = seconds_for(steps)
-        time.sleep(2 * AHEAD * seconds / steps)  # until as many are ready again
-        return seconds
+        seconds_for(batches_ahead)  # computed before this run
+        batches = steps + -steps % parallel
+        seconds = seconds_for(batches) / batches
+        time.sleep(2 * batches_ahead * seconds)  # until as many are computed again
+        return seconds * steps
 
     return run

@@ -1,4 +1,4 @@
-"""Views by kornia: a whole batch of float tensors at once."""
+"""Views of kornia, computed for a whole batch of float tensors at once."""
 
 import torch
 from images import smooth_images
@@ -6,7 +6,7 @@ from kornia import augmentation as k
 
 
 def view(size, blur_rate, solarize_rate):
-    """One view of a batch, as its users would write the paper's."""
+    """Returns a view of a batch, as kornia's users would write that of the paper."""
     kernel = 2 * (size // 20) + 1
     return k.AugmentationSequential(
         k.RandomResizedCrop(
@@ -22,7 +22,7 @@ def view(size, blur_rate, solarize_rate):
 
 
 def prepare(batch, load_size, size, blur):
-    """Two views of a batch."""
+    """Returns a function that computes two views of some batches."""
     images = torch.from_numpy(smooth_images(batch, load_size)).permute(0, 3, 1, 2).contiguous()
     view_a, view_b = view(size, blur * 1.0, 0.0), view(size, blur * 0.1, 0.2)
 

@@ -1,10 +1,10 @@
-"""Training by lightly as in its examples/pytorch/barlowtwins.py, with a thinner ResNet-18."""
+"""Training of lightly as in its examples/pytorch/barlowtwins.py, with a narrower ResNet-18."""
 
 import itertools
 import time
 
 import torch
-from images import images_of
+from images import load_images
 from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules import BarlowTwinsProjectionHead
 from lightly.transforms.byol_transform import BYOLView1Transform, BYOLView2Transform
@@ -18,11 +18,11 @@ AHEAD = 2 * WORKERS  # batches that the loader keeps ready
 
 
 def prepare(images, width, batch, dims, bfloat16=False):
-    """Some steps of a training."""
+    """Returns a function that trains for some steps."""
     hidden, *_, dim = dims
     model = nn.Sequential(resnet18(width), BarlowTwinsProjectionHead(8 * width, hidden, dim))
     model = model.to(memory_format=torch.channels_last)
-    pairs = small_pairs(images_of(images))
+    pairs = small_pairs(load_images(images))
     loader = DataLoader(
         pairs, batch, shuffle=True, drop_last=True, num_workers=WORKERS, persistent_workers=True
     )
@@ -33,13 +33,13 @@ def prepare(images, width, batch, dims, bfloat16=False):
             train_step(model, criterion, optimizer, views, bfloat16)
 
     def run(steps):
-        # As in the midst of a training the loader is as far ahead at the end as at the start.
+        # The loader works ahead. It must be as far ahead at the end as at the start.
         pairs.count = (WARM_UP_STEPS + steps + AHEAD) * batch
         batches = iter(loader)
         train(itertools.islice(batches, WARM_UP_STEPS))
-        began = time.perf_counter()
+        start = time.perf_counter()
         train(itertools.islice(batches, steps))
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         for _ in batches:
             pass
         return seconds
@@ -48,13 +48,13 @@ def prepare(images, width, batch, dims, bfloat16=False):
 
 
 def small_pairs(images):
-    """Two views of each image, as lightly has them for CIFAR-10: without blur."""
+    """Returns two views of each image with lightly's settings for CIFAR-10: without blur."""
     small = {"input_size": 32, "gaussian_blur": 0.0}
     return TwoViews(images, BYOLView1Transform(**small), BYOLView2Transform(**small))
 
 
 def train_step(model, criterion, optimizer, views, bfloat16=False):
-    """A step of training; returns its loss."""
+    """Trains for one step and returns its loss."""
     x_a, x_b = (x.contiguous(memory_format=torch.channels_last) for x in views)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         z_a, z_b = model(x_a), model(x_b)

@@ -1,17 +1,17 @@
-"""Pretraining by lightly for some minutes, with the settings of its own benchmark on CIFAR-10.
+"""Pretraining of lightly for some minutes, with the settings of its own benchmark on CIFAR-10.
 
     .venv-bench/bin/python benchmarks/contestants/lightly_pretrain.py \\
-        --images=FOLDER --minutes=10 --width=16 --seed=0 --representations=FILE.npz
+        --images=FOLDER --minutes=10 --width=16 --seed=0 --features=FILE.npz
 
-FOLDER holds train.npy and test.npy, uint8 [count, 32, 32, 3]. FILE gets their representations
-as `train` and `test`; the last line of stdout is what is to be known of the training, as JSON.
+FOLDER holds train.npy and test.npy, uint8 [count, 32, 32, 3]. FILE gets their features as `train`
+and `test`. The last line of stdout is the result of the training as JSON.
 
-Speed is measured first, with one and with two workers; the faster ones train. The clock goes
-from the start of training to its last step.
+The script first measures the speed with one and with two workers, and trains with the faster
+number. The reported seconds run from the start of the training to its last step.
 
 Source: lightly-ai/lightly, docs/source/getting_started/benchmarks/cifar10_benchmark.py.
-Differs from source: the encoder, lightly's own with its initialization, is as wide as asked for,
-and the cosine goes by step: by epoch it would be coarse over two or three of them.
+Differs from source: the encoder, lightly's own with its initialization, has any width. The cosine
+follows steps, because two or three epochs are too few for a schedule by epochs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import lightly
 import numpy as np
 import torch
 import torchvision
-from images import images_of
+from images import load_images
 from lightly.loss import BarlowTwinsLoss
 from lightly.models import ResNetGenerator
 from lightly.models.modules.heads import ProjectionHead
@@ -40,11 +40,11 @@ REDUNDANCY_WEIGHT = 0.005
 BATCH = 128
 SGD = {"lr": 0.06, "momentum": 0.9, "weight_decay": 5e-4}
 WORKERS = 1, 2
-WARM_UP_STEPS, MEASURED_STEPS = 8, 40  # a loader is ahead by four batches at first
+WARM_UP_STEPS, MEASURED_STEPS = 8, 40  # a loader starts four batches ahead
 
 
 def build_model(width):
-    """Encoder and projector."""
+    """Returns encoder and projector as one model."""
     resnet = ResNetGenerator("resnet-18", width=width / FULL_WIDTH)
     parts = [*list(resnet.children())[:-1], nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     hidden = (8 * width, DIM, nn.BatchNorm1d(DIM), nn.ReLU(inplace=True))
@@ -54,49 +54,49 @@ def build_model(width):
 
 
 def train(model, loader, steps):
-    """Trains, the cosine over these steps.
+    """Trains with a cosine schedule over these steps.
 
     Returns:
-        loss: Float, of the last step.
-        ends: Floats [steps]. When each step ended, in seconds from the start.
+        loss: Loss of the last step.
+        end_times: Time at which each step ended, in seconds from the start.
     """
     criterion = BarlowTwinsLoss(lambda_param=REDUNDANCY_WEIGHT)
     optimizer = torch.optim.SGD(model.parameters(), **SGD)
     cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    began, ends = time.perf_counter(), []
+    start, end_times = time.perf_counter(), []
     for views in itertools.islice(epochs(loader), steps):
         loss = train_step(model, criterion, optimizer, views)
         cosine.step()
-        ends.append(time.perf_counter() - began)
-    return loss, ends
+        end_times.append(time.perf_counter() - start)
+    return loss, end_times
 
 
 def epochs(loader):
-    """Batches of epoch after epoch, without end."""
+    """Yields batches of epoch after epoch, without end."""
     while True:
         yield from loader
 
 
 def fastest_loader(pairs, width):
-    """Seconds a step with the best number of workers, measured on models of their own.
+    """Measures each number of workers, each with a model of its own.
 
     Returns:
-        seconds: Float.
-        loader: `DataLoader`, whose workers have begun.
+        seconds: Seconds per step with the best number of workers.
+        loader: Its `DataLoader`, with started workers.
     """
     measured = []
     for workers in WORKERS:
         loader = DataLoader(
             pairs, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
         )
-        _, ends = train(build_model(width), loader, WARM_UP_STEPS + MEASURED_STEPS)
-        measured.append(((ends[-1] - ends[WARM_UP_STEPS - 1]) / MEASURED_STEPS, loader))
+        _, times = train(build_model(width), loader, WARM_UP_STEPS + MEASURED_STEPS)
+        measured.append(((times[-1] - times[WARM_UP_STEPS - 1]) / MEASURED_STEPS, loader))
     return min(measured, key=operator.itemgetter(0))
 
 
 @torch.no_grad()
-def represent(encoder, images):
-    """Representations of images as they are, in their order."""
+def extract_features(encoder, images):
+    """Returns the features of images without augmentation, in their order."""
     normalize = Normalize(**IMAGENET_NORMALIZE)
     encoder.eval()
     parts = []
@@ -107,22 +107,21 @@ def represent(encoder, images):
 
 
 def main(flags):
-    """A whole run; returns what is to be known of it."""
+    """Trains, writes the features and returns the result."""
     torch.manual_seed(flags.seed)
-    images = {name: images_of(Path(flags.images, f"{name}.npy")) for name in ("train", "test")}
+    images = {name: load_images(Path(flags.images, f"{name}.npy")) for name in ("train", "test")}
     pairs = small_pairs(images["train"])
     seconds, loader = fastest_loader(pairs, flags.width)
     model, steps = build_model(flags.width), max(1, round(60 * flags.minutes / seconds))
-    loss, ends = train(model, loader, steps)
-    np.savez(
-        flags.representations, **{name: represent(model[0], of) for name, of in images.items()}
-    )
+    loss, end_times = train(model, loader, steps)
+    features = {name: extract_features(model[0], array) for name, array in images.items()}
+    np.savez(flags.features, **features)
     return {
         "steps": steps,
         "epochs": steps * BATCH / len(pairs),
         "batch_size": BATCH,
-        "seconds": round(ends[-1], 1),
-        "images_per_second": round(steps * BATCH / ends[-1], 1),
+        "seconds": round(end_times[-1], 1),
+        "images_per_second": round(steps * BATCH / end_times[-1], 1),
         "loss": loss,
         "settings": {
             "projector_dims": [DIM, DIM],
@@ -140,7 +139,7 @@ def main(flags):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", required=True, help="folder of train.npy and test.npy")
-    parser.add_argument("--representations", required=True, help="file to write, .npz")
+    parser.add_argument("--features", required=True, help="file to write, .npz")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,11 @@
-"""Loss and gradient as facebookresearch/barlowtwins main.py@8e8d284 writes them, on one device."""
+"""The loss of facebookresearch/barlowtwins main.py@8e8d284 and its gradient, on one device."""
 
 import torch
 from torch import nn
 
 
 class BarlowTwinsLoss(nn.Module):
-    """The official formula."""
+    """The loss by the official formula."""
 
     def __init__(self, dim, redundancy_weight=0.0051):
         super().__init__()
@@ -13,7 +13,7 @@ class BarlowTwinsLoss(nn.Module):
         self.redundancy_weight = redundancy_weight
 
     def forward(self, z1, z2):
-        """The loss of two batches of embeddings."""
+        """Returns the loss of two batches of embeddings."""
         c = self.bn(z1).T @ self.bn(z2)
         c.div_(len(z1))
         on_diag = torch.diagonal(c).add_(-1).pow_(2).sum()
@@ -22,13 +22,13 @@ class BarlowTwinsLoss(nn.Module):
 
 
 def off_diagonal(x):
-    """All entries of a square matrix but the diagonal, without a mask."""
+    """Returns all entries of a square matrix except the diagonal, without a mask."""
     n, _ = x.shape
     return x.flatten()[:-1].view(n - 1, n + 1)[:, 1:].flatten()
 
 
 def prepare(batch, dim):
-    """Forward and backward of given embeddings."""
+    """Returns a function that runs forward and backward for fixed embeddings."""
     loss = BarlowTwinsLoss(dim)
     z1, z2 = (torch.randn(batch, dim, requires_grad=True) for _ in range(2))
 

@@ -1,11 +1,11 @@
-"""keras_bt's networks in PyTorch, of torchvision's blocks, as its users write them."""
+"""The networks of keras_bt in PyTorch, from torchvision's blocks, as its users write them."""
 
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 
 def resnet18(width):
-    """torchvision's ResNet-18 of any width, for small images, to pooled features."""
+    """Returns torchvision's ResNet-18 of any width for small images, with pooled features."""
     channels = [width, width, 2 * width, 4 * width, 8 * width]
     stem = [nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
     stages = [
@@ -23,7 +23,7 @@ def resnet18(width):
 
 
 def projector(features, dims):
-    """The official code's projector."""
+    """Returns the projector of the official code."""
     layers = []
     for before, dim in zip((features, *dims), dims, strict=False):
         layers += [nn.Linear(before, dim, bias=False), nn.BatchNorm1d(dim), nn.ReLU(True)]

@@ -1,4 +1,4 @@
-"""A training step of the official formula in PyTorch, on two views that are given."""
+"""A training step with the official formula in PyTorch, on a fixed pair of views."""
 
 import torch
 from images import smooth_images
@@ -10,7 +10,7 @@ SIZE = 32
 
 
 def prepare(width, batch, dims, compiled=False, bfloat16=False):
-    """Forward and backward of both views, and an update by SGD with momentum."""
+    """Returns a function that runs training steps by SGD with momentum."""
     model = nn.Sequential(resnet18(width), projector(8 * width, dims))
     model = model.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-6)

@@ -1,4 +1,4 @@
-"""Views by torchvision in a DataLoader: of Pillow's images as scripts do it, or of tensors."""
+"""Views of torchvision in a DataLoader, computed on Pillow images or on tensors."""
 
 import random
 import time
@@ -14,15 +14,15 @@ WORKERS = 2
 
 
 class PillowBlur:
-    """The official code's blur."""
+    """The blur of the official code."""
 
     def __call__(self, image):
-        """The image, blurred."""
+        """Returns the blurred image."""
         return image.filter(ImageFilter.GaussianBlur(random.uniform(0.1, 2.0)))
 
 
 def pillow_view(size, blur_rate, solarize_rate):
-    """One view as in facebookresearch/barlowtwins main.py@8e8d284, less normalization."""
+    """Returns a view as in facebookresearch/barlowtwins main.py@8e8d284, without normalization."""
     t = transforms
     return t.Compose(
         [
@@ -38,7 +38,7 @@ def pillow_view(size, blur_rate, solarize_rate):
 
 
 def tensor_view(size, blur_rate, solarize_rate):
-    """The same of uint8 tensors."""
+    """Returns the same view for uint8 tensors."""
     blur = v2.GaussianBlur(2 * (size // 20) + 1, (0.1, 2.0))
     return v2.Compose(
         [
@@ -54,7 +54,7 @@ def tensor_view(size, blur_rate, solarize_rate):
 
 
 class TwoViews(Dataset):
-    """Two views of each of `count` images, which begin anew when they are at an end."""
+    """Two views of each of `count` images; after the last image it starts again."""
 
     def __init__(self, images, view_a, view_b):
         self.images, self.view_a, self.view_b = images, view_a, view_b
@@ -70,7 +70,7 @@ class TwoViews(Dataset):
 
 
 def prepare(batch, load_size, size, blur, form):
-    """Two views of a batch."""
+    """Returns a function that computes two views of some batches."""
     images = smooth_images(batch, load_size)
     view = pillow_view if form == "pil" else tensor_view
     if form == "tensor":
@@ -80,12 +80,12 @@ def prepare(batch, load_size, size, blur, form):
     loader = DataLoader(pairs, batch, num_workers=WORKERS, persistent_workers=True)
 
     def run(steps):
-        # An even number, that no worker idles while the other makes the last one.
+        # With an odd number one worker would idle during the last batch.
         even = steps + -steps % WORKERS
         pairs.count = even * batch
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in loader:
             pass
-        return (time.perf_counter() - began) * steps / even
+        return (time.perf_counter() - start) * steps / even
 
     return run

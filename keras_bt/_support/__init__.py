@@ -1,1 +1,1 @@
-"""Helpers that know nothing of the field: files, errors, settings, private APIs."""
+"""Support code without Barlow Twins: files, errors, settings, start-up, private API."""

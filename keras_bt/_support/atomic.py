@@ -1,88 +1,95 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes of files and folders."""
 
 import contextlib
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_bt._support.errors import first_line
 
-ASIDE, REPLACED = ".keras_bt-", ".replaced"  # around the process and the name of a file
+# Names of temporary files: a prefix with the process number, and a suffix for replaced folders.
+TEMPORARY, REPLACED = ".keras_bt-", ".replaced"
 
 
 class WriteError(OSError):
-    """What could not be written, why, and how much room there is and would be needed."""
+    """A file or folder could not be written.
 
-    def __init__(self, path, error, needed_bytes=None):
-        room = f"{_megabytes(_free_bytes(path))} are free there"
+    The message names the path, the reason, the free space and the space needed.
+    """
+
+    def __init__(
+        self, path: Path, error: OSError | tf.errors.OpError, needed_bytes: int | None = None
+    ) -> None:
+        space = f"{_megabytes(_free_bytes(path))} are free"
         if needed_bytes is not None:
-            room += f", about {_megabytes(needed_bytes)} are needed"
-        super().__init__(f"{path} could not be written: {_reason(error)}; {room}.")
+            space += f", about {_megabytes(needed_bytes)} are needed"
+        super().__init__(f"{path} could not be written: {_reason(error)}; {space}.")
 
 
 @contextlib.contextmanager
-def replacing(path, needed_bytes=None):
-    """A path to write to, which takes the place of another when all has gone well.
+def replacing(path: Path, needed_bytes: int | None = None) -> Iterator[Path]:
+    """Yields a temporary path, and moves it to its place when the block succeeds.
 
     Args:
-        path: `Path` of the file or folder to write. Its parents are made.
-        needed_bytes: Int. About how much is going to be written, for the error's message.
+        path: File or folder to write. Missing parents are made.
+        needed_bytes: Approximate size of the content, for the error message.
 
     Yields:
-        `Path` beside it, of the same suffix; a file or folder is to be made there.
+        A path in the same folder with the same suffix. The block makes a file or folder there.
 
     Raises:
-        WriteError: If it cannot be written; what was at `path` is still there.
+        WriteError: If writing fails. An earlier file or folder at `path` is unchanged.
 
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp(), "a.txt")
-        >>> with replacing(path) as aside:
-        ...     _ = aside.write_text("whole")
+        >>> with replacing(path) as temporary:
+        ...     _ = temporary.write_text("whole")
         >>> path.read_text()
         'whole'
     """
     path = Path(path)
-    aside = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(aside)  # of a process of the same number, killed before
-        yield aside
-        _flush(aside)
-        _move(aside, path)
+        remove(temporary)  # a killed process may have had the same number
+        yield temporary
+        _flush(temporary)
+        _move(temporary, path)
     except (OSError, tf.errors.OpError) as error:
         raise WriteError(path, error, needed_bytes) from error
     finally:
-        remove(aside)
+        remove(temporary)
 
 
-def write_text(path, text):
-    """Writes a file that appears whole or not at all.
+def write_text(path: Path, text: str) -> None:
+    """Writes a file completely or not at all.
 
     Args:
-        path: `Path`.
-        text: String; lone surrogates, as in undecodable file names, are kept.
+        path: The file.
+        text: Its content. Lone surrogates, as in undecodable file names, are kept.
 
     Raises:
         WriteError: See `replacing`.
     """
     encoded = text.encode("utf-8", "surrogateescape")
-    with replacing(path, len(encoded)) as aside:
-        aside.write_bytes(encoded)
+    with replacing(path, len(encoded)) as temporary:
+        temporary.write_bytes(encoded)
 
 
-def append_text(path, text):
-    """Appends to a file all of a text or nothing.
+def append_text(path: Path, text: str) -> None:
+    """Appends to a file completely or not at all.
 
     Args:
-        path: `Path`.
-        text: String.
+        path: The file.
+        text: What to append.
 
     Raises:
-        WriteError: If it cannot be written; the file is as it was.
+        WriteError: If writing fails. The file is unchanged.
     """
     encoded = text.encode()
     try:
@@ -95,22 +102,24 @@ def append_text(path, text):
         raise WriteError(path, error, len(encoded)) from error
 
 
-def tidy(folder):
-    """Clears up what killed processes left half done; no other may be writing there.
+def clean_up(folder: Path) -> None:
+    """Removes the temporary files of killed processes.
+
+    A folder that was being replaced gets its old content back.
 
     Args:
-        folder: `Path`.
+        folder: The folder. No other process may be writing to it.
     """
-    for replaced in folder.glob(f"{ASIDE}*{REPLACED}"):
-        name = replaced.name.removeprefix(ASIDE).removesuffix(REPLACED).partition("-")[2]
-        if not (folder / name).exists():  # killed between the two renamings
+    for replaced in folder.glob(f"{TEMPORARY}*{REPLACED}"):
+        name = replaced.name.removeprefix(TEMPORARY).removesuffix(REPLACED).partition("-")[2]
+        if not (folder / name).exists():  # killed between the two renames of `_move`
             replaced.rename(folder / name)
-    for half_written in folder.glob(f"{ASIDE}*"):
-        remove(half_written)
+    for unfinished in folder.glob(f"{TEMPORARY}*"):
+        remove(unfinished)
 
 
-def remove(path):
-    """Removes a file or a folder, if it is there and as far as that goes."""
+def remove(path: Path) -> None:
+    """Removes a file or folder if it exists; ignores errors."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -118,8 +127,8 @@ def remove(path):
             path.unlink()
 
 
-def _flush(path):
-    """Has the disk hold what was written before it is given its name."""
+def _flush(path: Path) -> None:
+    """Writes cached content to the disk, so that no rename comes before it."""
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     for file in files:
         descriptor = os.open(file, os.O_RDONLY)
@@ -129,23 +138,24 @@ def _flush(path):
             os.close(descriptor)
 
 
-def _move(aside, path):
+def _move(temporary: Path, path: Path) -> None:
+    """Renames to the final path, replacing what is there."""
     if not path.is_dir():
-        aside.replace(path)
+        temporary.replace(path)
         return
-    # A folder cannot be replaced in one step: the old one is moved away, then back if the
-    # new one does not make it.
-    old = aside.with_name(aside.name + REPLACED)
+    # A folder cannot be replaced in one step: the old one is moved away first.
+    old = temporary.with_name(temporary.name + REPLACED)
     path.rename(old)
     try:
-        aside.rename(path)
+        temporary.rename(path)
     except BaseException:
         old.rename(path)
         raise
     remove(old)
 
 
-def _reason(error):
+def _reason(error: OSError | tf.errors.OpError) -> str:
+    """The system's words for an error; TensorFlow has them inside its message."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = str(error)
@@ -155,10 +165,12 @@ def _reason(error):
     return first_line(error)
 
 
-def _free_bytes(path):
-    there = next(parent for parent in Path(path).absolute().parents if parent.exists())
-    return shutil.disk_usage(there).free
+def _free_bytes(path: Path) -> int:
+    """Free space at the nearest parent that exists."""
+    folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
+    return shutil.disk_usage(folder).free
 
 
-def _megabytes(count):
+def _megabytes(count: int) -> str:
+    """A number of bytes as text."""
     return f"{count / 1e6:,.1f} MB"

@@ -1,15 +1,16 @@
-"""Every use of private TensorFlow and Keras API, with its version and its reason.
+"""Every use of private TensorFlow and Keras API, with version and reason.
 
-Measured with TensorFlow 2.21 and Keras 3.15. Read this file before another version is allowed.
+Tested with TensorFlow 2.21 and Keras 3.15. Review this file before allowing another version.
 
-Methods of Keras that subclasses override stay in their classes:
+Overrides of private Keras methods stay in their classes:
 
-    Model._maybe_symbolic_build         model/distributed.py: Keras reduces a batch that lies on
-                                        several workers
+    Model._maybe_symbolic_build         model/distributed.py: Keras's own fails on a batch that is
+                                        distributed over several workers
     Model._compile_loss, _loss_tracker  model/barlow_twins.py: the step computes the loss itself
-    BatchNormalization._moments         layers/batch_norm.py: moments of the global batch
-    Optimizer._apply_weight_decay,      model/optimizers.py: LARS decays inside the adapted
-    _use_weight_decay,                  direction, and updates a weight in one kernel
+    BatchNormalization._moments,        layers/batch_norm.py: moments of the global batch
+    _reduction_axes
+    Optimizer._apply_weight_decay,      model/optimizers.py: LARS applies weight decay inside the
+    _use_weight_decay,                  adapted direction, and updates a weight in one kernel
     _get_variable_index
 """
 
@@ -22,6 +23,7 @@ import keras
 import tensorflow as tf
 from keras.src.models.functional import Functional
 from keras.src.saving.serialization_lib import in_safe_mode
+from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 from tensorflow.python.eager import context, record
@@ -31,9 +33,9 @@ __all__ = ["Functional", "in_safe_mode"]
 
 
 def compiled_by_xla() -> bool:
-    """Whether the calling code is being traced for XLA, by `jit_compile=True` further out.
+    """Whether the calling code is being traced for XLA, at any depth of a `jit_compile=True`.
 
-    TensorFlow 2.21 has no public test.
+    TensorFlow 2.21 has no public way to ask.
 
     Example:
         >>> compiled_by_xla(), tf.function(lambda: tf.constant(compiled_by_xla()))().numpy()
@@ -44,15 +46,26 @@ def compiled_by_xla() -> bool:
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
+def computed_once(tensor: tf.Tensor) -> tf.Tensor:
+    """Prevents XLA from computing a tensor again inside the code that uses it.
+
+    Call it in code compiled by XLA only. TensorFlow 2.21 has no public barrier.
+    """
+    return xla_optimization_barrier([tensor])[0]
+
+
 def custom_gradient(function: Callable) -> Callable:
     """`tf.custom_gradient` without its search for variables.
 
-    The search of TensorFlow 2.21 walks from the outputs back to the inputs. Sums over replicas
-    lead it into the graphs of all replicas, at every call, and tracing a step takes minutes
+    TensorFlow 2.21 searches the graph from the outputs back to the inputs. With sums over
+    replicas, each call searches the graphs of all replicas. Tracing a step then takes minutes
     instead of seconds.
 
     Args:
-        function: Returns outputs, and a function from their gradients to those of the inputs.
+        function: Returns outputs, and a function from output gradients to input gradients.
+
+    Returns:
+        A function of the same inputs that returns the outputs.
     """
 
     def with_gradient(*inputs):
@@ -70,9 +83,9 @@ def custom_gradient(function: Callable) -> Callable:
 
 
 def replicas_merge() -> bool:
-    """Whether replicas have to leave their own code to sum, by `merge_call`.
+    """Whether replicas sum by `merge_call`, which fails inside a condition or a loop.
 
-    They then cannot sum inside a condition or a loop. TensorFlow 2.21 has no public test.
+    TensorFlow 2.21 has no public way to ask.
     """
     return not tf.__internal__.distribute.strategy_supports_no_merge_call()
 
@@ -80,7 +93,7 @@ def replicas_merge() -> bool:
 def has_workers(strategy: tf.distribute.Strategy) -> bool:
     """Whether a strategy has several processes.
 
-    The same test as Keras 3.15's (keras/src/backend/tensorflow/trainer.py), so that both agree.
+    The same condition as in Keras 3.15 (keras/src/backend/tensorflow/trainer.py).
 
     Example:
         >>> has_workers(tf.distribute.get_strategy())
@@ -93,18 +106,25 @@ def has_workers(strategy: tf.distribute.Strategy) -> bool:
 
 
 def wait_at_barrier(name: str, timeout_seconds: float) -> None:
-    """Waits until all workers are here, by TensorFlow's coordination service.
+    """Waits for all workers, by TensorFlow's coordination service.
 
-    A collective operation is not enough: the last one may still be on its way to other workers.
+    A collective operation does not suffice: a worker can finish it before the others do.
+
+    Args:
+        name: The barrier. Each name works once.
+        timeout_seconds: How long to wait.
+
+    Raises:
+        tf.errors.OpError: If a worker does not arrive in time.
     """
     context.context().wait_at_barrier(name, int(1000 * timeout_seconds))
 
 
 def slurm_hosts_and_tasks(hosts: str, tasks: str) -> Iterator[tuple[str, int]]:
-    """Each host of a SLURM step with the number of its tasks, in the order of SLURM's list.
+    """The hosts of a SLURM step with their numbers of tasks, in SLURM's order.
 
-    TensorFlow 2.21's own resolver sorts hosts by name (n10 before n2) and moves tasks away from
-    the GPUs that SLURM gave them, so only its parsers are used.
+    Only the parsers of TensorFlow 2.21 are used. Its resolver sorts hosts by name (n10 before
+    n2) and ignores which GPUs SLURM assigned.
 
     Args:
         hosts: SLURM_STEP_NODELIST.
@@ -119,28 +139,29 @@ def slurm_hosts_and_tasks(hosts: str, tasks: str) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def workers_use_all_devices() -> Iterator[None]:
-    """A MultiWorkerMirroredStrategy made inside the block uses all parts of a split CPU.
+    """Inside the block, a MultiWorkerMirroredStrategy uses all logical CPUs of the worker.
 
-    TensorFlow 2.21 takes all GPUs of a worker but only one part of its CPU.
+    TensorFlow 2.21 uses all GPUs of a worker, but only one logical CPU.
     """
 
     def all_local(extended, resolver, worker_device):
         kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
-        parts = [
-            part
+        logical_devices = [
+            logical
             for device in tf.config.get_visible_devices(kind)
-            for part in tf.config.get_logical_device_configuration(device) or [device]
+            for logical in tf.config.get_logical_device_configuration(device) or [device]
         ]
-        return tuple(f"{worker_device}/device:{kind}:{i}" for i in range(len(parts))), kind
+        names = [f"{worker_device}/device:{kind}:{i}" for i in range(len(logical_devices))]
+        return tuple(names), kind
 
     with mock.patch.object(CollectiveAllReduceExtended, "_initialize_local_devices", all_local):
         yield
 
 
 def flatten_layers(model: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """The model itself and every layer inside, nested ones included.
+    """The model and all layers inside it, those of nested models included.
 
-    `Model.layers` of Keras 3.15 does not look into nested models.
+    `Model.layers` of Keras 3.15 leaves out the layers of nested models.
     """
     return list(model._flatten_layers())
 
@@ -151,37 +172,37 @@ def functional_of_sequential(model: keras.Sequential) -> Functional:
 
 
 def nodes_in_order(model: Functional) -> list[Any]:
-    """The calls of layers in a functional model, first to last."""
+    """The layer calls of a functional model (Keras 3.15), first to last."""
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [node for depth in depths for node in model._nodes_by_depth[depth]]
 
 
 def first_input_shape(model: keras.layers.Layer) -> Any:
-    """The shape that a subclassed model was first called with, or None."""
+    """The input shape of a subclassed Keras 3.15 model's first call, or None."""
     return (model._build_shapes_dict or {}).get("input_shape")
 
 
 def takes_training(layer: keras.layers.Layer) -> bool:
-    """Whether `layer.call` has a `training` argument; keras-cv's augmentations have none."""
+    """Whether `layer.call` has a `training` argument; keras-cv 0.9's augmentations have none."""
     return layer._call_has_training_arg
 
 
 def trackable() -> Any:
     """An empty object for `tf.saved_model.save`.
 
-    `tf.Module` does not do: its `variables` are read-only. `tf.train.Checkpoint` would add a
-    counter to the weights.
+    `tf.Module` fails: its `variables` are read-only. `tf.train.Checkpoint` adds a counter to
+    the weights.
     """
     return tf.__internal__.tracking.AutoTrackable()
 
 
 def share_variable(variable: keras.Variable, value: tf.Variable) -> None:
-    """Makes a Keras 3.15 variable a view of a TensorFlow variable that exists already."""
+    """Makes a Keras 3.15 variable use an existing TensorFlow variable."""
     variable._value = value
 
 
 def clip_gradients(
     optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """Gradients clipped as the optimizer's settings say; Keras 3.15 clips by replica."""
+    """Clips gradients by the optimizer's settings; Keras 3.15 itself clips on each replica."""
     return optimizer._clip_gradients(gradients)

@@ -1,8 +1,8 @@
-"""What errors say, for messages of one line."""
+"""One-line error messages."""
 
 
-def first_line(error):
-    """The first line of an error's message; its type where it has none.
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type if the message is empty.
 
     Example:
         >>> first_line(ValueError("too many", "of them")), first_line(KeyError())

@@ -1,4 +1,4 @@
-"""oneDNN, the convolutions and matrix products of TensorFlow that are fast on CPUs."""
+"""Enables oneDNN: TensorFlow's fast convolutions and matrix products on CPUs."""
 
 import logging
 import os
@@ -6,17 +6,24 @@ import sys
 from pathlib import Path
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
-# Where TensorFlow turns it on by itself: tensorflow/core/util/port.cc.
-ON_BY_ITSELF = {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+# TensorFlow enables oneDNN on CPUs with one of these: tensorflow/core/util/port.cc.
+ENABLED_BY_DEFAULT = {
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+}
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def turn_on():
-    """Has TensorFlow use oneDNN; where it is too late for that, says so.
+def turn_on() -> None:
+    """Enables oneDNN, or logs a warning if TensorFlow is already imported without it.
 
-    TensorFlow leaves it off on x86 processors without AVX-512's VNNI or BF16, where convolutions
-    then run at half their speed. The variable is read once, when TensorFlow is imported; one that
-    the user has set is left alone.
+    TensorFlow leaves oneDNN off on x86 CPUs without AVX-512 VNNI or BF16. Convolutions are then
+    half as fast. It reads the environment variable once, at its import. A value that the user
+    has set stays.
 
     Example:
         >>> turn_on()
@@ -25,26 +32,27 @@ def turn_on():
         return
     if "tensorflow" not in sys.modules:
         os.environ[VARIABLE] = "1"
-    elif off_by_itself(CPU_INFO.read_text() if CPU_INFO.exists() else ""):
+    elif off_by_default(CPU_INFO.read_text() if CPU_INFO.exists() else ""):
         logging.getLogger("keras_bt").warning(
             "TensorFlow was imported without oneDNN, and convolutions on this CPU take up to twice "
-            "as long: import keras_bt before keras and tensorflow, or set %s=1 (0 for no advice).",
+            "as long: import keras_bt before keras and tensorflow, or set %s=1 (0 silences this "
+            "warning).",
             VARIABLE,
         )
 
 
-def off_by_itself(cpu_info):
-    """Whether TensorFlow on Linux uses oneDNN only if it is told to.
+def off_by_default(cpu_info: str) -> bool:
+    """Whether TensorFlow on Linux leaves oneDNN off unless the variable is set.
 
     Args:
-        cpu_info: String, what /proc/cpuinfo holds.
+        cpu_info: The content of /proc/cpuinfo.
 
     Returns:
-        Bool; False where it is not an x86 processor.
+        False also if the CPU is not an x86 CPU.
 
     Example:
-        >>> off_by_itself("flags : fpu avx avx2"), off_by_itself("flags : avx2 avx512_vnni")
+        >>> off_by_default("flags : fpu avx avx2"), off_by_default("flags : avx2 avx512_vnni")
         (True, False)
     """
     flags = next((line for line in cpu_info.splitlines() if line.startswith("flags")), "")
-    return bool(flags) and not ON_BY_ITSELF & set(flags.split())
+    return bool(flags) and not ENABLED_BY_DEFAULT & set(flags.split())

@@ -1,20 +1,22 @@
-"""Packages that are no dependencies, imported where they are used."""
+"""Optional dependencies."""
 
 import importlib
+from collections.abc import Iterable
+from types import ModuleType
 
 
-def import_optional(packages, extra):
-    """Imports packages, or says how to get them.
+def import_optional(packages: Iterable[str], extra: str) -> list[ModuleType]:
+    """Imports packages, or raises an error that says how to install them.
 
     Args:
-        packages: Names of modules.
-        extra: Name of keras-bt's extra that brings them.
+        packages: Names of the packages.
+        extra: The extra of keras-bt that installs them.
 
     Returns:
-        List of the modules.
+        The modules.
 
     Raises:
-        ImportError: If one is missing, naming it.
+        ImportError: If a package is missing; names it.
 
     Example:
         >>> import_optional(["no_such_package"], extra="onnx")

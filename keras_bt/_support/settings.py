@@ -1,24 +1,32 @@
-"""Two sets of settings side by side."""
+"""Comparison of two sets of settings."""
+
+from collections.abc import Mapping
+from typing import Any
 
 
-def differences(before, now, there="there", here="now"):
-    """What differs between two dicts of settings, a line a name.
+def differences(
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    first_name: str = "before",
+    second_name: str = "now",
+) -> list[str]:
+    """The settings that differ between two mappings, one line each.
 
     Args:
-        before: Dict.
-        now: Dict.
-        there: What to call the place of the first.
-        here: What to call the place of the second.
+        first: Settings by name.
+        second: Settings by name.
+        first_name: What the lines call the first mapping.
+        second_name: What the lines call the second mapping.
 
     Returns:
-        List of strings, sorted by name; empty if they agree.
+        Lines sorted by the setting's name; empty if all settings agree.
 
     Example:
         >>> differences({"seed": 1, "width": 4}, {"seed": 2, "width": 4})
-        ['seed: 1 there, 2 now']
+        ['seed: 1 before, 2 now']
     """
     return [
-        f"{name}: {before.get(name)!r} {there}, {now.get(name)!r} {here}"
-        for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
+        f"{name}: {first.get(name)!r} {first_name}, {second.get(name)!r} {second_name}"
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
     ]

@@ -1,4 +1,4 @@
-"""Imports TensorFlow with oneDNN on, and without its start-up lines."""
+"""Imports TensorFlow with oneDNN and without its start-up messages."""
 
 import contextlib
 import os
@@ -10,14 +10,15 @@ from pathlib import Path
 from keras_bt._support import onednn
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # on Linux, and in Windows' subsystem for Linux
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow, if it is not imported yet, and hides what it prints while starting.
+    """Imports TensorFlow, enables oneDNN and hides the messages of the import.
 
-    TensorFlow 2.21 prints about oneDNN and missing GPUs whatever its log level is, because it
-    does so before its log is set up. A log level that the user has set is left alone, and then
-    everything is printed. What an import that fails has printed is printed too.
+    TensorFlow 2.21 prints about oneDNN and missing GPUs before it reads its log level. So stderr
+    is hidden during the import. If the import fails, everything that it printed is shown. A log
+    level that the user has set stays, and then nothing is hidden.
 
     Example:
         >>> import_tensorflow()
@@ -26,27 +27,35 @@ def import_tensorflow() -> None:
     if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
         return
     os.environ[LOG_LEVEL] = "2"
-    with _standard_error_hidden():
-        import tensorflow as tf
+    try:
+        with _hidden_stderr():
+            import tensorflow as tf
 
-        if not Path("/dev/nvidiactl").exists():
-            # Prints an error about CUDA on machines without a GPU, once a process.
-            tf.config.list_physical_devices("GPU")
+            if not any(Path(driver).exists() for driver in GPU_DRIVERS):
+                # Without a GPU, TensorFlow prints a CUDA error the first time it lists devices.
+                tf.config.list_physical_devices("GPU")
+    finally:
+        # TensorFlow has read it. Child processes would take it for the user's, and hide nothing.
+        del os.environ[LOG_LEVEL]
 
 
 @contextlib.contextmanager
-def _standard_error_hidden() -> Iterator[None]:
-    """Redirects file descriptor 2, on which C++ prints; shows what was printed if it raises."""
+def _hidden_stderr() -> Iterator[None]:
+    """Hides what Python and C++ print on stderr; shows it if the block raises."""
+    if sys.stderr is None:  # the process was started without stderr
+        yield
+        return
     sys.stderr.flush()
-    kept = os.dup(2)
+    stderr = os.dup(2)
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
         except BaseException:
+            sys.stderr.flush()
             hidden.seek(0)
-            os.write(kept, hidden.read())
+            os.write(stderr, hidden.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(stderr, 2)
+            os.close(stderr)

@@ -1,19 +1,20 @@
-"""Variables that are looked at or used without a trace."""
+"""Restores variables after a block."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
 
+import keras
 import tensorflow as tf
 
 
 @contextlib.contextmanager
-def restored(variables):
-    """Gives variables the values back that they had before a block.
+def restored(variables: Iterable[keras.Variable]) -> Iterator[None]:
+    """Restores the values of variables when the block ends.
 
     Args:
         variables: Keras variables.
 
     Example:
-        >>> import keras
         >>> variable = keras.Variable(1.0)
         >>> with restored([variable]):
         ...     variable.assign(2.0).numpy()
@@ -21,9 +22,10 @@ def restored(variables):
         >>> variable.numpy()
         np.float32(1.0)
     """
-    before = [tf.identity(variable.value) for variable in variables]
+    variables = list(variables)
+    values = [tf.identity(variable.value) for variable in variables]
     try:
         yield
     finally:
-        for variable, value in zip(variables, before, strict=True):
+        for variable, value in zip(variables, values, strict=True):
             variable.assign(value)

@@ -1,11 +1,12 @@
-"""Where images come from: every source becomes `Images`, read by `tf.data`.
+"""Sources of images: folders, arrays, TFRecords and TensorFlow Datasets, all as `Images`.
 
-Images leave here as uint8 (or floats in [0, 1]) squares of one size, ready to be viewed
-or encoded. Nothing here augments.
+Every source yields uint8 squares (or floats in [0, 1]) of one size, read by `tf.data`. This
+room does not augment.
 """
 
+from keras_bt.data.decode import fit_square
 from keras_bt.data.folder import from_files, from_folder, image_files
-from keras_bt.data.images import Images, Source, fit_square
+from keras_bt.data.images import Images, Source
 from keras_bt.data.memory import digits, from_arrays
 from keras_bt.data.named import from_name, from_tfds
 from keras_bt.data.tfrecords import from_tfrecords

@@ -1,8 +1,8 @@
-"""How the file of an image is read, and what is wrong with one that cannot be.
+"""Examines image files, reads them, and says why a file cannot be read.
 
-TensorFlow decodes most JPEG and PNG files to what a viewer shows: these are plain. All
-others (CMYK, turned by EXIF, transparent, 16 bits of gray, BMP, GIF, WebP) are odd: Pillow
-draws them, and hands them on as a BMP file, so that one decoder gets them all.
+TensorFlow decodes most JPEG and PNG files to the pixels that a viewer shows. Their kind is
+"plain". All others (CMYK, EXIF orientation, transparency, 16-bit gray, BMP, GIF, WebP) are
+"odd": Pillow decodes them and writes a BMP file, so that one decoder reads all.
 """
 
 import errno
@@ -10,20 +10,20 @@ import io
 import os
 import stat
 import zlib
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
 from keras_bt._support.errors import first_line
-from keras_bt.data.images import decode_jpeg_or_png
+from keras_bt.data.decode import decode_jpeg_or_png
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-MAX_PIXELS = 89_478_485  # where Pillow begins to warn
-LARGEST_MAX_PIXELS = 178_956_970  # from there on it refuses
+MAX_PIXELS = 89_478_485  # Pillow warns above this
+LARGEST_MAX_PIXELS = 178_956_970  # Pillow refuses to decode above this
 PLAIN_MODES = ("1", "L", "P", "RGB")
-TURNS = {  # by the value of the EXIF tag
+TRANSPOSES = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -36,28 +36,25 @@ UNKNOWN = (-1, -1)
 
 
 class FileRecord(NamedTuple):
-    """What is known of a file; size and time are -1 where the system let nobody look."""
+    """Result of examining a file. Size and time are -1 if the system denied access."""
 
     size_bytes: int
     mtime_ns: int
     checksum: int
     kind: str  # plain, odd or bad
-    problem: str = ""  # of a bad one
+    problem: str = ""  # why a bad file cannot be read
 
 
 class UnreadableError(Exception):
-    """Why a file is no image, in a few words."""
+    """A file is not a readable image. The message is the reason, in a few words."""
 
 
-def examine(path, max_pixels=MAX_PIXELS):
-    """Reads and decodes a file, as training will.
+def examine(path: str, max_pixels: int = MAX_PIXELS) -> FileRecord:
+    """Reads and decodes a file in the same way as training.
 
     Args:
-        path: String.
-        max_pixels: Int. An image with more is bad; only its header is read.
-
-    Returns:
-        `FileRecord`.
+        path: Path of the file.
+        max_pixels: Larger images count as bad; only their header is read.
 
     Example:
         >>> examine("/nowhere/cat.jpg").problem
@@ -66,39 +63,37 @@ def examine(path, max_pixels=MAX_PIXELS):
     return _examine(path, max_pixels)[0]
 
 
-def encoded_image(path, record, max_pixels=MAX_PIXELS):
-    """An image for `decode_image`, from a file that was examined before.
+def encoded_image(path: str, record: FileRecord, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Reads an examined file, as bytes for `decode_image`.
 
     Args:
-        path: String.
-        record: Its `FileRecord`. If the file has changed since, it is examined again.
+        path: Path of the file.
+        record: Result of `examine`. If the file has changed since, it is examined again.
         max_pixels: See `examine`.
-
-    Returns:
-        Bytes.
 
     Raises:
         UnreadableError: If the file is gone, or no longer an image.
     """
     try:
-        encoded, plain = _first_bytes(path, record.size_bytes + 1), record.kind == "plain"
+        encoded, plain = _read_bytes(path, record.size_bytes + 1), record.kind == "plain"
     except OSError as error:
         raise UnreadableError(_reason(error)) from error
     if len(encoded) != record.size_bytes or zlib.crc32(encoded) != record.checksum:
-        now, encoded = _examine(path, max_pixels)
-        if now.problem:
-            raise UnreadableError(now.problem)
-        plain = now.kind == "plain"
-    return encoded if plain else _drawn(encoded)
+        changed, encoded = _examine(path, max_pixels)
+        if changed.problem:
+            raise UnreadableError(changed.problem)
+        plain = changed.kind == "plain"
+    return encoded if plain else _as_bmp(encoded)
 
 
-def shown(path):
-    """A path as a message shows it: on one line, whatever is in it."""
+def printable(path: str) -> str:
+    """A path for messages: on one line, whatever characters it has."""
     return path if path.isprintable() else repr(path)
 
 
-def _first_bytes(path, count):
-    # Not to wait: a pipe may have taken the place of the file.
+def _read_bytes(path: str, count: int) -> bytes:
+    """Reads at most `count` bytes from the start of a file."""
+    # Nonblocking, because a pipe in the place of the file would block forever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.read(descriptor, count)
@@ -106,24 +101,26 @@ def _first_bytes(path, count):
         os.close(descriptor)
 
 
-def _examine(path, max_pixels):
-    known, encoded = UNKNOWN, b""
+def _examine(path: str, max_pixels: int) -> tuple[FileRecord, bytes]:
+    """The record of a file, and its bytes if it is an image."""
+    size_and_time = UNKNOWN
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a file of data")
+            raise OSError(errno.EINVAL, "not a regular file")
         with open(path, "rb") as file:
             _check_header(file, status.st_size, max_pixels)
             encoded = file.read()
         kind = _kind(encoded)
-    except Exception as error:  # Pillow raises all sorts at damaged files
+    except Exception as error:  # Pillow raises any type of error for damaged files
         if not getattr(error, "errno", None):
-            known = (status.st_size, status.st_mtime_ns)
-        return FileRecord(*known, 0, "bad", _reason(error)), b""
+            size_and_time = (status.st_size, status.st_mtime_ns)
+        return FileRecord(*size_and_time, 0, "bad", _reason(error)), b""
     return FileRecord(len(encoded), status.st_mtime_ns, zlib.crc32(encoded), kind), encoded
 
 
-def _check_header(file, size_bytes, max_pixels):
+def _check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
+    """Rejects empty files, other formats, and images with too many pixels."""
     if not size_bytes:
         raise UnreadableError("empty file")
     width, height = Image.open(file, formats=FORMATS).size
@@ -132,23 +129,24 @@ def _check_header(file, size_bytes, max_pixels):
     file.seek(0)
 
 
-def _kind(encoded):
+def _kind(encoded: bytes) -> str:
+    """Returns "plain" or "odd"; decodes the image to see that it is whole."""
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    natively = image.format in ("JPEG", "MPO", "PNG")
-    if natively:  # odd ones too: Pillow forgives damage
+    is_jpeg_or_png = image.format in ("JPEG", "MPO", "PNG")
+    if is_jpeg_or_png:  # also odd ones, because Pillow accepts some damaged files
         try:
             decode_jpeg_or_png(encoded)
         except tf.errors.OpError as error:
             raise UnreadableError("damaged or cut off") from error
-    whole = image.mode in PLAIN_MODES and not image.has_transparency_data
-    if natively and whole and _orientation(image) not in TURNS:
+    is_opaque = image.mode in PLAIN_MODES and not image.has_transparency_data
+    if is_jpeg_or_png and is_opaque and _orientation(image) not in TRANSPOSES:
         return "plain"
-    _drawn(encoded)
+    _as_bmp(encoded)
     return "odd"
 
 
-def _drawn(encoded):
-    """A BMP file of what a viewer shows, on white where the image is transparent."""
+def _as_bmp(encoded: bytes) -> bytes:
+    """A BMP file of the pixels that a viewer shows, with white behind transparency."""
     image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     orientation = _orientation(image)
     if image.mode.startswith("I"):
@@ -157,29 +155,31 @@ def _drawn(encoded):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
-    if orientation in TURNS:
-        image = image.transpose(TURNS[orientation])
+    if orientation in TRANSPOSES:
+        image = image.transpose(TRANSPOSES[orientation])
     file = io.BytesIO()
     image.save(file, "BMP")
     return file.getvalue()
 
 
-def _high_bytes(image):
-    """8 bits of 16; Pillow's own conversion cuts everything above 255 off."""
+def _high_bytes(image: Image.Image) -> Image.Image:
+    """Keeps the high 8 of 16 bits; Pillow's own conversion clips values above 255."""
     deep = np.asarray(image)
     gray = (deep >> 8).astype("uint8")
     gray[deep == image.info.get("transparency", -1)] = 255
     return Image.fromarray(gray)
 
 
-def _orientation(image):
+def _orientation(image: Image.Image) -> int | None:
+    """The EXIF orientation, if there is one."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF data of an image that may be whole
+    except Exception:  # the EXIF data may be damaged where the image is not
         return None
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read, in a few words."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a JPEG, PNG, BMP, GIF or WebP image"
     if isinstance(error, OSError) and error.strerror:

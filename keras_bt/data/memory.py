@@ -1,16 +1,19 @@
-"""Images held in memory: arrays, and scikit-learn's digits."""
+"""Images in memory: arrays, and scikit-learn's digits."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.data.images import Images, Source, image_and_label
+from keras_bt.data.decode import image_and_label
+from keras_bt.data.images import Images, Source
 
 
-def digits():
-    """scikit-learn's 1,797 handwritten digits of 8x8 pixels, a fifth held out.
+def digits() -> Source:
+    """scikit-learn's 1,797 handwritten digits of 8x8 pixels, in 10 classes.
 
     Returns:
-        `Source` of 1,437 images to train on and 360 held out, 10 classes.
+        A source of 1,437 training images and 360 held-out images.
 
     Example:
         >>> digits().train.count
@@ -32,21 +35,22 @@ def digits():
     )
 
 
-def from_arrays(images, labels=None, name="array"):
-    """Images held in memory.
+def from_arrays(
+    images: np.ndarray | tf.Tensor,
+    labels: Sequence[int] | np.ndarray | None = None,
+    name: str = "array",
+) -> Images:
+    """Images from an array.
 
     Args:
         images: Array [count, height, width, 3], [count, height, width, 1] or [count,
             height, width]; uint8 in 0...255 or floating point in [0, 1].
         labels: Ints [count], or None.
-        name: What to call them in messages.
-
-    Returns:
-        `Images`.
+        name: Name for messages.
 
     Raises:
-        ValueError: If the shape or the range of the pixels is another, or if there are
-            not as many labels as images.
+        ValueError: If the shape, dtype or range of the images is wrong, or the number of
+            labels differs from the number of images.
 
     Example:
         >>> from_arrays(np.zeros([2, 8, 8], "uint8")).count
@@ -68,21 +72,26 @@ def from_arrays(images, labels=None, name="array"):
             )
     elif images.dtype != np.uint8:
         raise ValueError(f"{name}: images must be uint8 or floating point, got {images.dtype}.")
-    if labels is not None:
-        labels = np.asarray(labels)
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"{name}: labels must be integers, got {labels.dtype}.")
-        labels = labels.astype("int64")
-        if labels.shape != images.shape[:1]:
-            raise ValueError(f"{name}: {len(images)} images, but labels of shape {labels.shape}.")
+    label_array = None if labels is None else _checked_labels(labels, len(images), name)
     height, width = images.shape[1:3]
     pixels = tf.convert_to_tensor(images)
 
-    def decode(index):
+    def decode(index: tf.Tensor) -> dict[str, tf.Tensor]:
         image = tf.broadcast_to(tf.gather(pixels, index), (height, width, 3))
-        return image_and_label(image, None if labels is None else tf.gather(labels, index))
+        label = None if label_array is None else tf.gather(label_array, index)
+        return image_and_label(image, label)
 
     count = len(images)
     return Images(
         name, count, tf.data.Dataset.range(count), decode, labels is not None, shuffle_buffer=count
     )
+
+
+def _checked_labels(labels: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:
+    """Labels as int64 [count]; rejects other shapes and dtypes."""
+    array = np.asarray(labels)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(f"{name}: labels must be integers, got {array.dtype}.")
+    if array.shape != (count,):
+        raise ValueError(f"{name}: {count} images, but labels of shape {array.shape}.")
+    return array.astype("int64")

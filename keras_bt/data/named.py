@@ -1,20 +1,22 @@
-"""Images by name: digits, or any data set of TensorFlow Datasets."""
+"""Data sets by name: digits, or any image data set of TensorFlow Datasets."""
 
 import difflib
+import os
+from typing import Any
 
-from keras_bt.data.images import Images, Source, decode_image, image_and_label, shuffle_buffer
+import tensorflow as tf
+
+from keras_bt.data.decode import decode_image, image_and_label
+from keras_bt.data.images import Images, Source, shuffle_buffer
 from keras_bt.data.memory import digits
 
 
-def from_name(name, data_dir=None):
-    """The data set of a recipe: "digits", or any other name from TensorFlow Datasets.
+def from_name(name: str, data_dir: str | os.PathLike[str] | None = None) -> Source:
+    """The data set of a recipe: "digits", or a name from TensorFlow Datasets.
 
     Args:
-        name: See `digits` and `from_tfds`.
+        name: "digits", or see `from_tfds`.
         data_dir: See `from_tfds`.
-
-    Returns:
-        `Source`.
 
     Example:
         >>> from_name("digits").classes
@@ -23,19 +25,19 @@ def from_name(name, data_dir=None):
     return digits() if name == "digits" else from_tfds(name, data_dir)
 
 
-def from_tfds(name, data_dir=None):
-    """Any TensorFlow Datasets data set with an "image" feature.
+def from_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Source:
+    """Any data set of TensorFlow Datasets with an "image" feature.
 
     Args:
         name: As in `tfds.load`, such as "cifar10".
-        data_dir: Folder of the prepared data sets; None for tfds' own.
+        data_dir: Folder of the prepared data sets; None for the default of tfds.
 
     Returns:
-        `Source` of the split "train" and, if there are labels, of "test" or "validation".
-        Where there is a split "unlabelled" (STL-10) it is the one to pretrain on.
+        A source of the split "train" and, with labels, of "validation" or "test". A split
+        "unlabelled" (STL-10) replaces "train" for pretraining.
 
     Raises:
-        ValueError: If there is no such data set, or it has no images.
+        ValueError: If there is no such data set, or it has no images or no split "train".
     """
     import tensorflow_datasets as tfds
 
@@ -47,19 +49,19 @@ def from_tfds(name, data_dir=None):
         raise ValueError(f"TensorFlow Datasets has no data set {name!r}{hint}") from error
     if "image" not in info.features:
         raise ValueError(f"{name} has no feature 'image', only {sorted(info.features)}.")
-    # Images are shuffled while still encoded, and so small.
+    # Shuffling encoded images takes less memory.
     skip = {"image": tfds.decode.SkipDecoding()}
     splits = tfds.load(name, data_dir=data_dir, decoders=skip)
     if "train" not in splits:
         raise ValueError(f"{name} has no split 'train', only {sorted(splits)}.")
     labelled = "label" in info.features and hasattr(info.features["label"], "num_classes")
 
-    def decode(example):
+    def decode(example: dict[str, Any]) -> dict[str, tf.Tensor]:
         return image_and_label(
             decode_image(example["image"]), example["label"] if labelled else None
         )
 
-    def images(split):
+    def images(split: str) -> Images:
         size = info.splits[split]
         return Images(
             f"{name} ({split})",
@@ -70,7 +72,7 @@ def from_tfds(name, data_dir=None):
             shuffle_buffer(size.num_examples, size.num_bytes),
         )
 
-    # "validation" first, for some data sets keep the labels of "test" to themselves.
+    # "validation" first, because some data sets have no labels in "test".
     test = next((split for split in ("validation", "test") if split in splits), None)
     train, unlabelled = images("train"), None
     if "unlabelled" in splits:

@@ -1,4 +1,4 @@
-"""All files of a folder examined before training, and remembered in an index."""
+"""Examines all files of a folder before training, and stores the result in an index."""
 
 import concurrent.futures
 import gzip
@@ -7,7 +7,9 @@ import logging
 import os
 import warnings
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import PIL
 import tensorflow as tf
@@ -17,22 +19,29 @@ from keras_bt._support.progress_bar import progress_bar
 from keras_bt.data import files
 from keras_bt.data.files import MAX_PIXELS, FileRecord
 
-FILES_A_TASK = 64
+FILES_PER_TASK = 64
 FIELDS = FileRecord._fields
 
+Records = dict[str, FileRecord]
 
-def scan(paths, root, index=None, max_pixels=MAX_PIXELS):
-    """Examines files, in parallel and with a bar where it takes longer than two seconds.
+
+def scan(
+    paths: Sequence[str],
+    root: str,
+    index: str | os.PathLike[str] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> list[FileRecord]:
+    """Examines files in parallel. After two seconds a progress bar appears.
 
     Args:
-        paths: Strings, the files below `root`.
-        root: String, a folder.
-        index: Path of a file that remembers the result, or None. Files of the same size
-            and time as in it are not read again.
-        max_pixels: Int. See `files.examine`.
+        paths: Files below `root`.
+        root: A folder.
+        index: File that stores the result, or None. A file with the same size and time as in
+            the index is not read again.
+        max_pixels: See `files.examine`.
 
     Returns:
-        List of `FileRecord`, one a path.
+        One record per path.
 
     Raises:
         ValueError: If `max_pixels` is out of range.
@@ -43,8 +52,8 @@ def scan(paths, root, index=None, max_pixels=MAX_PIXELS):
     """
     if not 0 < max_pixels <= files.LARGEST_MAX_PIXELS:
         raise ValueError(
-            f"max_pixels must be at least 1 and at most {files.LARGEST_MAX_PIXELS}, the limit "
-            f"of Pillow, got {max_pixels}."
+            f"max_pixels must be at least 1 and at most {files.LARGEST_MAX_PIXELS}, Pillow's "
+            f"limit, got {max_pixels}."
         )
     header = {
         "index": "keras_bt images 1",
@@ -53,32 +62,34 @@ def scan(paths, root, index=None, max_pixels=MAX_PIXELS):
         "decoders": [PIL.__version__, tf.__version__],
     }
     known = _read(index, header)
-    records = {}
+    records: Records = {}
     try:
         for path, record in _examined(paths, root, known, max_pixels):
             records[path] = record
-    finally:  # what was found out before Ctrl-C need not be found out again
+    finally:  # also after Ctrl-C, so that the next scan continues
         found = records if len(records) == len(paths) else known | records
         if index and found != known:
             _write(index, header, found)
     return list(records.values())
 
 
-def _examined(paths, root, known, max_pixels):
-    """Pairs of path below `root` and record, in the order of the paths."""
+def _examined(
+    paths: Sequence[str], root: str, known: Records, max_pixels: int
+) -> Iterator[tuple[str, FileRecord]]:
+    """Yields each path relative to `root` with its record, in the order of the paths."""
     start = len(os.path.join(root, ""))
 
-    def examine_all(part):
+    def examine_all(part: Sequence[str]) -> list[tuple[str, FileRecord]]:
         return [
             (path[start:], _examine(path, known.get(path[start:]), max_pixels)) for path in part
         ]
 
-    parts = [paths[i : i + FILES_A_TASK] for i in range(0, len(paths), FILES_A_TASK)]
+    parts = [paths[i : i + FILES_PER_TASK] for i in range(0, len(paths), FILES_PER_TASK)]
     pool = concurrent.futures.ThreadPoolExecutor()
     bar = progress_bar(desc="reading images", total=len(paths), unit="image", delay=2.0)
     try:
         with bar, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's, of files that it reads nevertheless
+            warnings.simplefilter("ignore")  # Pillow warns about files that it can read
             for examined in pool.map(examine_all, parts):
                 yield from examined
                 bar.update(len(examined))
@@ -86,7 +97,8 @@ def _examined(paths, root, known, max_pixels):
         pool.shutdown(cancel_futures=True)
 
 
-def _examine(path, record, max_pixels):
+def _examine(path: str, record: FileRecord | None, max_pixels: int) -> FileRecord:
+    """The known record if size and time of the file have not changed, otherwise a new one."""
     if record:
         try:
             status = os.stat(path)
@@ -97,8 +109,8 @@ def _examine(path, record, max_pixels):
     return files.examine(path, max_pixels)
 
 
-def _read(index, header):
-    """Records by path; none from an index that is damaged or of something else."""
+def _read(index: str | os.PathLike[str] | None, header: dict[str, Any]) -> Records:
+    """Records by path; none from an index that is damaged or has another header."""
     if not index:
         return {}
     try:
@@ -112,12 +124,13 @@ def _read(index, header):
         return {}
 
 
-def _write(index, header, records):
-    # In columns, for JSON and gzip take longer over a million small rows.
+def _write(index: str | os.PathLike[str], header: dict[str, Any], records: Records) -> None:
+    """Writes the index; a failure is a warning."""
+    # In columns: JSON and gzip take longer for a million small rows.
     columns = {name: [getattr(record, name) for record in records.values()] for name in FIELDS}
     text = json.dumps({"header": header, "path": list(records), **columns})
     try:
         with atomic.replacing(Path(index)) as aside, gzip.open(aside, "wt", 1, "ascii") as file:
             file.write(text)
     except OSError as error:
-        logging.getLogger(__name__).warning("%s Images are read again at the next start.", error)
+        logging.getLogger(__name__).warning("%s The next start reads all images again.", error)

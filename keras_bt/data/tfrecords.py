@@ -1,37 +1,30 @@
 """Images in TFRecord files."""
 
 import contextlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_bt.data.images import (
-    HOLD_OUT_EVERY,
-    Images,
-    Source,
-    decode_image,
-    image_and_label,
-    problems_message,
-    shuffle_buffer,
-)
+from keras_bt.data.decode import decode_image, image_and_label
+from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, problems_message, shuffle_buffer
 
 
-def from_tfrecords(pattern):
+def from_tfrecords(pattern: str | os.PathLike[str]) -> Source:
     """TFRecord files of `tf.train.Example`s with encoded images.
 
-    Keys: "image" or "image/encoded" (JPEG, PNG, BMP or GIF bytes) and, if there are
-    labels, "label" or "image/class/label" (int64, counted from 0). With labels every
-    fifth image is held out. Labels of a single class, or negative ones, are left out.
+    Keys: "image" or "image/encoded" (JPEG, PNG, BMP or GIF bytes), and for labels "label" or
+    "image/class/label" (int64, from 0). With labels, every fifth image is held out. Labels are
+    ignored if any is negative, if all are equal, or if there are fewer than five images.
 
     Args:
         pattern: Path or glob of the files.
 
-    Returns:
-        `Source`.
-
     Raises:
-        ValueError: If no file matches, or records cannot be read; the first ten are named.
+        ValueError: If no file matches, or records cannot be read. The message lists the first
+            ten.
     """
     pattern = str(Path(pattern).expanduser())
     files = sorted(tf.io.gfile.glob(pattern))
@@ -42,7 +35,7 @@ def from_tfrecords(pattern):
     if label_key:
         spec[label_key] = tf.io.FixedLenFeature([], tf.int64)
 
-    def decode(record):
+    def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.io.parse_single_example(record, spec)
         label = record[label_key] if label_key else None
         return image_and_label(decode_image(record[image_key]), label)
@@ -53,12 +46,12 @@ def from_tfrecords(pattern):
     buffer = shuffle_buffer(len(labels), size_bytes)
     if label_key is None or min(labels) < 0 or len(set(labels)) < 2 or len(labels) < HOLD_OUT_EVERY:
 
-        def image_only(record):
+        def image_only(record: tf.Tensor) -> dict[str, tf.Tensor]:
             return image_and_label(decode(record)["image"], None)
 
         return Source(pattern, Images(pattern, len(labels), records, image_only, False, buffer))
 
-    def part(name, held_out):
+    def part(name: str, held_out: bool) -> Images:
         chosen = records.enumerate().filter(
             lambda i, _: tf.equal(i % HOLD_OUT_EVERY == 0, held_out)
         )
@@ -70,10 +63,11 @@ def from_tfrecords(pattern):
     return Source(pattern, part("train", False), part("held out", True), max(labels) + 1)
 
 
-def _keys(files):
+def _keys(files: list[str]) -> tuple[str, str | None]:
+    """The keys of image and label in the first record that can be read."""
     first = None
     for file in files:
-        with contextlib.suppress(tf.errors.OpError):  # named by the check of every record
+        with contextlib.suppress(tf.errors.OpError):  # `_check_readable` reports it
             first = next(iter(tf.data.TFRecordDataset(file)), None)
         if first is not None:
             break
@@ -82,19 +76,21 @@ def _keys(files):
     try:
         keys = set(tf.train.Example.FromString(first.numpy()).features.feature)
     except DecodeError as error:
-        raise ValueError(f"{file}: its records are no tf.train.Examples.") from error
+        raise ValueError(f"{file}: its records are not tf.train.Examples.") from error
     image_key = next((key for key in ("image", "image/encoded") if key in keys), None)
     label_key = next((key for key in ("label", "image/class/label") if key in keys), None)
     if image_key is None:
         raise ValueError(
-            f"{file} has records with keys {sorted(keys)}; keras_bt needs 'image' or "
+            f"{file} has records with keys {sorted(keys)}; the image key must be 'image' or "
             "'image/encoded'."
         )
     return image_key, label_key
 
 
-def _check_readable(files, decode):
-    """Reads every record once, and returns their labels (0 without)."""
+def _check_readable(
+    files: list[str], decode: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+) -> list[int]:
+    """Reads every record once, and returns the labels (0 for records without)."""
     labels, problems = [], []
     for file in files:
         number = 0

@@ -1,20 +1,22 @@
-"""What replicas of one strategy tell each other, and what it means on a single one."""
+"""Sums, gathers and loops across the replicas of a strategy."""
+
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from keras_bt._support import compat
-from keras_bt.functional.correlation import ONE_REPLICA, Replicas
+from keras_bt.functional.replicas import ONE_REPLICA, Replicas
 
 SUM = tf.distribute.ReduceOp.SUM
 
 
-def current_replicas():
-    """The replicas among which the code that asks is running.
+def current_replicas() -> Replicas:
+    """The replicas that run the calling code.
 
     Returns:
-        `functional.correlation.Replicas`. Inside `strategy.run`, and so in the train step
-        of a Keras model, those of the strategy. Elsewhere there is one, which holds the
-        whole batch.
+        Inside `strategy.run`, and so in the train step of a Keras model, the replicas of the
+        strategy. Elsewhere one replica, which holds the whole batch.
 
     Example:
         >>> current_replicas().count
@@ -31,77 +33,65 @@ def current_replicas():
     )
 
 
-def _sum(context, tensors):
-    if not compat.replicas_merge():
-        return context.all_reduce(SUM, tensors)
-
-    # `all_reduce` without its gradient, which is slow as `compat.custom_gradient` explains.
-    def sum_of_all(strategy, *of_replicas):
-        destinations = [
-            value if isinstance(value, tf.distribute.DistributedValues) else value.device
-            for value in of_replicas
-        ]
-        pairs = list(zip(of_replicas, destinations, strict=True))
-        return strategy.extended.batch_reduce_to(SUM, pairs)
-
-    summed = context.merge_call(sum_of_all, args=tf.nest.flatten(tensors))
-    return tf.nest.pack_sequence_as(tensors, summed)
-
-
-def loop(times, step, state):
-    """Does something again and again, in whose midst replicas may sum and gather.
+def loop(
+    times: int, step: Callable[..., tuple[tf.Tensor, ...]], state: tuple[tf.Tensor, ...]
+) -> tuple[tf.Tensor, ...]:
+    """Repeats a step in which replicas may sum and gather.
 
         state = step(0, *state); state = step(1, *state); ...
 
-    In a graph it is a loop too, whose turns never overlap: memory is that of one turn.
+    In a graph it is a loop, too. Its iterations run one after the other, so that the memory of
+    a single iteration suffices.
 
     Args:
-        times: Int.
-        step: Function from the number of a turn, a scalar int tensor, and the state to the
-            next state, of the same shapes.
-        state: Tuple of tensors.
+        times: Number of iterations.
+        step: Function of the iteration, a scalar int32 tensor, and the state. Returns the next
+            state, of the same shapes.
+        state: The first state.
 
     Returns:
-        Tuple of tensors: the state after the last turn.
+        The state after the last iteration.
 
     Example:
-        >>> int(loop(4, lambda turn, total: (total + turn,), (tf.constant(0),))[0])
+        >>> int(loop(4, lambda index, total: (total + index,), (tf.constant(0),))[0])
         6
     """
 
-    def turns(step, state):
-        def turn(index, *state):
+    def while_loop(step, state):
+        def body(index, *state):
             return (index + 1, *step(index, *state))
 
         first = (tf.constant(0), *state)
-        return tf.while_loop(lambda i, *_: i < times, turn, first, parallel_iterations=1)[1:]
+        return tf.while_loop(lambda i, *_: i < times, body, first, parallel_iterations=1)[1:]
 
     if current_replicas().count == 1 or not compat.replicas_merge():
-        return turns(step, state)
+        return while_loop(step, state)
 
-    # Replicas merge to sum, which they may not inside a loop of each its own. So they merge
-    # first, and the one loop of all has them take each turn.
-    def turns_of_all(strategy, step, state):
-        def step_of_all(index, *state):
-            def on_each(step, index, *state):
+    # Sums merge the replicas, and tf.distribute forbids that inside a loop of each replica. So
+    # the replicas merge first, and one loop runs each step on all of them.
+    def loop_over_replicas(strategy, step, state):
+        def step_on_all(index, *state):
+            def step_on_replica(step, index, *state):
                 return step(index, *state)
 
-            return strategy.extended.call_for_each_replica(on_each, args=(step, index, *state))
+            return strategy.extended.call_for_each_replica(
+                step_on_replica, args=(step, index, *state)
+            )
 
-        return turns(step_of_all, state)
+        return while_loop(step_on_all, state)
 
-    return tf.distribute.get_replica_context().merge_call(turns_of_all, args=(step, state))
+    return tf.distribute.get_replica_context().merge_call(loop_over_replicas, args=(step, state))
 
 
-def first_row(rows):
-    """Where in the global batch the rows of this replica begin.
+def first_row(rows: int | tf.Tensor) -> int | tf.Tensor:
+    """The row of the global batch at which this replica's rows begin.
 
     Args:
-        rows: Int or scalar int tensor. How many this replica has; an int stands for as many
-            on every other.
+        rows: Number of rows of this replica, an int or a scalar int tensor. An int must be the
+            same on all replicas.
 
     Returns:
-        0 on a single replica, else a scalar int64 tensor.
+        0 on a single replica, otherwise a scalar int64 tensor.
 
     Example:
         >>> first_row(128)
@@ -110,20 +100,38 @@ def first_row(rows):
     replicas = current_replicas()
     if replicas.count == 1:
         return 0
-    place = tf.cast(_place_in_batch(tf.distribute.get_replica_context()), tf.int64)
+    position = tf.cast(_position_in_batch(tf.distribute.get_replica_context()), tf.int64)
     if isinstance(rows, int):
-        return place * rows
-    # float32, for not every device sums integers; exact below 2^24 rows
-    rows_by_place = tf.one_hot(place, replicas.count) * tf.cast(rows, tf.float32)
-    earlier = tf.range(replicas.count, dtype=tf.int64) < place
-    return tf.cast(tf.reduce_sum(tf.where(earlier, replicas.sum(rows_by_place), 0.0)), tf.int64)
+        return position * rows
+    # float32, because some devices cannot sum integers; exact below 2^24 rows.
+    rows_by_position = tf.one_hot(position, replicas.count) * tf.cast(rows, tf.float32)
+    earlier = tf.range(replicas.count, dtype=tf.int64) < position
+    return tf.cast(tf.reduce_sum(tf.where(earlier, replicas.sum(rows_by_position), 0.0)), tf.int64)
 
 
-def _place_in_batch(context):
-    """Which part of the global batch a replica gets.
+def _sum(context: tf.distribute.ReplicaContext, tensors: Any) -> Any:
+    """Sums tensors over replicas; gradients come from `compat.custom_gradient`."""
+    if not compat.replicas_merge():
+        return context.all_reduce(SUM, tensors)
 
-    Replicas are numbered worker by worker, while `tf.data` deals the parts out to the
-    workers in turn (AutoShardPolicy.DATA).
+    # `all_reduce` would also trace a gradient of its own, which is slow.
+    def sum_over_replicas(strategy, *per_replica):
+        destinations = [
+            value if isinstance(value, tf.distribute.DistributedValues) else value.device
+            for value in per_replica
+        ]
+        pairs = list(zip(per_replica, destinations, strict=True))
+        return strategy.extended.batch_reduce_to(SUM, pairs)
+
+    summed = context.merge_call(sum_over_replicas, args=tf.nest.flatten(tensors))
+    return tf.nest.pack_sequence_as(tensors, summed)
+
+
+def _position_in_batch(context: tf.distribute.ReplicaContext) -> tf.Tensor:
+    """The part of the global batch that this replica gets.
+
+    Replicas are numbered worker by worker. `tf.data` distributes the parts to the workers in
+    turn (AutoShardPolicy.DATA).
     """
     replica = context.replica_id_in_sync_group
     replicas_per_worker = len(context.strategy.extended.worker_devices)

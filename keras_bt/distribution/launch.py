@@ -1,12 +1,4 @@
-"""Starts several workers of one command on this machine, and restarts them together.
-
-    python -m keras_bt.distribution.launch --workers=2 -- examples/pretrain.py --recipe=digits
-
-Each worker gets a TF_CONFIG with new ports and an equal share of the CPU's cores and of the GPUs,
-those in CUDA_VISIBLE_DEVICES if that is set. What the first one prints is the output; the
-others' goes to stderr. When a worker dies the others, which wait for it, are stopped, and all
-are started again; a command that refuses its settings (exit status 2) is not.
-"""
+"""Starts several workers of one command on this machine, and restarts them together."""
 
 import json
 import os
@@ -16,23 +8,122 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Mapping, Sequence
 
-from absl import app, flags
+SETTLE_SECONDS = 1.0  # after a worker dies, the workers that it crashes die within this time
+REFUSED = 2  # exit status of a command with wrong settings; a restart would not help
 
-FLAGS = flags.FLAGS
-AFTERMATH_SECONDS = 1.0  # in which the deaths that one brings about come to light
-REFUSED = 2  # exit status of a script whose settings are wrong: the same would happen again
+Process = subprocess.Popen[bytes]
 
 
-def worker_environments(count, environment=None):
-    """The environment variables of each worker.
+def worker_command(arguments: Sequence[str], commands: Collection[str]) -> list[str]:
+    """The command line of a worker.
 
     Args:
-        count: Int.
-        environment: Dict to start from; None for this process's.
+        arguments: A command of keras-bt, a Python script or any program, with its arguments.
+        commands: The names of keras-bt's commands.
 
     Returns:
-        List of dicts.
+        The command line for `launch`.
+
+    Example:
+        >>> worker_command(["pretrain", "--recipe=digits"], ["pretrain"])[1:]
+        ['-m', 'keras_bt', 'pretrain', '--recipe=digits']
+        >>> worker_command(["nvidia-smi", "--list-gpus"], ["pretrain"])
+        ['nvidia-smi', '--list-gpus']
+    """
+    if arguments[0] in commands:
+        return [sys.executable, "-m", "keras_bt", *arguments]
+    if arguments[0].endswith(".py"):
+        return [sys.executable, *arguments]
+    return list(arguments)
+
+
+def launch(
+    command: Sequence[str], count: int, restarts: int = 3, grace_seconds: float = 10.0
+) -> int:
+    """Runs workers until they succeed, refuse their settings, or fail too often.
+
+    The output of the first worker goes to stdout, that of the others to stderr. When a worker
+    dies, the others are stopped and all are started again. A worker with exit status 2 refuses
+    its settings, and is not started again.
+
+    Args:
+        command: The command line of each worker.
+        count: Number of workers.
+        restarts: How often all are started again after one has died.
+        grace_seconds: Time between SIGTERM and SIGKILL for workers that are stopped.
+
+    Returns:
+        Exit status as in a shell: 0, that of the worker that died, or 128 plus its signal.
+
+    Raises:
+        ValueError: If there are GPUs, but fewer than workers.
+
+    Example:
+        >>> launch([sys.executable, "-c", "pass"], count=2)
+        0
+    """
+    for attempt in range(restarts + 1):
+        dead_worker = run_once(command, count, grace_seconds)
+        if dead_worker is None:
+            return 0
+        index, status = dead_worker
+        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
+        last = attempt == restarts or status == REFUSED
+        next_act = "giving up" if last else f"restarting all, {attempt + 1} of {restarts} times"
+        print(f"launch: worker {index} {how}; {next_act}.", file=sys.stderr, flush=True)
+        if last:
+            break
+    return 128 - status if status < 0 else status
+
+
+def run_once(command: Sequence[str], count: int, grace_seconds: float) -> tuple[int, int] | None:
+    """Runs the workers until all succeed or one dies; then stops the others.
+
+    Args:
+        command: See `launch`.
+        count: See `launch`.
+        grace_seconds: See `launch`.
+
+    Returns:
+        (index, exit status) of the worker that caused the end, or None if all succeeded. The
+        status is negative for a signal.
+
+    Raises:
+        ValueError: See `worker_environments`.
+    """
+    workers: list[Process] = []
+    try:
+        for index, environment in enumerate(worker_environments(count)):
+            output = None if index == 0 else sys.stderr
+            workers.append(subprocess.Popen(command, env=environment, stdout=output))
+        while True:
+            statuses = [worker.poll() for worker in workers]
+            if any(statuses):
+                return _first_cause(workers)
+            if None not in statuses:
+                return None
+            time.sleep(0.1)
+    finally:
+        _stop(workers, grace_seconds)
+
+
+def worker_environments(
+    count: int, environment: Mapping[str, str] | None = None
+) -> list[dict[str, str]]:
+    """The environment variables of each worker.
+
+    Each worker gets a TF_CONFIG with new ports, and an equal share of the CPU's cores and of
+    the GPUs.
+
+    Args:
+        count: Number of workers.
+        environment: Variables to start from; None for those of this process. GPUs that
+            CUDA_VISIBLE_DEVICES hides are not used.
+
+    Returns:
+        A dict for each worker.
 
     Raises:
         ValueError: If there are GPUs, but fewer than workers.
@@ -50,123 +141,53 @@ def worker_environments(count, environment=None):
     gpus = _visible_gpus(environment)
     if 0 < len(gpus) < count:
         raise ValueError(
-            f"There are {len(gpus)} GPUs for {count} workers; CUDA_VISIBLE_DEVICES= has them train "
-            "on the CPU."
+            f"There are {len(gpus)} GPUs for {count} workers; start at most {len(gpus)}, or set "
+            "CUDA_VISIBLE_DEVICES= to train on the CPU."
         )
     environments = []
     for index in range(count):
         task = {"type": "worker", "index": index}
         config = {"cluster": {"worker": addresses}, "task": task}
-        own = {"TF_CONFIG": json.dumps(config)}
+        variables = {"TF_CONFIG": json.dumps(config)}
         if gpus:
             share = len(gpus) // count
-            own["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index * share : (index + 1) * share])
-        environments.append({**environment, **own})
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[index * share : (index + 1) * share])
+        environments.append({**environment, **variables})
     return environments
 
 
-def run_once(command, count, grace_seconds):
-    """Runs the workers until all have ended, or one has died and the others were stopped.
-
-    Args:
-        command: List of strings.
-        count: Int.
-        grace_seconds: Float. Between SIGTERM and SIGKILL.
-
-    Returns:
-        (index, exit status) of the worker that died first, or None if none did. The status
-        is negative for a signal.
-    """
-    workers = []
-    try:
-        for index, environment in enumerate(worker_environments(count)):
-            output = None if index == 0 else sys.stderr
-            workers.append(subprocess.Popen(command, env=environment, stdout=output))
-        while True:
-            statuses = [worker.poll() for worker in workers]
-            died = [(index, status) for index, status in enumerate(statuses) if status]
-            if died:
-                return _cause(workers)
-            if None not in statuses:
-                return None
-            time.sleep(0.1)
-    finally:
-        _stop(workers, grace_seconds)
+def _first_cause(workers: Sequence[Process]) -> tuple[int, int]:
+    """The dead worker that crashed the others: a refusal, else a signal before an error."""
+    time.sleep(SETTLE_SECONDS)
+    statuses = [(index, worker.poll()) for index, worker in enumerate(workers)]
+    dead = [(index, status) for index, status in statuses if status]
+    refused = [worker for worker in dead if worker[1] == REFUSED]
+    return min(refused or dead, key=lambda worker: worker[1])
 
 
-def launch(command, count, restarts=3, grace_seconds=10.0):
-    """Runs workers until they succeed, refuse, or have been restarted often enough.
-
-    Args:
-        command: List of strings.
-        count: Int. How many workers.
-        restarts: Int. How often all are started again when one has died.
-        grace_seconds: See `run_once`.
-
-    Returns:
-        Exit status as a shell has it: 0, the dead worker's, or 128 and its signal.
-
-    Example:
-        >>> launch([sys.executable, "-c", "pass"], count=2)
-        0
-    """
-    for attempt in range(restarts + 1):
-        died = run_once(command, count, grace_seconds)
-        if died is None:
-            return 0
-        index, status = died
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
-        last = attempt == restarts or status == REFUSED
-        what = "giving up" if last else f"restarting all, {attempt + 1} of {restarts} times"
-        print(f"launch: worker {index} {how}; {what}.", file=sys.stderr, flush=True)
-        if last:
-            break
-    return 128 - status if status < 0 else status
-
-
-def main(arguments):
-    """`launch` with what the flags say."""
-    command = arguments[1:]
-    if not command:
-        sys.exit("launch: give the command after --, like `-- examples/pretrain.py`.")
-    if command[0].endswith(".py"):
-        command = [sys.executable, *command]
-    # So that a stopped launcher stops its workers on its way out.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    try:
-        sys.exit(launch(command, FLAGS.workers, FLAGS.restarts, FLAGS.grace_seconds))
-    except ValueError as error:
-        sys.exit(f"launch: {error}")
-
-
-def _cause(workers):
-    """Which death the others followed from: a refusal or a signal rather than an error."""
-    time.sleep(AFTERMATH_SECONDS)
-    died = [(i, worker.poll()) for i, worker in enumerate(workers) if worker.poll()]
-    refused = [one for one in died if one[1] == REFUSED]
-    return min(refused or died, key=lambda one: one[1])
-
-
-def _visible_gpus(environment):
+def _visible_gpus(environment: Mapping[str, str]) -> list[str]:
+    """The GPUs as CUDA_VISIBLE_DEVICES names them."""
     if "CUDA_VISIBLE_DEVICES" in environment:
         return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
     if shutil.which("nvidia-smi") is None:
         return []
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-    return [str(index) for index in range(listed.stdout.count("GPU "))]
+    listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
+    return [str(index) for index in range(listing.stdout.count("GPU "))]
 
 
-def _free_ports(count):
-    doors = [socket.socket() for _ in range(count)]
-    for door in doors:
-        door.bind(("127.0.0.1", 0))
-    ports = [door.getsockname()[1] for door in doors]
-    for door in doors:
-        door.close()
+def _free_ports(count: int) -> list[int]:
+    """Ports that no process of this machine uses."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
     return ports
 
 
-def _stop(workers, grace_seconds):
+def _stop(workers: Sequence[Process], grace_seconds: float) -> None:
+    """Terminates workers, and kills those that are still alive after the grace period."""
     running = [worker for worker in workers if worker.poll() is None]
     for worker in running:
         worker.terminate()
@@ -175,12 +196,5 @@ def _stop(workers, grace_seconds):
         try:
             worker.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            worker.kill()  # a worker that waits for a dead one does not heed SIGTERM
+            worker.kill()  # a worker that waits for a dead one ignores SIGTERM
             worker.wait()
-
-
-if __name__ == "__main__":
-    flags.DEFINE_integer("workers", None, "How many to start.", 1, required=True)
-    flags.DEFINE_integer("restarts", 3, "How often to restart all when one dies.", 0)
-    flags.DEFINE_float("grace_seconds", 10.0, "Between SIGTERM and SIGKILL.", 0.0)
-    app.run(main)

@@ -1,4 +1,4 @@
-"""Strategies by name: one device, several of them, several machines, a TPU."""
+"""Strategies by name: one device, several devices, several machines, a TPU."""
 
 import difflib
 import itertools
@@ -7,32 +7,39 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from keras_bt._support import compat
 
 STRATEGIES = ("auto", "one", "mirrored", "multi_worker", "tpu")
-SLURM_PORTS = range(12_000, 28_000)  # below the ports that systems hand out themselves
+SLURM_PORTS = range(12_000, 28_000)  # below the ports that operating systems assign
+
+Jobs = dict[str, list[str]]  # addresses of the tasks of each job
 
 
-def strategy(name="auto", devices=None, timeout_seconds=600):
-    """A `tf.distribute` strategy by name. To be made before anything else of TensorFlow.
+def strategy(
+    name: str = "auto", devices: str | None = None, timeout_seconds: float = 600
+) -> tf.distribute.Strategy:
+    """Makes a `tf.distribute` strategy by name. Call it before any other use of TensorFlow.
 
     Args:
         name: "one": a single device. "mirrored": all devices of this process.
-            "multi_worker": all devices of all processes that TF_CONFIG or SLURM name. "tpu":
-            the TPU of this machine, or the one that TPU_NAME names. "auto": what there is.
-        devices: None for those the machine has, "cpu:4" for the CPU split into four, "gpu:2"
-            for the first two GPUs of each process.
-        timeout_seconds: Float. How long to wait for all workers to arrive.
+            "multi_worker": all devices of all processes in TF_CONFIG or the SLURM step. "tpu":
+            the TPU of this machine, or the one named by TPU_NAME. "auto": chosen by the
+            environment and the devices.
+        devices: None for all devices of the machine, "cpu:4" for four logical CPUs, "gpu:2" for
+            the first two GPUs of each process.
+        timeout_seconds: How long to wait for the other workers.
 
     Returns:
-        `tf.distribute.Strategy`; models are made and compiled in its `scope()`.
+        The strategy. Build and compile models in its `scope()`.
 
     Raises:
-        ValueError: If there is no such strategy, or not here.
-        TimeoutError: If a worker did not arrive; names it.
+        ValueError: If the strategy is unknown or not available on this machine.
+        TimeoutError: If a worker does not arrive; names it.
 
     Example:
         >>> strategy("one").num_replicas_in_sync
@@ -44,32 +51,34 @@ def strategy(name="auto", devices=None, timeout_seconds=600):
         _set_devices(devices)
     if name == "multi_worker" and cluster is None:
         raise ValueError(
-            "multi_worker needs several workers, named by TF_CONFIG or a SLURM step; "
+            "multi_worker needs several workers in TF_CONFIG or in a SLURM step; "
             "`keras-bt launch --workers=2 -- ...` starts some on this machine."
         )
     if cluster is not None:
-        jobs, job, index = cluster
-        return _multi_worker(jobs, job, index, timeout_seconds)
+        return _multi_worker(*cluster, timeout_seconds)
     if name == "tpu" or (name == "auto" and tf.config.list_physical_devices("TPU")):
         return _tpu()
     local = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if name == "one" or (name == "auto" and len(local) == 1):
         return tf.distribute.get_strategy()
-    # TensorFlow's default, rings, cannot run several steps in one execution on a CPU.
+    # TensorFlow 2.21's default, ring reduction, cannot run several steps in one execution on a CPU.
     on_cpu = tf.distribute.ReductionToOneDevice() if local[0].device_type == "CPU" else None
     return tf.distribute.MirroredStrategy([d.name for d in local], cross_device_ops=on_cpu)
 
 
-def distribute_batches(strategy, make):
-    """What `fit` takes under a strategy, each worker reading its own part.
+def distribute_batches(
+    strategy: tf.distribute.Strategy,
+    make_dataset: Callable[[tf.distribute.InputContext | None], tf.data.Dataset],
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Makes the data for `fit` under a strategy. Each worker reads its own part.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        make: From a `tf.distribute.InputContext` (None on a single replica) to a
-            `tf.data.Dataset`, as `data.Images.shuffled_batches`.
+        strategy: The strategy of the training.
+        make_dataset: Returns the batches for a `tf.distribute.InputContext`, as
+            `data.Images.shuffled_batches` does. The context is None on a single replica.
 
     Returns:
-        `tf.data.Dataset` or `tf.distribute.DistributedDataset`.
+        The dataset, distributed if there are several replicas.
 
     Example:
         >>> one = tf.distribute.get_strategy()
@@ -78,27 +87,29 @@ def distribute_batches(strategy, make):
         3
     """
     if strategy.num_replicas_in_sync == 1:
-        return make(None)
-    return strategy.distribute_datasets_from_function(make)
+        return make_dataset(None)
+    return strategy.distribute_datasets_from_function(make_dataset)
 
 
-def _check_name(name):
+def _check_name(name: str) -> None:
+    """Rejects unknown strategies."""
     if name in STRATEGIES:
         return
     if "param" in name or name == "ps":
         raise ValueError(
-            "Parameter servers train out of step: there is no global batch, which the loss "
-            "needs. Use 'mirrored' or 'multi_worker'."
+            "Parameter servers have no global batch, which the loss needs. Use 'mirrored' or "
+            "'multi_worker'."
         )
     nearest = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.3)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
     raise ValueError(f"There is no strategy {name!r}{hint} There are {', '.join(STRATEGIES)}.")
 
 
-def _set_devices(devices):
+def _set_devices(devices: str) -> None:
+    """Restricts TensorFlow to some GPUs, or splits the CPU."""
     match = re.fullmatch(r"(cpu|gpu):([1-9]\d*)", devices)
     if match is None:
-        raise ValueError(f"devices must be like 'cpu:4' or 'gpu:2', got {devices!r}.")
+        raise ValueError(f"devices must be 'cpu:N' or 'gpu:N', such as 'cpu:4', got {devices!r}.")
     kind, count = match[1].upper(), int(match[2])
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "GPU" and len(gpus) < count:
@@ -109,16 +120,16 @@ def _set_devices(devices):
             return
         tf.config.set_visible_devices([], "GPU")
         cpu = tf.config.list_physical_devices("CPU")[0]
-        parts = [tf.config.LogicalDeviceConfiguration()] * count
-        tf.config.set_logical_device_configuration(cpu, parts)
+        logical_cpus = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, logical_cpus)
     except RuntimeError as error:
         raise ValueError(
-            f"devices={devices!r} has to be set before anything else of TensorFlow is used."
+            f"devices={devices!r} must be set before any other use of TensorFlow."
         ) from error
 
 
-def _cluster():
-    """(addresses by job, own job, own index) if the environment names several workers."""
+def _cluster() -> tuple[Jobs, str, int] | None:
+    """(all jobs, own job, own index) if the environment describes several workers."""
     if _slurm_tasks() > 1 and "TF_CONFIG" not in os.environ:
         os.environ["TF_CONFIG"] = json.dumps(_tf_config_of_slurm())
     if "TF_CONFIG" not in os.environ:
@@ -138,16 +149,18 @@ def _cluster():
         ) from error
     if not jobs.keys() <= {"chief", "worker"}:
         raise ValueError(
-            f"TF_CONFIG names the jobs {sorted(jobs)}; all have to be chief or worker, in step."
+            f"TF_CONFIG has the jobs {sorted(jobs)}; only chief and worker are allowed."
         )
     return jobs, task["type"], task["index"]
 
 
-def _slurm_tasks():
+def _slurm_tasks() -> int:
+    """Number of tasks of the SLURM step; 1 outside SLURM."""
     return int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) if "SLURM_PROCID" in os.environ else 1
 
 
-def _tf_config_of_slurm():
+def _tf_config_of_slurm() -> dict[str, Any]:
+    """TF_CONFIG with a worker for each task of the SLURM step."""
     port = SLURM_PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(SLURM_PORTS)]
     try:
         workers = [
@@ -158,37 +171,41 @@ def _tf_config_of_slurm():
             for task in range(count)
         ]
     except (ValueError, KeyError) as error:
-        raise ValueError(f"SLURM's step cannot be read: {error!r}") from error
+        raise ValueError(f"The variables of the SLURM step are invalid: {error!r}") from error
     task = {"type": "worker", "index": int(os.environ["SLURM_PROCID"])}
     return {"cluster": {"worker": workers}, "task": task}
 
 
-def _multi_worker(jobs, job, index, timeout_seconds):
+def _multi_worker(
+    jobs: Jobs, job: str, index: int, timeout_seconds: float
+) -> tf.distribute.Strategy:
+    """A strategy over all workers, after all have arrived."""
     others = {
         f"{kind} {number} at {address}": address
         for kind, addresses in jobs.items()
         for number, address in enumerate(addresses)
         if (kind, number) != (job, index)
     }
-    _meet(f"{job} {index}", jobs[job][index], others, timeout_seconds)
-
+    _wait_for_workers(f"{job} {index}", jobs[job][index], others, timeout_seconds)
     with compat.workers_use_all_devices():
         return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _meet(name, address, others, timeout_seconds):
-    """Waits until each worker's port answers, so that one that never comes can be named."""
+def _wait_for_workers(
+    name: str, address: str, others: Mapping[str, str], timeout_seconds: float
+) -> None:
+    """Waits until each worker's port answers. TensorFlow's own wait names no missing worker."""
     port = int(address.rsplit(":", 1)[1])
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            door.bind(("", port))
+            server.bind(("", port))
         except OSError as error:
-            raise ValueError(f"Port {port}, which is {name}'s, is in use on this host.") from error
-        door.listen(len(others) + 1)
+            raise ValueError(f"Port {port} of {name} is in use on this host.") from error
+        server.listen(len(others) + 1)
         missing, deadline = dict(others), time.monotonic() + timeout_seconds
         while missing:
-            missing = {who: where for who, where in missing.items() if not _answers(where)}
+            missing = {other: at for other, at in missing.items() if not _answers(at)}
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(
                     f"After {timeout_seconds:g} s {name} still waits for {', '.join(missing)}."
@@ -196,7 +213,8 @@ def _meet(name, address, others, timeout_seconds):
             time.sleep(0.1 if missing else 0)
 
 
-def _answers(address):
+def _answers(address: str) -> bool:
+    """Whether a port accepts connections."""
     host, port = address.rsplit(":", 1)
     try:
         socket.create_connection((host, int(port)), timeout=1.0).close()
@@ -205,10 +223,11 @@ def _answers(address):
     return True
 
 
-def _tpu():
+def _tpu() -> tf.distribute.Strategy:
+    """A strategy for the TPU of this machine or of TPU_NAME."""
     name = os.environ.get("TPU_NAME")
     if name is None and not tf.config.list_physical_devices("TPU"):
-        raise ValueError("There is no TPU: TensorFlow sees none here, and TPU_NAME is not set.")
+        raise ValueError("There is no TPU: TensorFlow finds none, and TPU_NAME is not set.")
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name or "local")
         tf.config.experimental_connect_to_cluster(resolver)

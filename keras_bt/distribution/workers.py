@@ -1,7 +1,9 @@
-"""What the workers of a strategy tell each other from Python: to agree, to fail, to leave."""
+"""Workers of a strategy: who is the chief, shared values, common errors, common exit."""
 
 import functools
 import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -9,34 +11,56 @@ import tensorflow as tf
 from keras_bt._support.compat import has_workers, wait_at_barrier
 from keras_bt._support.settings import differences
 
-A_WEEK = 7.0 * 24 * 3600
+WEEK_SECONDS = 7.0 * 24 * 3600
+
+T = TypeVar("T")
 
 
-def is_chief(strategy):
-    """Whether this process is the one that writes.
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process writes files: the first worker, or the only process.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
+        strategy: The strategy of the training.
 
     Returns:
-        Bool: true for one process of a strategy, the first worker.
+        True on one process of a strategy.
 
     Example:
         >>> is_chief(tf.distribute.get_strategy())
         True
     """
-    return _worker_index(strategy) == 0
+    return worker_index(strategy) == 0
 
 
-def gather_from_workers(strategy, value):
-    """What each worker has, on all of them; waits for all of them to come here.
+def worker_index(strategy: tf.distribute.Strategy) -> int:
+    """The index of this process among the workers; the chief is 0.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        value: What JSON can hold.
+        strategy: The strategy of the training.
 
     Returns:
-        List of each worker's value, the chief's first.
+        0 also in a strategy of a single process.
+
+    Example:
+        >>> worker_index(tf.distribute.get_strategy())
+        0
+    """
+    if not has_workers(strategy):
+        return 0
+    resolver = strategy.cluster_resolver
+    chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))
+    return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+
+
+def gather_from_workers(strategy: tf.distribute.Strategy, value: Any) -> list[Any]:
+    """Gathers a value from every worker. Every worker must call it.
+
+    Args:
+        strategy: The strategy of the training.
+        value: This worker's value, which JSON can hold.
+
+    Returns:
+        The values of all workers, the chief's first.
 
     Example:
         >>> gather_from_workers(tf.distribute.get_strategy(), {"seed": 3})
@@ -45,10 +69,10 @@ def gather_from_workers(strategy, value):
     if not has_workers(strategy):
         return [json.loads(json.dumps(value))]
     gather = _gather_rows(strategy)
-    written = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
-    lengths = gather(tf.constant([[len(written)]])).numpy()[:, 0]
+    encoded = np.frombuffer(json.dumps(value).encode(), "uint8").astype("int32")
+    lengths = gather(tf.constant([[len(encoded)]])).numpy()[:, 0]
     padded = np.zeros([1, lengths.max()], "int32")
-    padded[0, : len(written)] = written
+    padded[0, : len(encoded)] = encoded
     rows = gather(tf.constant(padded)).numpy().astype("uint8")
     per_worker = len(strategy.extended.worker_devices)
     return [
@@ -57,62 +81,69 @@ def gather_from_workers(strategy, value):
     ]
 
 
-def run_on_all_workers(strategy, act):
-    """Does something on all workers, or fails on all of them alike.
+def run_on_all_workers(strategy: tf.distribute.Strategy, function: Callable[[], T]) -> T:
+    """Runs a function on every worker. If it fails on one, every worker raises the error.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        act: Function without arguments, in which no worker waits for another.
+        strategy: The strategy of the training.
+        function: Must not wait for other workers.
 
     Returns:
-        What `act` returns on this worker.
+        What `function` returns on this worker.
 
     Raises:
-        ValueError: If it raised a ValueError or OSError on any, with the first one's message.
+        ValueError: If it raises a ValueError or OSError on any worker, with the message of the
+            first of them.
 
     Example:
         >>> run_on_all_workers(tf.distribute.get_strategy(), lambda: 3)
         3
     """
-    done, problem = None, None
+    error_message = None
     try:
-        done = act()
+        result = function()
     except (ValueError, OSError) as error:
-        problem = str(error)
-    for told in gather_from_workers(strategy, problem):
-        if told is not None:
-            raise ValueError(told)
-    return done
+        error_message = str(error)
+    for message in gather_from_workers(strategy, error_message):
+        if message is not None:
+            raise ValueError(message)
+    return result
 
 
-def run_on_chief_first(strategy, act):
-    """`run_on_all_workers`, the others after the chief: for what they find done then, as downloads.
+def run_on_chief_first(strategy: tf.distribute.Strategy, function: Callable[[], T]) -> T:
+    """Runs a function on the chief, then on the other workers, so that they reuse its work.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        act: See `run_on_all_workers`.
+        strategy: The strategy of the training.
+        function: For example a download. Must not wait for other workers.
 
     Returns:
-        What `act` returns on this worker.
+        What `function` returns on this worker.
+
+    Raises:
+        ValueError: See `run_on_all_workers`.
 
     Example:
         >>> run_on_chief_first(tf.distribute.get_strategy(), lambda: 3)
         3
     """
-    chief = is_chief(strategy)
-    done = run_on_all_workers(strategy, act if chief else lambda: None)
-    return run_on_all_workers(strategy, lambda: done if chief else act())
+    if is_chief(strategy):
+        result = run_on_all_workers(strategy, function)
+        run_on_all_workers(strategy, lambda: None)  # waits for the others
+        return result
+    run_on_all_workers(strategy, lambda: None)  # waits for the chief
+    return run_on_all_workers(strategy, function)
 
 
-def leave_together(strategy, timeout_seconds=A_WEEK):
-    """Waits until all workers are done. A script's last act: who leaves early fells the others.
+def leave_together(strategy: tf.distribute.Strategy, timeout_seconds: float = WEEK_SECONDS) -> None:
+    """Waits until every worker is done. A worker that exits early crashes the rest.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        timeout_seconds: Float. Long, for the chief may have much to evaluate.
+        strategy: The strategy of the training.
+        timeout_seconds: How long to wait. The chief's evaluation may take hours.
 
     Raises:
-        tf.errors.OpError: If a worker did not come.
+        tf.errors.OpError: If a worker does not arrive in time.
 
     Example:
         >>> leave_together(tf.distribute.get_strategy())
@@ -121,46 +152,43 @@ def leave_together(strategy, timeout_seconds=A_WEEK):
         wait_at_barrier("keras_bt leaves", timeout_seconds)
 
 
-def check_agreement(strategy, settings):
-    """Refuses workers that were started with other settings than the chief.
+def check_agreement(strategy: tf.distribute.Strategy, settings: Mapping[str, Any]) -> None:
+    """Checks that all workers have the settings of the chief.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        settings: Dict that JSON can hold.
+        strategy: The strategy of the training.
+        settings: This worker's settings, which JSON can hold.
 
     Raises:
-        ValueError: On every worker alike, naming who differs in what.
+        ValueError: On every worker, if they differ. Names each worker and setting.
 
     Example:
         >>> check_agreement(tf.distribute.get_strategy(), {"seed": 3})
     """
-    of_chief, *of_others = gather_from_workers(strategy, settings)
+    chief, *others = gather_from_workers(strategy, settings)
     differing = [
         line
-        for index, other in enumerate(of_others, start=1)
-        for line in differences(of_chief, other, "on worker 0", f"on worker {index}")
+        for index, other in enumerate(others, start=1)
+        for line in differences(chief, other, "on worker 0", f"on worker {index}")
     ]
     if differing:
-        raise ValueError("The workers were started differently.\n  " + "\n  ".join(differing))
+        raise ValueError(
+            "The workers have different settings; start all with the same ones.\n  "
+            + "\n  ".join(differing)
+        )
 
 
 @functools.lru_cache
-def _gather_rows(strategy):
+def _gather_rows(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    """A function that gathers an int32 row [1, length] from all replicas."""
+
     @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
     def gather(row):
         def gather_in_replica():
-            on_device = tf.identity(row)  # where the argument has no device yet
+            on_device = tf.identity(row)  # the argument has no device yet
             return tf.distribute.get_replica_context().all_gather(on_device, axis=0)
 
         gathered = strategy.run(gather_in_replica)
         return strategy.experimental_local_results(gathered)[0]
 
     return gather
-
-
-def _worker_index(strategy):
-    if not has_workers(strategy):
-        return 0
-    resolver = strategy.cluster_resolver
-    chiefs = len(resolver.cluster_spec().as_dict().get("chief", ()))
-    return resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)

@@ -1,1 +1,1 @@
-"""Encoders to train, the projector, and weights from PyTorch."""
+"""Encoders to train, the projector, and the import of PyTorch weights."""

@@ -1,4 +1,6 @@
-"""The projector: the head whose output the loss sees."""
+"""The projector: dense layers from features to the embeddings of the loss."""
+
+from collections.abc import Iterable
 
 import keras
 from keras import layers
@@ -6,15 +8,15 @@ from keras import layers
 from keras_bt.layers.batch_norm import SyncBatchNormalization
 
 
-def projector(input_dim, dims=(8192, 8192, 8192)):
-    """The head whose output the loss sees: dense layers, all but the last with BN and ReLU.
+def projector(input_dim: int, dims: Iterable[int] = (8192, 8192, 8192)) -> keras.Model:
+    """Builds the projector: dense layers without bias, all but the last with BN and ReLU.
 
     Args:
-        input_dim: Int. Features of the encoder.
-        dims: Ints. Width of each layer; the last is the embedding's dim.
+        input_dim: Number of the encoder's features.
+        dims: Width of each layer; the last is the embedding's dim.
 
     Returns:
-        `keras.Model`, float [batch, input_dim] to [batch, dims[-1]].
+        Model from float [batch, input_dim] to [batch, dims[-1]].
 
     Raises:
         ValueError: If `dims` is empty or holds a width below 1.
@@ -23,11 +25,11 @@ def projector(input_dim, dims=(8192, 8192, 8192)):
         >>> projector(128, dims=(256, 64)).output_shape
         (None, 64)
 
-    Source: facebookresearch/barlowtwins main.py@8e8d284, `self.projector`: no bias anywhere.
+    Source: facebookresearch/barlowtwins main.py@8e8d284, `self.projector`.
     """
     dims = tuple(dims)
     if not dims or min(dims) < 1:
-        raise ValueError(f"dims must hold one width (at least 1) a layer, got {dims}.")
+        raise ValueError(f"dims must hold one width of at least 1 per layer, got {dims}.")
     inputs = keras.Input((input_dim,))
     x = inputs
     for number, dim in enumerate(dims, start=1):
@@ -40,6 +42,6 @@ def projector(input_dim, dims=(8192, 8192, 8192)):
     return keras.Model(inputs, x, name="projector")
 
 
-def _torch_linear():
-    # U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's Linear.
+def _torch_linear() -> keras.initializers.Initializer:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's Linear."""
     return keras.initializers.VarianceScaling(1 / 3, mode="fan_in", distribution="uniform")

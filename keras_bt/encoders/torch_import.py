@@ -1,14 +1,21 @@
-"""ResNets from PyTorch: torchvision's, and those of the official code."""
+"""Builds ResNets, and projectors, from weights of torchvision or of the official code."""
 
+import collections
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import Any
 
+import keras
 import numpy as np
 
 from keras_bt.encoders import resnet
 from keras_bt.encoders.projector import projector
-from keras_bt.encoders.torch_file import StoredTensor, read_torch_file
+from keras_bt.encoders.torch_file import read_torch_file
+from keras_bt.encoders.torch_pickle import StoredTensor
+
+Tensors = dict[str, StoredTensor]
 
 ARCHITECTURES = {
     ("basic", (2, 2, 2, 2)): resnet.resnet18,
@@ -23,39 +30,42 @@ PARAMETERS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-NOT_TAKEN = re.compile(r"fc\.(weight|bias)|.*num_batches_tracked")
-FIRST, SECOND = "conv1.weight", "layer1.0.conv1.weight"
+IGNORED = re.compile(r"fc\.(weight|bias)|.*num_batches_tracked")
+FIRST, SECOND, WIDEST = "conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight"
 
 log = logging.getLogger(__name__)
 
 
-def import_torch_resnet(path, image_size=None, normalization="imagenet"):
-    """A ResNet-18, -34, -50 or -101, and its projector if it has one, from a file of PyTorch.
+def import_torch_resnet(
+    path: str | PathLike[str],
+    image_size: int | None = None,
+    normalization: resnet.Normalization = "imagenet",
+) -> tuple[keras.Model, keras.Model | None]:
+    """Builds a ResNet-18, -34, -50 or -101, and its projector if any, from a PyTorch file.
 
         encoder, projector = import_torch_resnet("resnet50.pth")      # projector is None
         encoder, projector = import_torch_resnet("checkpoint.pth")    # of the official code
 
-    The file needs no PyTorch here, and nothing in it is run. It holds a state dict of
-    torchvision's names, alone or inside of other dicts, with any prefix (`module.backbone.`);
-    a projector beside `backbone.` is found. A classifier (`fc`) is left out. Depth, width, stem
+    PyTorch is not needed, and nothing in the file runs. The file holds a state dict with
+    torchvision's names, alone or inside other dicts, with any prefix (`module.backbone.`). A
+    projector beside `backbone.` is built too. A classifier (`fc`) is ignored. Depth, width, stem
     and channels follow from the weights.
 
     Args:
         path: Path of the file.
-        image_size: Int. Side of the encoder's images, in pixels; None for any.
-        normalization: See `resnet18`. ImageNet's is that of torchvision's and the official
-            weights.
+        image_size: Height and width of the encoder's images, in pixels; None for any.
+        normalization: See `resnet18`. The weights of torchvision and of the official code need
+            "imagenet".
 
     Returns:
-        encoder: `keras.Model`, float [batch, height, width, channels] in [0, 1] to
-            [batch, features].
-        projector: `keras.Model`, [batch, features] to [batch, dim]; None without one, or, with a
-            warning, for one of another kind.
+        encoder: Float [batch, height, width, channels] in [0, 1] to [batch, features].
+        projector: Float [batch, features] to [batch, dim]. None if the file has none, or,
+            with a warning, if it has another kind.
 
     Raises:
-        ValueError: If the file is not of `torch.save`, would run code, or holds no such ResNet;
-            missing, unknown and misshapen weights are listed.
-        OSError: If it cannot be read.
+        ValueError: If the file is not one of `torch.save`, could run code, or holds no such
+            ResNet. The message lists missing, unknown and misshapen weights.
+        OSError: If the file cannot be opened.
 
     Example:
         >>> encoder, projector = import_torch_resnet("tests/golden/resnet18_width2.pth")
@@ -68,24 +78,25 @@ def import_torch_resnet(path, image_size=None, normalization="imagenet"):
     backbone = _without_prefix(tensors, prefix)
     encoder = _build_encoder(backbone, image_size, normalization, path)
     _assign(encoder, backbone, _torchvision_name, f"{path} holds no {encoder.name}")
-    projector, head_prefix = None, re.sub(r"backbone\.$", "projector.", prefix)
+    head_prefix = re.sub(r"backbone\.$", "projector.", prefix)
     head = _without_prefix(tensors, head_prefix) if head_prefix != prefix else {}
+    imported_projector = None
     if head:
         try:
-            projector = _build_projector(head, encoder.output_shape[-1], path)
+            imported_projector = _build_projector(head, encoder.output_shape[-1], path)
         except ValueError as error:
-            log.warning("%s It is left out.", error)
+            log.warning("%s The projector is left out.", error)
     used = {prefix + name for name in backbone} | {head_prefix + name for name in head}
-    if rest := sorted(set(tensors) - used):
-        log.info("Not taken from %s: %s.", path, ", ".join(rest))
-    return encoder, projector
+    if unused := sorted(set(tensors) - used):
+        log.info("Ignored in %s: %s.", path, ", ".join(unused))
+    return encoder, imported_projector
 
 
-def _find_resnet(content, path):
-    """The first dict of tensors with a ResNet's in it, and the prefix of their names."""
-    waiting, seen = [content], set()
+def _find_resnet(content: Any, path: str | PathLike[str]) -> tuple[Tensors, str]:
+    """The first dict that holds a ResNet's tensors, and the prefix of their names."""
+    waiting, seen = collections.deque([content]), set()
     while waiting:
-        mapping = waiting.pop(0)
+        mapping = waiting.popleft()
         if not isinstance(mapping, Mapping) or id(mapping) in seen:
             continue
         seen.add(id(mapping))
@@ -98,11 +109,11 @@ def _find_resnet(content, path):
             prefix = name.removesuffix(FIRST)
             if name.endswith(FIRST) and prefix + SECOND in tensors:
                 return tensors, prefix
-        waiting += mapping.values()
+        waiting.extend(mapping.values())
     raise ValueError(f"{path} holds no ResNet: no weights named {FIRST} and {SECOND}.")
 
 
-def _without_prefix(tensors, prefix):
+def _without_prefix(tensors: Tensors, prefix: str) -> Tensors:
     return {
         name.removeprefix(prefix): tensor
         for name, tensor in tensors.items()
@@ -110,25 +121,32 @@ def _without_prefix(tensors, prefix):
     }
 
 
-def _build_encoder(tensors, image_size, normalization, path):
-    places = {
+def _build_encoder(
+    tensors: Tensors,
+    image_size: int | None,
+    normalization: resnet.Normalization,
+    path: str | PathLike[str],
+) -> keras.Model:
+    blocks = {
         match.groups() for name in tensors if (match := re.match(r"layer(\d)\.(\d+)\.", name))
     }
-    depths = tuple(sum(stage == str(number) for stage, _ in places) for number in range(1, 5))
+    depths = tuple(sum(stage == str(number) for stage, _ in blocks) for number in range(1, 5))
     block = "bottleneck" if "layer1.0.conv3.weight" in tensors else "basic"
     build = ARCHITECTURES.get((block, depths))
     shape = tensors[FIRST].shape
     if build is None or len(shape) != 4:
         known = ", ".join(f"{name} {depths}" for name, depths in ARCHITECTURES)
         raise ValueError(
-            f"{path} holds {block} blocks {depths}, first weights {list(shape)}; known are {known}."
+            f"{path} holds {block} blocks {depths} and first weights {list(shape)}; "
+            f"supported are {known}."
         )
     width, channels, kernel_size, _ = shape
-    widest = tensors.get("layer4.0.conv1.weight")
-    if widest is None or widest.shape[0] != 8 * width:  # what is built must not outgrow the file
-        raise ValueError(
-            f"{path} holds no ResNet whose last stage is 8 times as wide as the first."
-        )
+    # Checked before anything is built: a small file must not lead to a huge network.
+    widest = (
+        (8 * width, 16 * width, 1, 1) if block == "bottleneck" else (8 * width, 4 * width, 3, 3)
+    )
+    if WIDEST not in tensors or tensors[WIDEST].shape != widest:
+        raise ValueError(f"{path} holds no {WIDEST} {list(widest)}, as {FIRST} would need.")
     return build(
         (image_size, image_size, channels),
         width=width,
@@ -137,57 +155,72 @@ def _build_encoder(tensors, image_size, normalization, path):
     )
 
 
-def _build_projector(tensors, features, path):
-    kernels = {int(name.split(".")[0]): t.shape for name, t in tensors.items() if len(t.shape) == 2}
-    if not kernels:
-        raise ValueError(f"{path} holds a projector without dense layers: {sorted(tensors)}.")
-    head = projector(features, [kernels[place][0] for place in sorted(kernels)])
-    _assign(head, tensors, _projector_name, f"{path} holds no projector of the official code")
+def _build_projector(tensors: Tensors, features: int, path: str | PathLike[str]) -> keras.Model:
+    problem = f"{path} holds no projector of the official code"
+    kernels = {
+        int(match[1]): tensor.shape
+        for name, tensor in tensors.items()
+        if len(tensor.shape) == 2 and (match := re.fullmatch(r"(\d{1,3})\.weight", name))
+    }
+    dims = [kernels[place][0] for place in sorted(kernels)]
+    inputs = [kernels[place][1] for place in sorted(kernels)]
+    if not dims or inputs != [features, *dims[:-1]]:
+        raise ValueError(
+            f"{problem}. Its dense layers do not fit: inputs {inputs}, outputs {dims}."
+        )
+    head = projector(features, dims)
+    _assign(head, tensors, _projector_name, problem)
     return head
 
 
-def _torchvision_name(variable):
+def _torchvision_name(variable: keras.Variable) -> str:
     """From "layer1_0_conv1/kernel" to "layer1.0.conv1.weight"."""
     layer, parameter = variable.path.split("/")[-2:]
     layer = re.sub(r"^(layer\d)_(\d+)_", r"\1.\2.", layer).replace("downsample_", "downsample.")
     return f"{layer}.{PARAMETERS[parameter]}"
 
 
-def _projector_name(variable):
-    """From "dense2/kernel" to "3.weight": dense, batch norm and ReLU take turns."""
+def _projector_name(variable: keras.Variable) -> str:
+    """From "dense2/kernel" to "3.weight": dense, batch norm and ReLU alternate."""
     layer, parameter = variable.path.split("/")[-2:]
     number = int(layer.removeprefix("dense").removeprefix("bn"))
     return f"{3 * (number - 1) + layer.startswith('bn')}.{PARAMETERS[parameter]}"
 
 
-def _assign(model, tensors, name_of, problem):
+def _assign(
+    model: keras.Model,
+    tensors: Tensors,
+    name_of: Callable[[keras.Variable], str],
+    problem: str,
+) -> None:
+    """Sets all variables; raises `problem` and the list of weights that do not fit."""
     variables = {name_of(variable): variable for variable in model.weights}
     shapes = {name: _torch_shape(variable.shape) for name, variable in variables.items()}
-    unknown = {name for name in tensors if not NOT_TAKEN.fullmatch(name)} - set(variables)
+    unknown = {name for name in tensors if not IGNORED.fullmatch(name)} - set(variables)
     problems = {
-        "missing": sorted(set(variables) - set(tensors)),
-        "not known": sorted(unknown),
-        "of another shape": [
-            f"{name} {list(tensors[name].shape)} for {list(shape)}"
+        "Missing": sorted(set(variables) - set(tensors)),
+        "Unknown": sorted(unknown),
+        "Wrong shape": [
+            f"{name} {list(tensors[name].shape)} instead of {list(shape)}"
             for name, shape in shapes.items()
             if name in tensors and tensors[name].shape != shape
         ],
     }
     if any(problems.values()):
         listed = [f"{kind}: {', '.join(names)}" for kind, names in problems.items() if names]
-        raise ValueError(f"{problem}. {'; '.join(listed)}.")
+        raise ValueError(f"{problem}. {'. '.join(listed)}.")
     for name, variable in variables.items():
         values = np.asarray(tensors[name].read(), "float32")
         if not np.isfinite(values).all():
             raise ValueError(f"{problem}. Not finite: {name}.")
-        variable.assign(values.transpose(_from_torch(values.ndim)))
+        variable.assign(values.transpose(_axes_from_torch(values.ndim)))
 
 
-def _torch_shape(shape):
-    """[height, width, in, out] is [out, in, height, width] there, [in, out] is [out, in]."""
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """From [height, width, in, out] to [out, in, height, width], from [in, out] to [out, in]."""
     shape = tuple(shape)
     return {4: shape[::-1][:2] + shape[:2], 2: shape[::-1]}.get(len(shape), shape)
 
 
-def _from_torch(rank):
+def _axes_from_torch(rank: int) -> tuple[int, ...]:
     return {4: (2, 3, 1, 0), 2: (1, 0)}.get(rank, (0,))

@@ -1,131 +1,227 @@
-"""Pickles read without running them: what is not a plain value has to be made by the caller.
+"""Unpickles what `torch.save` pickled, without importing or running anything that it names.
 
-Python's own `pickle` calls whatever functions a pickle names and sets attributes as it says. This
-reads the same opcodes, makes numbers, strings and containers of them, and calls nothing but the
-functions it is given.
+A file may come from a stranger. So the unpickler knows the instructions and functions that a
+state dict needs, in versions of its own, and refuses all others.
 """
 
-import collections
-import pickletools
+import io
+import math
+import pickle
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-MARK = object()
-CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": set}
-PASSED_OVER = {"PROTO", "FRAME", "STOP"}
-LITERALS = {
-    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
-    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
-    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+import ml_dtypes
+import numpy as np
+
+DTYPES = {
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "BoolStorage": np.bool_,
+    "ByteStorage": np.uint8,
+    "CharStorage": np.int8,
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "IntStorage": np.int32,
+    "LongStorage": np.int64,
+    "ShortStorage": np.int16,
 }
+INSTRUCTIONS = (
+    *("PROTO", "FRAME", "MARK", "STOP", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE", "BUILD"),
+    *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2"),
+    *("TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
+    *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
+)
+MAX_RANK, MAX_KEY_LENGTH = 32, 1000
+
+
+class Storage(NamedTuple):
+    """The values of one or several tensors: their number, and a function that reads them."""
+
+    length: int
+    read: Callable[[], np.ndarray]
+
+
+class StoredTensor(NamedTuple):
+    """A tensor that is still in its file: its shape, and a function that reads its values."""
+
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
 
 
 class Name(NamedTuple):
-    """A function or class as a pickle names it; never looked up."""
+    """A function or class that a pickle names. It is never imported."""
 
     module: str
     name: str
 
+    def __call__(self, *arguments: Any) -> Any:
+        """Calls this file's own version of the function."""
+        if self not in FUNCTIONS:
+            raise _refused(f"calls {'.'.join(self)!r:.80}")
+        return FUNCTIONS[self](*arguments)
 
-def read_pickle(file, call, persistent):
-    """Reads one pickle, and no byte more.
+
+def read_pickle(file: io.BytesIO, storage: Callable[[str, np.dtype, int], Storage]) -> Any:
+    """Reads one pickle, with tensors as `StoredTensor`.
 
     Args:
-        file: Binary file, or bytes' `io.BytesIO`.
-        call: Function (`Name`, *arguments) to what the pickle is to have in the place of a call.
-        persistent: Function of a persistent id to what it stands for.
+        file: Stays behind the last byte of the pickle.
+        storage: Returns the storage of a key, a dtype and a number of values.
 
     Returns:
-        What was pickled. Functions that it holds are `Name`s; attributes that it sets are lost.
+        Dicts, lists, numbers and strings as they were saved. A function or class in them is a
+        `Name`. Attributes of dicts are lost.
 
     Raises:
-        ValueError: If it holds an instruction that is not for plain values.
-        Exception: Of many kinds, if it is damaged.
+        pickle.UnpicklingError: If the pickle uses anything that is not allowed.
+        Exception: Of many other types, if the pickle is damaged.
 
     Example:
-        >>> import io, pickle
         >>> content = pickle.dumps({"a": [1, (2.5, None)], "f": print})
-        >>> read_pickle(io.BytesIO(content), call=None, persistent=None)
+        >>> read_pickle(io.BytesIO(content), storage=None)
         {'a': [1, (2.5, None)], 'f': Name(module='builtins', name='print')}
     """
-    stack: list[Any] = []
-    memo: dict[Any, Any] = {}
-
-    def pop_to_mark():
-        last = max(index for index, value in enumerate(stack) if value is MARK)
-        values = stack[last + 1 :]
-        del stack[last:]
-        return values
-
-    for opcode, argument, _ in pickletools.genops(file):
-        match opcode.name:
-            case name if name in PASSED_OVER:
-                pass
-            case name if name in LITERALS:
-                stack.append(argument)
-            case name if name in CONSTANTS:
-                stack.append(CONSTANTS[name])
-            case name if name in EMPTY:
-                stack.append(EMPTY[name]())
-            case "MARK":
-                stack.append(MARK)
-            case "POP":
-                stack.pop()
-            case "POP_MARK":
-                pop_to_mark()
-            case "DUP":
-                stack.append(stack[-1])
-            case "TUPLE":
-                stack.append(tuple(pop_to_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                count = int(opcode.name[-1])
-                stack[-count:] = [tuple(stack[-count:])]
-            case "LIST":
-                stack.append(pop_to_mark())
-            case "DICT":
-                values = pop_to_mark()
-                stack.append(dict(zip(values[::2], values[1::2], strict=True)))
-            case "APPEND":
-                value = stack.pop()
-                _a(list, stack[-1]).append(value)
-            case "APPENDS":
-                values = pop_to_mark()
-                _a(list, stack[-1]).extend(values)
-            case "SETITEM":
-                key, value = stack[-2:]
-                del stack[-2:]
-                _a(dict, stack[-1])[key] = value
-            case "SETITEMS":
-                values = pop_to_mark()
-                _a(dict, stack[-1]).update(zip(values[::2], values[1::2], strict=True))
-            case "ADDITEMS":
-                values = pop_to_mark()
-                _a(set, stack[-1]).update(values)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(Name(*str(argument).split(" ", 1)))
-            case "STACK_GLOBAL":
-                stack[-2:] = [Name(*stack[-2:])]
-            case "BINPERSID":
-                stack[-1] = persistent(stack[-1])
-            case "REDUCE":
-                function, arguments = stack[-2:]
-                stack[-2:] = [call(_a(Name, function), *_a(tuple, arguments))]
-            case "BUILD":
-                stack.pop()  # the attributes of what is below
-                _a(collections.OrderedDict, stack[-1])
-            case other:
-                raise ValueError(f"it holds the instruction {other}, which is not for plain values")
-    (content,) = stack
-    return content
+    return _Unpickler(file, storage).load()
 
 
-def _a(kind, value):
-    if not isinstance(value, kind):
-        raise ValueError(f"it takes a {type(value).__name__} for a {kind.__name__}")
-    return value
+class _Instructions(dict[int, Callable[[Any], None]]):
+    """Functions of the unpickler by their instruction's code; others raise."""
+
+    def __missing__(self, code: int) -> Callable[[Any], None]:
+        names = {vars(pickle)[name]: name for name in pickle.__all__ if name.isupper()}
+        raise _refused(f"has the instruction {names.get(bytes([code]), code)}")
+
+
+def _set_item(unpickler: Any) -> None:
+    _check_keys(unpickler.stack[-2:-1])
+    _STANDARD[pickle.SETITEM[0]](unpickler)
+
+
+def _set_items(unpickler: Any) -> None:
+    _check_keys(unpickler.stack[::2])
+    _STANDARD[pickle.SETITEMS[0]](unpickler)
+
+
+def _build(unpickler: Any) -> None:
+    """Drops attributes, such as the `_metadata` of a state dict, instead of setting them."""
+    unpickler.stack.pop()
+    if type(unpickler.stack[-1]) is not dict:
+        raise _refused("sets attributes of an object")
+
+
+# The unpickler in C (CPython 3.11) is no base for this one. Five bytes make it allocate 32 GB (the
+# index of LONG_BINPUT), EXT1 takes from a cache of `copyreg`, and keys cannot be checked.
+_STANDARD: dict[int, Callable[[Any], None]] = {
+    vars(pickle)[name][0]: pickle._Unpickler.dispatch[vars(pickle)[name][0]]
+    for name in INSTRUCTIONS
+}
+
+
+class _Unpickler(pickle._Unpickler):
+    """The standard library's unpickler with the instructions and names of this file only."""
+
+    dispatch = _Instructions(
+        {
+            **_STANDARD,
+            pickle.SETITEM[0]: _set_item,
+            pickle.SETITEMS[0]: _set_items,
+            pickle.BUILD[0]: _build,
+        }
+    )
+
+    def __init__(self, file: io.BytesIO, storage: Callable[[str, np.dtype, int], Storage]) -> None:
+        super().__init__(file, encoding="latin-1")
+        self.storage = storage
+
+    def find_class(self, module: str, name: str) -> Name:
+        return Name(module, name)
+
+    def persistent_load(self, pid: Any) -> Storage:
+        match pid:
+            case ("storage", Name("torch", name), str(key), _, int(length)) | (
+                "storage",
+                Name("torch", name),
+                str(key),
+                _,
+                int(length),
+                None,
+            ) if name in DTYPES and len(key) <= MAX_KEY_LENGTH and length >= 0:
+                return self.storage(key, np.dtype(DTYPES[name]), length)
+            case (_, Name() as kind, *_):
+                raise _refused(f"holds a storage {'.'.join(kind)!r:.80}")
+        raise _refused("refers to an object outside that is not a storage")
+
+
+def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
+    result = {}
+    for key, value in items:
+        _check_keys([key])
+        result[key] = value
+    if items:  # from Python 2; a list that is used again would let a small file fill the memory
+        items.clear()
+    return result
+
+
+def _sizes(numbers: Any) -> tuple[int, ...]:
+    if type(numbers) not in (tuple, list) or len(numbers) > MAX_RANK:
+        raise _refused("holds a tensor without a shape")
+    if not all(type(number) is int and 0 <= number < 2**62 for number in numbers):
+        raise _refused("holds a tensor with an impossible shape, stride or offset")
+    return tuple(numbers)
+
+
+def _parameter(tensor: Any, requires_grad: Any = None, hooks: Any = None) -> StoredTensor:
+    if type(tensor) is not StoredTensor:
+        raise _refused("holds a parameter without a tensor")
+    return tensor
+
+
+def _tensor(
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any = None,
+    hooks: Any = None,
+    metadata: Any = None,
+) -> StoredTensor:
+    if type(storage) is not Storage:
+        raise _refused("holds a tensor without a storage")
+    (offset,), shape, strides = _sizes([offset]), _sizes(shape), _sizes(strides)
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    inside = last < storage.length and math.prod(shape) <= storage.length
+    if not inside and 0 not in shape:
+        raise _refused(f"holds a tensor {list(shape)} larger than its storage")
+
+    def read() -> np.ndarray:
+        if 0 in shape:
+            return np.zeros(shape, "float32")
+        values = storage.read()
+        steps = [stride * values.itemsize for stride in strides]
+        view = np.lib.stride_tricks.as_strided(values[offset:], shape, steps, writeable=False)
+        return view.copy()
+
+    return StoredTensor(shape, read)
+
+
+FUNCTIONS: dict[Name, Callable[..., Any]] = {
+    Name("collections", "OrderedDict"): _ordered_dict,
+    Name("torch", "Size"): _sizes,
+    Name("torch._utils", "_rebuild_parameter"): _parameter,
+    Name("torch._utils", "_rebuild_tensor_v2"): _tensor,
+}
+
+
+def _check_keys(keys: Iterable[Any]) -> None:
+    """Refuses keys that take long to hash or compare; a deeply nested tuple crashes Python."""
+    for key in keys:
+        short = type(key) is str and len(key) <= MAX_KEY_LENGTH
+        small = type(key) is int and key.bit_length() < 64
+        if not (short or small or type(key) in (bool, float, type(None))):
+            raise _refused(f"has a dict with a long key or one of type {type(key).__name__}")
+
+
+def _refused(what: str) -> pickle.UnpicklingError:
+    return pickle.UnpicklingError(f"its pickle {what}, which is not allowed")

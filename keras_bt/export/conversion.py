@@ -1,8 +1,11 @@
-"""What exporting an encoder to the files of other runtimes has in common."""
+"""Common steps of the exports to ONNX and LiteRT."""
 
+from collections.abc import Callable
+from os import PathLike
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_bt._support import atomic
@@ -20,24 +23,26 @@ from keras_bt.export.forward import (
 BATCH_SIZES = 1, 3
 
 
-def prepare(encoder, path, suffix, overwrite):
-    """The file to write, the encoder in float32, and a function of images to trace.
+def prepare(
+    encoder: keras.Layer, path: str | PathLike[str], suffix: str, overwrite: bool
+) -> tuple[Path, keras.Layer, Callable[..., dict[str, tf.Tensor]], tf.TensorSpec]:
+    """Checks the arguments of an export and makes a function of images that can be traced.
 
     Args:
-        encoder: `keras.Model` or layer from images to features.
-        path: Path of the file.
-        suffix: String that it has to end in.
-        overwrite: Bool. Whether it may be there already.
+        encoder: Model or layer from images to features.
+        path: Path of the file to write.
+        suffix: Suffix that the path must have.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
-        target: `Path`.
-        encoder: The encoder, or its copy that computes in float32.
+        target: Absolute path of the file.
+        encoder: The encoder, or a copy of it that computes in float32.
         function: `tf.function` from `inputs` to {"features"}, with a signature.
-        spec: `tf.TensorSpec` of its inputs.
+        spec: Its inputs.
 
     Raises:
         FileExistsError: If the file exists and may not be replaced.
-        ValueError: If its name ends otherwise, or the encoder is none.
+        ValueError: If the path has another suffix, or the encoder does not take images.
     """
     target = Path(path).expanduser().absolute()
     if target.suffix != suffix:
@@ -52,33 +57,50 @@ def prepare(encoder, path, suffix, overwrite):
     return target, encoder, function, spec
 
 
-def publish(target, content, run, encoder, what, tolerance=TOLERANCE):
-    """Writes a converted encoder, once it gives the features of the one in memory.
+def check_and_write(
+    target: Path,
+    content: bytes,
+    run: Callable[[np.ndarray], np.ndarray],
+    encoder: keras.Layer,
+    name: str,
+    tolerance: float = TOLERANCE,
+) -> str:
+    """Writes a converted encoder after comparing its features with the encoder in memory.
 
     Args:
-        target: `Path` of the file.
-        content: Bytes to write.
-        run: Function from images, a float32 array, to features.
+        target: Path of the file.
+        content: Content of the file.
+        run: Runs the converted encoder: float32 images to features.
         encoder: The encoder in memory.
-        what: String, what the file is called in messages.
-        tolerance: Float. Largest difference, as a part of the largest feature.
+        name: Name of the file in messages.
+        tolerance: Largest allowed difference, relative to the largest feature.
 
     Returns:
-        The path, a string.
+        The path.
+
+    Raises:
+        OSError: If the file cannot be written.
+        RuntimeError: If the features differ.
     """
     for batch_size in BATCH_SIZES:
         images = probe_images(encoder, batch_size)
-        check_same(run(images.numpy()), forward(encoder, images), what, tolerance)
-    with atomic.replacing(target, len(content)) as aside:
-        aside.write_bytes(content)
+        check_same(run(images.numpy()), forward(encoder, images), name, tolerance)
+    with atomic.replacing(target, len(content)) as temporary:
+        temporary.write_bytes(content)
     return str(target)
 
 
-def in_float32(encoder):
-    """The encoder, or its copy that computes in float32 where it does so in 16 bits.
+def in_float32(encoder: keras.Layer) -> keras.Layer:
+    """Returns the encoder, or a float32 copy if it computes in 16 bits.
+
+    Args:
+        encoder: Model or layer from images to features.
+
+    Returns:
+        The same object if it computes in float32 already.
 
     Raises:
-        ValueError: If it cannot be copied so.
+        ValueError: If the encoder cannot be copied.
 
     Example:
         >>> import keras_bt
@@ -94,13 +116,13 @@ def in_float32(encoder):
         return encoder
     if functional_of(encoder) is None:
         raise ValueError(
-            f"This encoder computes in {', '.join(sorted(dtypes))}, which only models that Keras "
-            "can copy layer by layer leave: take its .keras file, or build it in float32."
+            f"This encoder computes in {', '.join(sorted(dtypes))} and Keras cannot copy its "
+            "layers one by one: load its .keras file, or build it in float32."
         )
 
-    def copy(layer):
+    def copy(layer: keras.Layer) -> keras.Layer:
         return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
 
-    twin = keras.models.clone_model(encoder, clone_function=copy, recursive=True)
-    twin.set_weights(encoder.get_weights())
-    return twin
+    float32_encoder = keras.models.clone_model(encoder, clone_function=copy, recursive=True)
+    float32_encoder.set_weights(encoder.get_weights())
+    return float32_encoder

@@ -1,26 +1,36 @@
-"""What an exported encoder's folder says of it, and whether its files are still as they were."""
+"""The metadata of an exported encoder: written with checksums, and checked on loading."""
 
 import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_bt._support.version import __version__
 from keras_bt.export.forward import input_shape_of
 from keras_bt.export.model_card import model_card
 
 DESCRIPTION, CARD = "assets.extra/encoder.json", "README.md"
 
 
-def describe(folder, encoder, image_size, signatures, metadata):
-    """Writes what there is to know of a SavedModel into its folder, and its model card.
+def write_description(
+    folder: Path,
+    encoder: keras.Model,
+    image_size: int | None,
+    signatures: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None,
+) -> None:
+    """Writes the metadata of a SavedModel and its model card into its folder.
 
     Args:
-        folder: `Path` of the SavedModel.
-        encoder: `keras.Model` that is in it.
-        image_size: Int or None. Side of the images it is meant for, in pixels.
-        signatures: Dict from the names of its signatures to concrete functions.
-        metadata: Dict that JSON can hold, or None.
+        folder: Path of the SavedModel.
+        encoder: The model that was saved.
+        image_size: Height and width of the intended images, in pixels, if known.
+        signatures: Concrete functions by the name of their signature.
+        metadata: More to store, as JSON, such as the result of a run.
     """
     description = {
         **(metadata or {}),
@@ -31,6 +41,7 @@ def describe(folder, encoder, image_size, signatures, metadata):
         "signatures": sorted(signatures),
         "parameters": encoder.count_params(),
         "computes_in": encoder.compute_dtype,
+        "keras_bt_version": __version__,
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "sha256": {
@@ -45,22 +56,34 @@ def describe(folder, encoder, image_size, signatures, metadata):
     (folder / CARD).write_text(model_card(description), encoding="utf-8")
 
 
-def undamaged_description(folder):
-    """Compares files with their checksums: TensorFlow loads changed constants in silence."""
+def checked_description(folder: Path) -> dict[str, Any]:
+    """Reads the metadata of an exported encoder and compares its files with their checksums.
+
+    TensorFlow itself loads files with changed constants without an error.
+
+    Args:
+        folder: Path of a SavedModel.
+
+    Returns:
+        The metadata; empty if `export_encoder` did not write the folder.
+
+    Raises:
+        ValueError: If a file is missing or differs.
+    """
     try:
         description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
         digests = description["sha256"]
     except (FileNotFoundError, KeyError, TypeError):
-        return {}  # nothing that `export_encoder` wrote
+        return {}
     except ValueError as error:
         raise ValueError(f"{folder} is damaged: {DESCRIPTION} is not JSON.") from error
     for name, digest in digests.items():
         file = folder / name
         if not file.is_file() or _sha256(file) != digest:
-            raise ValueError(f"{folder} is damaged: {name} is not as it was exported.")
+            raise ValueError(f"{folder} is damaged: {name} is missing or has changed.")
     return description
 
 
-def _sha256(path):
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

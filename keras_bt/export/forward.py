@@ -1,20 +1,27 @@
-"""An encoder as a function of images, the same for every format it leaves in."""
+"""The encoder as a function of images, shared by all export formats."""
 
 import keras
+import numpy.typing as npt
 import tensorflow as tf
 
 from keras_bt._support import compat
 from keras_bt.functional.image import as_unit_range
 
-PROBE_SIDE = 64  # of images in encoders that take any
-TOLERANCE = 1e-4  # of the largest feature, by which another runtime may differ
+PROBE_SIDE = 64  # pixels, if the encoder takes images of any size
+TOLERANCE = 1e-4  # of the largest feature
 
 
-def input_shape_of(encoder):
-    """(None, height, width, channels) of a built encoder; height and width may be None.
+def input_shape_of(encoder: keras.Layer) -> tuple[int | None, ...]:
+    """Returns (None, height, width, channels) of a built encoder.
+
+    Args:
+        encoder: Model or layer from images to features.
+
+    Returns:
+        Height and width are None if the encoder takes any.
 
     Raises:
-        ValueError: If it is not built, or does not take images.
+        ValueError: If the encoder is not built, or does not take images.
 
     Example:
         >>> import keras_bt
@@ -24,7 +31,7 @@ def input_shape_of(encoder):
     if not encoder.built:
         raise ValueError("The encoder is not built; call it on a batch of images first.")
     input_shape = getattr(encoder, "input_shape", None)
-    if input_shape is None:  # a subclassed model knows the shape it was first called with
+    if input_shape is None:  # of a subclassed model, which stores the shape of its first call
         input_shape = compat.first_input_shape(encoder)
     if input_shape is None and getattr(encoder, "input_spec", None) is not None:
         input_shape = encoder.input_spec.shape
@@ -35,16 +42,20 @@ def input_shape_of(encoder):
     return (None, *input_shape[1:])
 
 
-def image_size_of(encoder, image_size=None):
-    """Side of the square images an encoder is to be given, in pixels.
+def image_size_of(encoder: keras.Layer, image_size: int | None = None) -> int:
+    """Returns the height and width of the square images to give an encoder, in pixels.
 
     Args:
-        encoder: `keras.Model` or layer of `load_encoder`.
-        image_size: Int, a wish; None for the encoder's own, or the one it was exported with.
+        encoder: Model, or layer from `load_encoder`.
+        image_size: The size that the user wants; None for the encoder's own, or the one of its
+            export.
+
+    Returns:
+        `image_size` if it is given.
 
     Raises:
-        ValueError: If the encoder takes images of another size only, or of any and none is
-            wished for.
+        ValueError: If the encoder takes only images of another size, or takes any size and none
+            is given.
 
     Example:
         >>> import keras_bt
@@ -52,8 +63,8 @@ def image_size_of(encoder, image_size=None):
         32
     """
     height, width = input_shape_of(encoder)[1:3]
-    told = getattr(encoder, "description", {}).get("image_size")
-    side = image_size or height or told
+    exported_size = getattr(encoder, "description", {}).get("image_size")
+    side = image_size or height or exported_size
     if side is None:
         raise ValueError("The encoder takes images of any size; give image_size.")
     if not {height, width} <= {None, side}:
@@ -63,8 +74,14 @@ def image_size_of(encoder, image_size=None):
     return side
 
 
-def functional_of(encoder):
-    """The encoder as a model of the functional kind, whose layers Keras knows; None if it is none.
+def functional_of(encoder: keras.Layer) -> compat.Functional | None:
+    """Returns the encoder as a functional model, or None for other kinds of models and layers.
+
+    Args:
+        encoder: A `keras.Sequential` has a functional model inside.
+
+    Returns:
+        A model with a graph of layers.
 
     Example:
         >>> import keras_bt
@@ -78,15 +95,35 @@ def functional_of(encoder):
     return encoder if isinstance(encoder, compat.Functional) else None
 
 
-def checked(encoder, inputs):
-    """Images, refused in a graph too if they are not of the encoder's shape or far from [0, 1]."""
-    # Signatures do not enforce static sizes; without this a gray image would broadcast
+def checked_images(encoder: keras.Layer, inputs: tf.Tensor) -> tf.Tensor:
+    """Returns images after checks of shape and value range, which also work in a graph.
+
+    Args:
+        encoder: Model or layer from images to features.
+        inputs: uint8 or floating point [batch, height, width, channels].
+
+    Returns:
+        Float tensor in [0, 1].
+
+    Raises:
+        tf.errors.InvalidArgumentError: In a graph, if the shape or the range is wrong. Where the
+            shape is known earlier, ValueError.
+    """
+    # Signatures do not enforce static sizes. Without this check a gray image would broadcast
     # against the three means of the normalization.
     return as_unit_range(tf.ensure_shape(inputs, input_shape_of(encoder)))
 
 
-def forward(encoder, inputs, training=False):
-    """Float32 features of images.
+def forward(encoder: keras.Layer, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+    """Computes float32 features of images.
+
+    Args:
+        encoder: Model or layer from images to features.
+        inputs: Float [batch, height, width, channels] in [0, 1].
+        training: Whether batch statistics are used and updated.
+
+    Returns:
+        Float32 tensor [batch, features].
 
     Raises:
         ValueError: If the encoder does not return [batch, features].
@@ -97,20 +134,30 @@ def forward(encoder, inputs, training=False):
     return features
 
 
-def probe_images(encoder, batch_size=2):
-    """Images to compare an exported encoder with the one in memory on: float32 in [0, 1]."""
+def probe_images(encoder: keras.Layer, batch_size: int = 2) -> tf.Tensor:
+    """Returns random images for comparing an exported encoder with the one in memory.
+
+    Args:
+        encoder: Model or layer from images to features.
+        batch_size: Number of images.
+
+    Returns:
+        Float32 tensor [batch, height, width, channels] in [0, 1], the same in every call.
+    """
     sides = [side or PROBE_SIDE for side in input_shape_of(encoder)[1:]]
     return tf.random.stateless_uniform([batch_size, *sides], seed=[0, 1])
 
 
-def check_same(features, expected, what, tolerance=TOLERANCE):
-    """Refuses features that are not those of the encoder in memory.
+def check_same(
+    features: npt.ArrayLike, expected: npt.ArrayLike, name: str, tolerance: float = TOLERANCE
+) -> None:
+    """Raises if features differ from those of the encoder in memory.
 
     Args:
         features: Float array [batch, features].
-        expected: Float array [batch, features], of the encoder in memory.
-        what: String. What gave `features`.
-        tolerance: Float. Largest difference, as a part of the largest feature.
+        expected: Float array [batch, features] of the encoder in memory.
+        name: Name of the exported encoder in the message.
+        tolerance: Largest allowed difference, relative to the largest feature.
 
     Raises:
         RuntimeError: If they differ by more, or are not finite.
@@ -123,8 +170,8 @@ def check_same(features, expected, what, tolerance=TOLERANCE):
     """
     difference = float(tf.reduce_max(tf.abs(tf.subtract(features, expected))))
     scale = float(tf.reduce_max(tf.abs(expected)))
-    if not difference <= tolerance * scale + 1e-6:  # NaN included
+    if not difference <= tolerance * scale + 1e-6:  # also true for NaN
         raise RuntimeError(
-            f"{what} differs from the encoder in memory by {difference:g} (largest feature "
+            f"{name} differs from the encoder in memory by {difference:g} (largest feature "
             f"{scale:g}); nothing was written."
         )

@@ -1,44 +1,54 @@
-"""The encoder as a LiteRT (TensorFlow Lite) file, for phones and small devices."""
+"""Exports an encoder as a LiteRT (TensorFlow Lite) file, for phones and small devices."""
 
 import re
 import tempfile
+from os import PathLike
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_bt._support.compat import trackable
 from keras_bt._support.errors import first_line
 from keras_bt._support.optional import import_optional
-from keras_bt.export.conversion import prepare, publish
+from keras_bt.export.conversion import check_and_write, prepare
 from keras_bt.export.forward import TOLERANCE
 
 INT8_TOLERANCE = 5e-2  # of the largest feature
 
 
-def export_litert(encoder, path, *, int8=False, overwrite=False):
-    """Writes the encoder as a LiteRT file, and checks it by LiteRT's interpreter.
+def export_litert(
+    encoder: keras.Layer,
+    path: str | PathLike[str],
+    *,
+    int8: bool = False,
+    overwrite: bool = False,
+) -> str:
+    """Writes the encoder as a LiteRT file and checks it with LiteRT's interpreter.
 
         runner = ai_edge_litert.interpreter.Interpreter("encoder.tflite").get_signature_runner()
         features = runner(inputs=images)["features"]               # float32 RGB in [0, 1]
 
-    Batches may be of any size, images too where the encoder takes any. It computes in float32, as
-    a copy where the encoder itself does so in 16 bits. The file appears when the interpreter has
-    given the encoder's features. It holds operations of LiteRT alone, no TensorFlow ones.
+    The batch can have any size; so can the images if the encoder allows it. Encoders with a 16-bit
+    policy are exported in float32. The file uses LiteRT's own operations only. It appears after
+    the interpreter has returned the encoder's features.
 
     Args:
-        encoder: `keras.Model` as for `export_encoder`, or a layer of `load_encoder`.
+        encoder: Model as for `export_encoder`, or layer from `load_encoder`.
         path: File to write, ending in ".tflite".
-        int8: Bool. Stores weights in 8 bits, a quarter of the size. Features then differ by up to
-            a twentieth of the largest; by more is an error.
-        overwrite: Bool. Whether it may be replaced.
+        int8: Stores weights in 8 bits, in a quarter of the size. Features may then differ by up
+            to a twentieth of the largest.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
-        The path, a string.
+        The absolute path.
 
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ImportError: If ai-edge-litert is missing.
-        OSError: If it cannot be written.
-        RuntimeError: If the interpreter gives other features.
+        OSError: If the file cannot be written.
+        RuntimeError: If the interpreter returns other features.
         ValueError: If the encoder cannot be converted.
 
     Example:
@@ -50,19 +60,19 @@ def export_litert(encoder, path, *, int8=False, overwrite=False):
     target, encoder, function, _ = prepare(encoder, path, ".tflite", overwrite)
     (interpreter,) = import_optional(["ai_edge_litert.interpreter"], extra="litert")
     try:
-        content = _converted(encoder, function, int8)
+        content = _convert(encoder, function, int8)
         runner = interpreter.Interpreter(model_content=content).get_signature_runner()
     except Exception as error:
         raise ValueError(f"This encoder cannot be converted to LiteRT: {_reason(error)}") from error
 
-    def run(images):
+    def run(images: np.ndarray) -> np.ndarray:
         return runner(inputs=images)["features"]
 
     tolerance = INT8_TOLERANCE if int8 else TOLERANCE
-    return publish(target, content, run, encoder, "The LiteRT file", tolerance)
+    return check_and_write(target, content, run, encoder, "The LiteRT file", tolerance)
 
 
-def _converted(encoder, function, int8):
+def _convert(encoder: keras.Layer, function: Any, int8: bool) -> bytes:
     module = trackable()
     module.variables = [variable.value for variable in encoder.variables]
     with tempfile.TemporaryDirectory() as folder:
@@ -74,6 +84,6 @@ def _converted(encoder, function, int8):
         return converter.convert()
 
 
-def _reason(error):
+def _reason(error: Exception) -> str:
     unknown = set(re.findall(r"tf\.(\w+)\(", str(error)))
     return f"LiteRT has no {', '.join(sorted(unknown))}." if unknown else first_line(error)

@@ -1,35 +1,40 @@
-"""The encoder as an ONNX file, for any runtime."""
+"""Exports an encoder as an ONNX file, for any runtime."""
+
+from os import PathLike
+
+import keras
+import numpy as np
 
 from keras_bt._support.errors import first_line
 from keras_bt._support.optional import import_optional
-from keras_bt.export.conversion import prepare, publish
+from keras_bt.export.conversion import check_and_write, prepare
 
 OPSET = 17
 
 
-def export_onnx(encoder, path, *, overwrite=False):
-    """Writes the encoder as an ONNX file, and checks it by ONNX Runtime.
+def export_onnx(encoder: keras.Layer, path: str | PathLike[str], *, overwrite: bool = False) -> str:
+    """Writes the encoder as an ONNX file and checks it with ONNX Runtime.
 
         session = onnxruntime.InferenceSession("encoder.onnx")
         (features,) = session.run(["features"], {"inputs": images})    # float32 RGB in [0, 1]
 
-    Batches may be of any size, images too where the encoder takes any. It computes in float32, as
-    a copy where the encoder itself does so in 16 bits. The file appears when ONNX's checker has
-    passed it and ONNX Runtime has given the encoder's features.
+    The batch can have any size; so can the images if the encoder allows it. Encoders with a 16-bit
+    policy are exported in float32. The file appears after ONNX's checker has accepted it and ONNX
+    Runtime has returned the encoder's features.
 
     Args:
-        encoder: `keras.Model` as for `export_encoder`, or a layer of `load_encoder`.
+        encoder: Model as for `export_encoder`, or layer from `load_encoder`.
         path: File to write, ending in ".onnx".
-        overwrite: Bool. Whether it may be replaced.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
-        The path, a string.
+        The absolute path.
 
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ImportError: If onnx, onnxruntime or tf2onnx is missing.
-        OSError: If it cannot be written.
-        RuntimeError: If ONNX Runtime gives other features.
+        OSError: If the file cannot be written.
+        RuntimeError: If ONNX Runtime returns other features.
         ValueError: If the encoder cannot be converted.
 
     Example:
@@ -43,7 +48,7 @@ def export_onnx(encoder, path, *, overwrite=False):
     try:
         model, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
         content = model.SerializeToString()
-        # tf2onnx leaves operations that it does not know as they are.
+        # tf2onnx copies unknown operations without an error.
         onnx.checker.check_model(content, full_check=True)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -51,7 +56,7 @@ def export_onnx(encoder, path, *, overwrite=False):
             f"This encoder cannot be converted to ONNX: {first_line(error)}"
         ) from error
 
-    def run(images):
+    def run(images: np.ndarray) -> np.ndarray:
         return session.run(["features"], {"inputs": images})[0]
 
-    return publish(target, content, run, encoder, "The ONNX file")
+    return check_and_write(target, content, run, encoder, "The ONNX file")

@@ -1,19 +1,22 @@
-"""The encoder as a TF Hub style SavedModel.
+"""Exports an encoder as a reusable SavedModel of TF Hub.
 
-`keras.Model.export` will not do: its root cannot be called, has no `training` switch and
-no regularization losses, and stores every weight twice.
+`keras.Model.export` (Keras 3.15) is not enough: its root cannot be called, has no `training`
+argument and no regularization losses, and stores every weight twice.
 """
 
+from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_bt._support import atomic, compat
-from keras_bt.export.description import describe
+from keras_bt.export.description import write_description
 from keras_bt.export.forward import (
     check_same,
-    checked,
+    checked_images,
     forward,
     functional_of,
     image_size_of,
@@ -24,8 +27,15 @@ from keras_bt.export.image_bytes import images_from_bytes
 from keras_bt.export.stages import stages
 
 
-def export_encoder(encoder, path, *, image_size=None, metadata=None, overwrite=False):
-    """Writes the encoder as a reusable SavedModel of TF Hub's image feature vector kind.
+def export_encoder(
+    encoder: keras.Model,
+    path: str | PathLike[str],
+    *,
+    image_size: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Writes the encoder as a reusable SavedModel, an "image feature vector" of TF Hub.
 
         module = tensorflow_hub.load(path)         # needs neither Keras nor keras_bt
         features = module(images)                  # float32 RGB in [0, 1], NHWC
@@ -37,31 +47,31 @@ def export_encoder(encoder, path, *, image_size=None, metadata=None, overwrite=F
     | serving_encoded | image_bytes: JPEG, PNG, BMP or GIF files of any size | features |
     | endpoints | inputs | features, and the maps stride_1, stride_2, ... of `stages` |
 
-    The folder appears whole or not at all: it is written beside `path`, loaded again and
-    compared with the encoder, and only then renamed. Its description holds checksums of all
-    other files, by which `load_encoder` knows damage; its README.md is a model card, to edit.
+    The folder is written under a temporary name, loaded again and compared with the encoder. Then
+    it is renamed to `path`. Its metadata, assets.extra/encoder.json, has checksums of all other
+    files, which `load_encoder` verifies. Its README.md is a model card that may be edited.
 
     Args:
-        encoder: `keras.Model`, float [batch, height, width, channels] in [0, 1] to
+        encoder: Model from float [batch, height, width, channels] in [0, 1] to
             [batch, features].
         path: Folder to write.
-        image_size: Int. Side to which serving_encoded brings images, in pixels; None for the
-            encoder's own. Without either there is no serving_encoded, nor for other than 3
-            channels.
-        metadata: Dict that JSON can hold, as result.json of a run, for assets.extra/encoder.json
-            and the model card.
-        overwrite: Bool. Whether an existing `path` may be replaced.
+        image_size: Height and width, in pixels, to which serving_encoded resizes images; None
+            for the encoder's own. Without a size, or with other than 3 channels, there is no
+            serving_encoded.
+        metadata: Stored as JSON in the metadata and shown in the model card; for example the
+            result.json of a run.
+        overwrite: Whether an existing folder may be replaced.
 
     Returns:
-        The path, a string.
+        The absolute path.
 
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ValueError: If the encoder is not built, does not return [batch, features], or takes
             images of another size than `image_size`.
-        OSError: If it cannot be written, saying how much room is needed.
+        OSError: If the folder cannot be written; the message says how much space it needs.
         RuntimeError: If called inside a strategy's scope, or if the reloaded SavedModel
-            disagrees with the encoder.
+            returns other features.
 
     Example:
         >>> import keras_bt
@@ -78,35 +88,37 @@ def export_encoder(encoder, path, *, image_size=None, metadata=None, overwrite=F
     target = Path(path).expanduser().absolute()
     if target.exists() and not (overwrite and target.is_dir()):
         if overwrite:
-            raise FileExistsError(f"{target} is a file, not a folder that could be replaced.")
+            raise FileExistsError(f"{target} is a file; overwrite=True replaces folders only.")
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it.")
     if tf.distribute.has_strategy():
-        raise RuntimeError("export_encoder has to be called outside strategy.scope().")
+        raise RuntimeError("export_encoder must be called outside strategy.scope().")
     height, width = input_shape_of(encoder)[1:3]
     if image_size is not None or (height and height == width):
         image_size = image_size_of(encoder, image_size)
     module, signatures = _reusable_module(encoder, image_size)
 
-    with atomic.replacing(target, 4 * encoder.count_params()) as aside:
-        tf.saved_model.save(module, str(aside), signatures=signatures)
-        describe(aside, encoder, image_size, signatures, metadata)
-        _check_reloaded(aside, encoder, image_size)
+    with atomic.replacing(target, 4 * encoder.count_params()) as temporary:
+        tf.saved_model.save(module, str(temporary), signatures=signatures)
+        write_description(temporary, encoder, image_size, signatures, metadata)
+        _check_reloaded(temporary, encoder, image_size)
     return str(target)
 
 
-def _reusable_module(encoder, image_size):
-    """What is saved, and its signatures by name."""
+def _reusable_module(
+    encoder: keras.Model, image_size: int | None
+) -> tuple[Any, dict[str, Callable]]:
+    """The object to save, and its signatures by name."""
     spec = tf.TensorSpec(input_shape_of(encoder), tf.float32, name="inputs")
 
     module = compat.trackable()
     call = tf.function(
-        lambda inputs, training=False: forward(encoder, checked(encoder, inputs), training),
+        lambda inputs, training=False: forward(encoder, checked_images(encoder, inputs), training),
         autograph=False,
     )
     for training in ({}, {"training": False}, {"training": True}):
         call.get_concrete_function(spec, **training)
     module.__call__ = call
-    # The tf.Variables behind Keras's: with Keras's every weight would be written twice.
+    # The tf.Variables inside Keras's variables: with Keras's, every weight is written twice.
     module.variables = [variable.value for variable in encoder.variables]
     module.trainable_variables = [variable.value for variable in encoder.trainable_variables]
     module.regularization_losses = [
@@ -118,42 +130,45 @@ def _reusable_module(encoder, image_size):
     return module, _signatures(encoder, call, spec, image_size)
 
 
-def _signatures(encoder, call, spec, image_size):
-    def default(inputs):
+def _signatures(
+    encoder: keras.Model, call: Callable, spec: tf.TensorSpec, image_size: int | None
+) -> dict[str, Callable]:
+    def default(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": call(inputs, training=False)}
 
-    def of_bytes(image_bytes):
-        return default(images_from_bytes(image_bytes, image_size))
-
     signatures = {
-        "serving_default": _traced(default, spec),
-        "endpoints": _traced(_endpoints(encoder) or default, spec),
+        "serving_default": _trace(default, spec),
+        "endpoints": _trace(_endpoints(encoder) or default, spec),
     }
     if image_size and spec.shape[-1] == 3:
+
+        def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+            return default(images_from_bytes(image_bytes, image_size))
+
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
-        signatures["serving_encoded"] = _traced(of_bytes, encoded)
+        signatures["serving_encoded"] = _trace(from_bytes, encoded)
     return signatures
 
 
-def _endpoints(encoder):
-    """A function from images to maps and features; None for an encoder whose maps Keras hides."""
-    maps, functional = stages(encoder), functional_of(encoder)
-    if not maps:
+def _endpoints(encoder: keras.Model) -> Callable | None:
+    """A function from images to maps and features; None if the encoder is not functional."""
+    functional, maps = functional_of(encoder), stages(encoder)
+    if functional is None or not maps:
         return None
     model = keras.Model(functional.inputs, {**maps, "features": functional.outputs[0]})
 
-    def endpoints(inputs):
-        outputs = model(checked(encoder, inputs), training=False)
+    def endpoints(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = model(checked_images(encoder, inputs), training=False)
         return {name: tf.cast(output, tf.float32) for name, output in outputs.items()}
 
     return endpoints
 
 
-def _traced(function, spec):
+def _trace(function: Callable, spec: tf.TensorSpec) -> Callable:
     return tf.function(function, [spec], autograph=False).get_concrete_function()
 
 
-def _regularization(variable):
+def _regularization(variable: keras.Variable) -> Callable:
     return tf.function(
         lambda: tf.cast(variable.regularizer(variable.value), tf.float32),
         input_signature=[],
@@ -161,7 +176,7 @@ def _regularization(variable):
     )
 
 
-def _check_reloaded(folder, encoder, image_size):
+def _check_reloaded(folder: Path, encoder: keras.Model, image_size: int | None) -> None:
     reloaded = tf.saved_model.load(str(folder))
     images = probe_images(encoder)
     check_same(reloaded(images), forward(encoder, images), "The exported encoder")
@@ -170,4 +185,4 @@ def _check_reloaded(folder, encoder, image_size):
         png = tf.io.encode_png(tf.cast(pixels, tf.uint8))
         features = reloaded.signatures["serving_encoded"](image_bytes=png[tf.newaxis])["features"]
         expected = forward(encoder, tf.cast(pixels[tf.newaxis], tf.float32) / 255.0)
-        check_same(features, expected, "The exported encoder, given bytes,")
+        check_same(features, expected, "The signature serving_encoded")

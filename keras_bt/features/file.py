@@ -1,149 +1,162 @@
-"""Files of paths and representations: Parquet, or NumPy's npz."""
+"""Files of features with the paths of their images, as Parquet or NumPy's npz."""
 
 import dataclasses
 import json
 import zipfile
 from collections.abc import Callable, Iterator
+from os import PathLike
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from keras_bt._support import atomic
+from keras_bt._support.errors import first_line
 from keras_bt._support.optional import import_optional
 
-ABOUT = "keras_bt"  # key of what is told of the file in it
+METADATA = "keras_bt"  # name of the metadata in a file
 
 
 @dataclasses.dataclass(frozen=True)
-class Representations:
-    """An open file of representations.
+class FolderFeatures:
+    """The features of a folder's images, read part by part.
 
     Args:
-        count: Int. How many there are.
-        features: Int. Numbers in each.
-        about: Dict. What they are of: "image_dir", "encoder", "image_size".
-        parts: Function without arguments to an iterator of pairs: paths, a list of strings,
-            relative to the image_dir, and representations, float32 [some, features].
+        count: Number of images.
+        features: Length of each image's features.
+        metadata: "image_dir", "image_size" and, from the command line, "encoder" and
+            "encoder_digest".
+        parts: Returns an iterator of pairs: paths relative to the image_dir, and float32
+            [images, features].
     """
 
     count: int
     features: int
-    about: dict
+    metadata: dict[str, Any]
     parts: Callable[[], Iterator[tuple[list[str], np.ndarray]]]
 
 
-def check_format(path):
-    """Refuses a file that is of neither kind, before anything is computed.
+def check_format(path: str | PathLike[str]) -> None:
+    """Raises unless a file of this name can be written and read here.
+
+    Args:
+        path: Path of the file.
+
+    Raises:
+        ImportError: If the file is Parquet and pyarrow is missing.
+        ValueError: If the file has another format.
 
     Example:
         >>> check_format("features.csv")
         Traceback (most recent call last):
             ...
-        ValueError: Representations go into a file ending in .parquet or .npz, not features.csv.
+        ValueError: The file of features needs a name ending in .parquet or .npz, got features.csv.
     """
     if Path(path).suffix not in WRITERS:
         raise ValueError(
-            f"Representations go into a file ending in {' or '.join(WRITERS)}, not {path}."
+            f"The file of features needs a name ending in {' or '.join(WRITERS)}, got {path}."
         )
     if Path(path).suffix == ".parquet":
         _pyarrow()
 
 
-def write_features(path, representations):
-    """Writes a file that appears whole or not at all, a part at a time in memory.
+def write_features(path: str | PathLike[str], content: FolderFeatures) -> None:
+    """Writes a file atomically, with one part in memory at a time.
 
     Args:
         path: Path ending in .parquet (columns `path` and `representation`) or .npz (arrays of
             these names).
-        representations: `Representations`.
+        content: The features to write.
 
     Raises:
-        ImportError: If it is Parquet's and pyarrow is missing.
-        OSError: If it cannot be written.
-        ValueError: If it ends otherwise.
+        ImportError: If the file is Parquet and pyarrow is missing.
+        OSError: If the file cannot be written.
+        ValueError: If the file has another format.
     """
     check_format(path)
-    needed_bytes = 4 * representations.count * representations.features
-    with atomic.replacing(Path(path), needed_bytes) as aside:
-        WRITERS[aside.suffix](aside, representations)
+    needed_bytes = 4 * content.count * content.features
+    with atomic.replacing(Path(path), needed_bytes) as temporary:
+        WRITERS[temporary.suffix](temporary, content)
 
 
-def read_features(path):
-    """A file of representations, to go through in parts.
+def read_features(path: str | PathLike[str]) -> FolderFeatures:
+    """Opens a file of features, whose parts are read when they are needed.
 
     Args:
-        path: Path of a file of `write_features`.
+        path: Path of a file from `extract_folder_features`.
 
     Returns:
-        `Representations`.
+        The open file.
 
     Raises:
-        ImportError: If it is Parquet's and pyarrow is missing.
-        OSError: If it cannot be read.
-        ValueError: If it is not such a file.
+        ImportError: If the file is Parquet and pyarrow is missing.
+        OSError: If the file cannot be read.
+        ValueError: If the file holds no features.
     """
     check_format(path)
     try:
         return READERS[Path(path).suffix](Path(path))
     except (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} holds no representations: {error}.") from error
+        raise ValueError(f"{path} holds no features: {first_line(error)}.") from error
 
 
-def _write_parquet(path, representations):
+def _write_parquet(path: Path, content: FolderFeatures) -> None:
     pyarrow, parquet = _pyarrow()
-    kind = pyarrow.list_(pyarrow.float32(), representations.features)
+    vector = pyarrow.list_(pyarrow.float32(), content.features)
     schema = pyarrow.schema(
-        [("path", pyarrow.string()), ("representation", kind)],
-        metadata={ABOUT: json.dumps(representations.about)},
+        [("path", pyarrow.string()), ("representation", vector)],
+        metadata={METADATA: json.dumps(content.metadata)},
     )
     with parquet.ParquetWriter(path, schema) as writer:
-        for paths, values in representations.parts():
+        for paths, values in content.parts():
             flat = pyarrow.array(values.ravel(), pyarrow.float32())
-            column = pyarrow.FixedSizeListArray.from_arrays(flat, representations.features)
-            # Parquet's strings are UTF-8, which names of files need not be.
+            column = pyarrow.FixedSizeListArray.from_arrays(flat, content.features)
+            # Parquet's strings are UTF-8; file names can hold any bytes.
             names = [path.encode("utf-8", "replace").decode() for path in paths]
             writer.write_table(pyarrow.table([pyarrow.array(names), column], schema))
 
 
-def _read_parquet(path):
+def _read_parquet(path: Path) -> FolderFeatures:
     _, parquet = _pyarrow()
     with parquet.ParquetFile(path) as file:
         schema, count = file.schema_arrow, file.metadata.num_rows
     features = schema.field("representation").type.list_size
 
-    def parts():
+    def parts() -> Iterator[tuple[list[str], np.ndarray]]:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():
                 values = batch["representation"].flatten().to_numpy(zero_copy_only=False)
                 yield batch["path"].to_pylist(), values.reshape(-1, features)
 
-    about = json.loads((schema.metadata or {})[ABOUT.encode()])
-    return Representations(count, features, about, parts)
+    metadata = json.loads((schema.metadata or {})[METADATA.encode()])
+    return FolderFeatures(count, features, metadata, parts)
 
 
-def _write_npz(path, representations):
-    paths = []
-    shape = (representations.count, representations.features)
+def _write_npz(path: Path, content: FolderFeatures) -> None:
+    paths: list[str] = []
+    shape = (content.count, content.features)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with zipfile.ZipFile(path, "w") as archive:
         with archive.open("representation.npy", "w", force_zip64=True) as file:
             np.lib.format.write_array_header_1_0(file, header)
-            for names, values in representations.parts():
-                paths += names
+            for part_paths, values in content.parts():
+                paths += part_paths
                 file.write(np.ascontiguousarray(values, "<f4").tobytes())
-        for name, value in (("path", paths), (ABOUT, json.dumps(representations.about))):
+        for name, value in (("path", paths), (METADATA, json.dumps(content.metadata))):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, np.asarray(value), allow_pickle=False)
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> FolderFeatures:
     with np.load(path) as file:
-        paths, values, about = file["path"], file["representation"], json.loads(str(file[ABOUT]))
+        paths, values = file["path"].tolist(), file["representation"]
+        metadata = json.loads(str(file[METADATA]))
     count, features = values.shape
-    return Representations(count, features, about, lambda: iter([(paths.tolist(), values)]))
+    return FolderFeatures(count, features, metadata, lambda: iter([(paths, values)]))
 
 
-def _pyarrow():
+def _pyarrow() -> list[ModuleType]:
     return import_optional(["pyarrow", "pyarrow.parquet"], extra="parquet")
 
 

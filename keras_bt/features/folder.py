@@ -1,11 +1,14 @@
-"""All images of a folder to representations in a file, in parts that are done once."""
+"""Extracts the features of a folder's images into a file, and resumes after an interruption."""
 
 import contextlib
 import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,132 +17,141 @@ from keras_bt._support import atomic
 from keras_bt._support.progress_bar import progress_bar
 from keras_bt._support.settings import differences
 from keras_bt.data.files import MAX_PIXELS
-from keras_bt.evaluation.features import compile_encoder, extract_compiled
-from keras_bt.features.file import Representations, check_format, write_features
+from keras_bt.data.images import Images
+from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
+from keras_bt.features.file import FolderFeatures, check_format, write_features
 
-FILES_A_PART, BATCH_SIZE = 2048, 256
+FILES_PER_PART, BATCH_SIZE = 2048, 256
 
 
 def extract_folder_features(
-    encoder,
-    image_dir,
-    out,
-    image_size,
+    encoder: Encoder,
+    image_dir: str | PathLike[str],
+    out: str | PathLike[str],
+    image_size: int,
     *,
-    about=None,
-    bad_images="skip",
-    max_pixels=MAX_PIXELS,
-    files_a_part=FILES_A_PART,
-):
-    """Writes the representations of all images of a folder, at any depth, into a file.
+    metadata: dict[str, Any] | None = None,
+    bad_images: str = "skip",
+    max_pixels: int = MAX_PIXELS,
+    files_per_part: int = FILES_PER_PART,
+) -> dict[str, Any]:
+    """Writes the features of all images of a folder, at any depth, into a file.
 
-    It goes through the images in parts, each of which is kept beside `out` when it is done. Started
-    again after it was ended, it goes on with the part at hand.
+    Finished parts are stored beside `out`. A second call after an interruption reuses them.
 
     Args:
         encoder: See `extract_features`.
         image_dir: Path of the folder.
         out: Path of the file, ending in .parquet or .npz; see `write_features`.
-        image_size: Int. Side of the images the encoder gets, in pixels.
-        about: Dict that JSON can hold. What tells this encoder from others.
-        bad_images: "skip" to leave out images that cannot be read, with a warning, or "fail".
-        max_pixels: Int. Images with more cannot be read.
-        files_a_part: Int. Images in a part.
+        image_size: Height and width of the encoder's images, in pixels.
+        metadata: Stored in the file, as JSON. Include an id of the encoder: only calls with
+            equal metadata reuse each other's parts.
+        bad_images: "skip" leaves out unreadable images with a warning; "fail" raises.
+        max_pixels: Images with more pixels are unreadable.
+        files_per_part: Images per part.
 
     Returns:
-        Dict: "images", "skipped_images", "features", and of this start "images_per_second".
+        "images", "skipped_images", "features", and "images_per_second" of this call.
 
     Raises:
+        ImportError: If `out` is Parquet and pyarrow is missing.
         OSError: If something cannot be read or written.
-        ValueError: If there are no images, or `out` was begun with others or with other settings.
+        ValueError: If there are no readable images, or if the stored parts are of other images
+            or settings.
     """
     check_format(out)
     root = str(Path(image_dir).expanduser().absolute())
     paths = data.image_files(root)
-    about = {"image_dir": root, "image_size": image_size, **(about or {})}
-    limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_a_part}
+    metadata = {"image_dir": root, "image_size": image_size, **(metadata or {})}
+    limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_per_part}
     folder = Path(f"{out}.parts")
-    _begin(folder, {**about, **limits, "files": _fingerprint(paths)}, out)
+    _begin(folder, {**metadata, **limits, "files": _fingerprint(paths)}, out)
     encode = compile_encoder(encoder)
     start, encoded = time.monotonic(), 0
-    with progress_bar(desc="embedding", total=len(paths), unit="image") as bar:
-        for number in range(0, len(paths), files_a_part):
-            part, file = paths[number : number + files_a_part], _part(folder, number)
+    with progress_bar(desc="features", total=len(paths), unit="image") as bar:
+        for first in range(0, len(paths), files_per_part):
+            part, file = paths[first : first + files_per_part], _part(folder, first)
             if not file.exists():
                 images, readable = data.from_files(part, root, bad_images, max_pixels)
                 _write_part(file, encode, images, readable, root, image_size)
                 encoded += len(readable)
             bar.update(len(part))
     seconds = time.monotonic() - start
-    parts = [_part(folder, number) for number in range(0, len(paths), files_a_part)]
-    representations = _joined(parts, about)
-    if not representations.count:
+    parts = [_part(folder, first) for first in range(0, len(paths), files_per_part)]
+    extracted = _join(parts, metadata)
+    if not extracted.count:
         atomic.remove(folder)
         raise ValueError(f"None of the images in {root} can be read.")
-    write_features(out, representations)
+    write_features(out, extracted)
     atomic.remove(folder)
     return {
-        "images": representations.count,
-        "skipped_images": len(paths) - representations.count,
-        "features": representations.features,
+        "images": extracted.count,
+        "skipped_images": len(paths) - extracted.count,
+        "features": extracted.features,
         "images_per_second": round(encoded / seconds, 1),
     }
 
 
-def _begin(folder, plan, out):
+def _begin(folder: Path, plan: dict[str, Any], out: str | PathLike[str]) -> None:
+    """Stores the settings of the parts; raises if existing parts have others."""
     file = folder / "plan.json"
     if file.exists():
         if differing := differences(json.loads(file.read_text("utf-8")), plan):
             raise ValueError(
                 f"{out} was begun with other settings: {'; '.join(differing)}. Delete {folder} to "
-                "begin anew."
+                "start over."
             )
         return
     atomic.write_text(file, json.dumps(plan, indent=2) + "\n")
 
 
-def _part(folder, number):
-    return folder / f"{number:09d}.npz"
+def _part(folder: Path, first: int) -> Path:
+    return folder / f"{first:09d}.npz"
 
 
-def _write_part(file, encode, images, paths, root, image_size):
-    names, values = [], np.zeros((0, 0), "float32")
+def _write_part(
+    file: Path,
+    encode: Encoder,
+    images: Images | None,
+    paths: Sequence[str],
+    root: str,
+    image_size: int,
+) -> None:
+    relative_paths, values = [], np.zeros((0, 0), "float32")
     if images is not None:
         values, _ = extract_compiled(encode, images.batches(BATCH_SIZE, image_size))
-        # In the place of a file that vanished meanwhile is another image's representation.
-        kept = [path not in images.replaced for path in paths]
-        names = [
-            os.path.relpath(path, root) for path, keep in zip(paths, kept, strict=True) if keep
-        ]
+        # `Images` gives another image instead of a file that has vanished since the scan.
+        kept = [index for index, path in enumerate(paths) if path not in images.replaced]
+        relative_paths = [os.path.relpath(paths[index], root) for index in kept]
         values = values[kept]
-    with atomic.replacing(file, values.nbytes) as aside:
-        np.savez(aside, path=np.array(names, str), representation=values)
+    with atomic.replacing(file, values.nbytes) as temporary:
+        np.savez(temporary, path=np.array(relative_paths, str), representation=values)
 
 
-def _joined(files, about):
-    """What is in parts, as one; parts of which no image could be read are empty."""
+def _join(files: Sequence[Path], metadata: dict[str, Any]) -> FolderFeatures:
+    """The content of all parts; a part without readable images is empty."""
     shapes = []
     for file in files:
         with np.load(file) as part:
             shapes.append(part["representation"].shape)
 
-    def parts():
+    def parts() -> Iterator[tuple[list[str], np.ndarray]]:
         for file, (count, _) in zip(files, shapes, strict=True):
             if count:
                 with np.load(file) as part:
                     yield part["path"].tolist(), part["representation"]
 
     count, features = sum(count for count, _ in shapes), max(features for _, features in shapes)
-    return Representations(count, features, about, parts)
+    return FolderFeatures(count, features, metadata, parts)
 
 
-def _fingerprint(paths):
-    """How many files there are, and what changes when one of them does."""
+def _fingerprint(paths: Sequence[str]) -> str:
+    """Changes when a file is added, removed, or changed in size or time."""
     digest = hashlib.sha256()
     for path in paths:
-        known = None
-        with contextlib.suppress(OSError):  # one that is gone by now
+        size_and_time = None
+        with contextlib.suppress(OSError):  # the file may have vanished
             status = Path(path).stat()
-            known = (status.st_size, status.st_mtime_ns)
-        digest.update(f"{path!r} {known}\n".encode())
+            size_and_time = (status.st_size, status.st_mtime_ns)
+        digest.update(f"{path!r} {size_and_time}\n".encode())
     return f"{len(paths)} files, {digest.hexdigest()[:12]}"

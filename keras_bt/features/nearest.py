@@ -1,42 +1,48 @@
-"""The images whose representations are nearest to a given one."""
+"""Search for the images whose features are nearest to a query."""
 
 import numpy as np
+import numpy.typing as npt
+
+from keras_bt.features.file import FolderFeatures
 
 
-def nearest_images(representations, query, count=10):
-    """The nearest images by cosine, going through a file of any length once.
+def nearest_images(
+    file: FolderFeatures, query: npt.ArrayLike, count: int = 10
+) -> list[tuple[str, float]]:
+    """Finds the nearest images by cosine similarity in one pass through a file of any length.
 
     Args:
-        representations: `Representations`.
+        file: From `read_features`.
         query: Float array [features], not zero.
-        count: Int. How many.
+        count: Number of images to find.
 
     Returns:
-        List of pairs (path, cosine), nearest first; of equally near ones the first in the file.
+        Pairs (path, cosine), nearest first. Equally near images keep the order of the file.
 
     Raises:
-        ValueError: If `query` is of another length, zero or not finite, or `count` below 1.
+        ValueError: If `query` has the wrong length or is zero or not finite, or if `count` is
+            below 1.
 
     Example:
-        >>> from keras_bt.features import Representations
+        >>> from keras_bt.features import FolderFeatures
         >>> vectors = np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], "float32")
-        >>> file = Representations(3, 2, {}, lambda: iter([(["a", "b", "c"], vectors)]))
+        >>> file = FolderFeatures(3, 2, {}, lambda: iter([(["a", "b", "c"], vectors)]))
         >>> [path for path, _ in nearest_images(file, [0.1, 3.0], count=2)]
         ['b', 'c']
     """
     query = np.asarray(query, "float64")
-    if query.shape != (representations.features,):
+    if query.shape != (file.features,):
         raise ValueError(
-            f"query must be [{representations.features}], as in the file, got {list(query.shape)}."
+            f"query must be [{file.features}], as in the file, got {list(query.shape)}."
         )
     norm = np.linalg.norm(query)
     if not 0 < norm < np.inf:
-        raise ValueError(f"query must be finite and not zero, its norm is {norm}.")
+        raise ValueError(f"query must be finite and not zero, got one of norm {norm}.")
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
     best_paths: list[str] = []
     best = np.zeros(0)
-    for paths, vectors in representations.parts():
+    for paths, vectors in file.parts():
         vectors = vectors.astype("float64")
         norms = np.maximum(np.linalg.norm(vectors, axis=1), np.finfo("float64").tiny)
         best_paths = best_paths + paths

@@ -1,11 +1,7 @@
 """Pure functions of tensors: no Keras objects, no state, no strategy."""
 
-from keras_bt.functional.correlation import (
-    cross_correlation,
-    invariance_and_redundancy,
-    loss_floor,
-    standardize,
-)
+from keras_bt.functional.correlation import cross_correlation, standardize
+from keras_bt.functional.loss import invariance_and_redundancy, loss_floor
 from keras_bt.functional.neighbors import knn_vote
 from keras_bt.functional.spectrum import effective_rank, spread
 

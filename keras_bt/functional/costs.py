@@ -1,19 +1,32 @@
-"""What either form of the loss costs, in arithmetic and in bytes sent between replicas."""
+"""The forms of the loss, and which one costs less arithmetic and communication."""
 
-MULTIPLICATIONS_PER_BYTE = 50  # what sending a byte costs; see `gram_is_cheaper`
+import tensorflow as tf
+
+FORMS = ("auto", "matrix", "gram")
+MULTIPLICATIONS_PER_BYTE = 50  # price of a sent byte; see `gram_is_cheaper`
 
 
-def cheaper_form(rows, dim, replicas):
+def check_form(form: str) -> None:
+    """Rejects an unknown form of the loss.
+
+    Raises:
+        ValueError: If `form` is not one of `FORMS`.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
+
+
+def cheaper_form(rows: int | None, dim: int, replicas: int) -> str:
     """Which form of the loss costs less.
 
     Args:
-        rows: Int or None. Images a replica.
-        dim: Int. Width of the embedding.
-        replicas: Int.
+        rows: Images per replica; None if unknown.
+        dim: Width of the embedding.
+        replicas: Number of replicas.
 
     Returns:
-        "matrix" or "gram"; "unknown" where that depends on an unknown number of rows. On
-        several replicas collectives must not depend on it, and 1,024 images are assumed.
+        "matrix" or "gram"; "unknown" for unknown rows on one replica. On several replicas the
+        collectives must not depend on the rows, so a batch of 1,024 images is assumed.
 
     Example:
         >>> cheaper_form(256, 8192, replicas=1), cheaper_form(2048, 2048, replicas=1)
@@ -25,25 +38,24 @@ def cheaper_form(rows, dim, replicas):
     return "gram" if gram_is_cheaper(batch, dim, replicas) else "matrix"
 
 
-def gram_is_cheaper(batch, dim, replicas):
+def gram_is_cheaper(batch: int | tf.Tensor, dim: int, replicas: int) -> bool | tf.Tensor:
     """Whether the Gram form costs less than the matrix form, forward and backward.
 
         on each replica         matrix                         gram
         multiplications         3 batch dim^2 / replicas       4 batch^2 dim / replicas
         bytes sent              8 share dim^2                  8 share batch dim
 
-    with share = (replicas - 1) / replicas, sums and gathers going round in rings of
-    float32. Either form's costs are in proportion to dim, and since the arithmetic alone
-    would draw the line at 4 batch = 3 dim and the bytes alone at batch = dim, the price of
-    a byte matters little.
+    with share = (replicas - 1) / replicas, for ring reductions and gathers of float32. The
+    price of a byte matters little: arithmetic alone puts the limit at 4 batch = 3 dim, bytes
+    alone at batch = dim.
 
     Args:
-        batch: Int or scalar tensor. Images in the global batch.
-        dim: Int. Width of the embedding.
-        replicas: Int.
+        batch: Int or scalar int tensor. Images in the global batch.
+        dim: Width of the embedding.
+        replicas: Number of replicas.
 
     Returns:
-        Bool, or a scalar tensor of it.
+        A bool, or a scalar bool tensor for a tensor `batch`.
 
     Example:
         >>> gram_is_cheaper(1600, 2048, 1), gram_is_cheaper(1600, 2048, 64)

@@ -1,22 +1,25 @@
-"""Mixed samples: images between two others, whose embeddings are to lie between theirs.
+"""Mixed samples: convex combinations of two views, and the penalty on their embeddings.
 
-Ordinary TensorFlow operations with TensorFlow's own gradient, on a single replica.
+The gradient is TensorFlow's own. Everything here works on a single replica.
 """
 
 import tensorflow as tf
 
-from keras_bt.functional.correlation import FORMS, cross_correlation, standardize
+from keras_bt.functional.correlation import cross_correlation, standardize
+from keras_bt.functional.costs import check_form
 
 
-def mix(a, b, share, order):
-    """What lies between each row of one batch and some row of another.
+def mix(
+    a: tf.Tensor, b: tf.Tensor, share: float | tf.Tensor, order: tf.Tensor | list[int]
+) -> tf.Tensor:
+    """Mixes each row of one batch with some row of another.
 
         mixed = share a + (1 - share) b[order]
 
     Args:
         a: Float tensor [batch, ...].
         b: Float tensor [batch, ...].
-        share: Scalar float tensor in [0, 1], the source's alpha.
+        share: Float or scalar tensor in [0, 1], the source's alpha.
         order: Int tensor [batch]. A permutation.
 
     Returns:
@@ -33,14 +36,22 @@ def mix(a, b, share, order):
 
 
 def mixed_sample_penalty(
-    z_a, z_b, z_mixed, share, order, *, epsilon=1e-5, centered=True, form="auto"
-):
-    """How far mixed samples are from correlating with both views as the mixture would.
+    z_a: tf.Tensor,
+    z_b: tf.Tensor,
+    z_mixed: tf.Tensor,
+    share: float | tf.Tensor,
+    order: tf.Tensor | list[int],
+    *,
+    epsilon: float = 1e-5,
+    centered: bool = True,
+    form: str = "auto",
+) -> tf.Tensor:
+    """Penalizes mixed samples that do not correlate with both views as the mixture would.
 
         penalty = sum_ij (C(m, a) - share C(a, a) - (1 - share) C(b[order], a))_ij^2
                 + sum_ij (C(m, b) - share C(a, b) - (1 - share) C(b[order], b))_ij^2
 
-    with C(x, y) = x_hat^T y_hat / batch. Of r = m_hat - mix(a_hat, b_hat) that is
+    with C(x, y) = x_hat^T y_hat / batch. With r = m_hat - mix(a_hat, b_hat) this is
 
         penalty = ||r^T [a_hat b_hat]||^2 / batch^2                                 matrix
                 = <r r^T, [a_hat b_hat] [a_hat b_hat]^T> / batch^2                  gram
@@ -53,13 +64,13 @@ def mixed_sample_penalty(
         order: See `mix`.
         epsilon: See `standardize`.
         centered: See `standardize`.
-        form: "matrix", "gram" or "auto", which takes the one of fewer multiplications.
+        form: "matrix", "gram" or "auto", which takes the form with fewer multiplications.
 
     Returns:
         Scalar tensor.
 
     Raises:
-        ValueError: If embeddings are not of rank 2, or `form` is unknown.
+        ValueError: If embeddings do not have rank 2, or `form` is unknown.
 
     Example:
         >>> z = tf.constant([[1.0, 1.0], [-1.0, -1.0]])
@@ -67,10 +78,9 @@ def mixed_sample_penalty(
         0.0
 
     Source: arXiv 2312.02151; wgcban/mix-bt main.py@f915e4e, `loss_mix`.
-    Differs from source: standardized as the rest of our loss is, by the biased variance.
+    Differs from source: standardizes by the biased variance, like the rest of our loss.
     """
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {FORMS}, got {form!r}.")
+    check_form(form)
     a, b, mixed = (standardize(z, epsilon=epsilon, centered=centered) for z in (z_a, z_b, z_mixed))
     residual, views = mixed - mix(a, b, share, order), tf.concat([a, b], axis=1)
     rows, dim = a.shape
@@ -80,5 +90,7 @@ def mixed_sample_penalty(
     if form == "matrix":
         return tf.reduce_sum(tf.square(cross_correlation(residual, views)))
     images = tf.cast(tf.shape(a)[0], a.dtype)
-    gram, gram_of_views = (tf.matmul(z, z, transpose_b=True) / images for z in (residual, views))
-    return tf.reduce_sum(gram * gram_of_views)
+    residual_gram, view_gram = (
+        tf.matmul(z, z, transpose_b=True) / images for z in (residual, views)
+    )
+    return tf.reduce_sum(residual_gram * view_gram)

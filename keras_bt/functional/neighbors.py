@@ -1,10 +1,21 @@
-"""Nearest-neighbour classification of representations, in chunks of bounded memory."""
+"""k-nearest-neighbor classification of features, in chunks of bounded memory."""
+
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 
-def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chunk_size=256):
-    """Labels by a similarity-weighted vote of the k nearest training representations.
+def knn_vote(
+    train: tf.Tensor,
+    train_labels: tf.Tensor | Sequence[int],
+    test: tf.Tensor,
+    *,
+    classes: int,
+    k: int = 200,
+    temperature: float = 0.1,
+    chunk_size: int = 256,
+) -> tf.Tensor:
+    """Predicts labels by a similarity-weighted vote of the k nearest training features.
 
         score[class] = sum over the k nearest of that class of exp(cosine / temperature)
 
@@ -12,10 +23,10 @@ def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chun
         train: Float tensor [train_count, features].
         train_labels: Int tensor [train_count], in 0...classes-1.
         test: Float tensor [test_count, features].
-        classes: Int. How many classes there are.
-        k: Int. Neighbours that vote, cut to `train_count`.
-        temperature: Float, above 0. Small values let only the nearest vote.
-        chunk_size: Int. Test representations compared at once.
+        classes: Number of classes.
+        k: Number of neighbors that vote, at most `train_count` of them.
+        temperature: Above 0. With a small value only the nearest neighbors count.
+        chunk_size: Number of test rows compared at once.
 
     Returns:
         Int64 tensor [test_count], the predicted labels.
@@ -39,16 +50,25 @@ def knn_vote(train, train_labels, test, *, classes, k=200, temperature=0.1, chun
     return votes[0, 0]
 
 
-def knn_votes(train, train_labels, test, *, classes, ks, temperatures, chunk_size=256):
-    """`knn_vote` for each k and temperature; the neighbours are looked up once.
+def knn_votes(
+    train: tf.Tensor,
+    train_labels: tf.Tensor | Sequence[int],
+    test: tf.Tensor,
+    *,
+    classes: int,
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+    chunk_size: int = 256,
+) -> tf.Tensor:
+    """`knn_vote` for each k and each temperature, with a single search for neighbors.
 
     Args:
         train: See `knn_vote`.
         train_labels: See `knn_vote`.
         test: See `knn_vote`.
         classes: See `knn_vote`.
-        ks: Ints, ascending. Each is cut to `train_count`.
-        temperatures: Floats, above 0.
+        ks: Ascending. Each is cut to `train_count`.
+        temperatures: Above 0.
         chunk_size: See `knn_vote`.
 
     Returns:
@@ -68,10 +88,10 @@ def knn_votes(train, train_labels, test, *, classes, ks, temperatures, chunk_siz
     temperatures = tf.constant(temperatures, tf.float32)
     ks = [min(k, train.shape[0]) for k in ks]
 
-    def predict(chunk):
+    def predict(chunk: tf.Tensor) -> tf.Tensor:
         cosine, nearest = tf.math.top_k(tf.matmul(chunk, train, transpose_b=True), ks[-1])
         votes = tf.one_hot(tf.gather(train_labels, nearest), classes)
-        # Relative to the nearest, which scales all scores alike and cannot overflow.
+        # Relative to the nearest: scales all scores of a row alike and cannot overflow.
         weights = tf.exp((cosine - cosine[:, :1])[..., None] / temperatures)
         scores, predicted = 0.0, []
         for start, end in zip([0, *ks], ks, strict=False):
@@ -83,8 +103,8 @@ def knn_votes(train, train_labels, test, *, classes, ks, temperatures, chunk_siz
     return tf.concat([predict(test[start : start + chunk_size]) for start in starts], axis=-1)
 
 
-def _unit_rows(rows):
-    """Rows of length 1, of any length before; a row of zeros stays one."""
+def _unit_rows(rows: tf.Tensor) -> tf.Tensor:
+    """Scales each row to length 1, whatever its length; a row of zeros stays zero."""
     rows = tf.cast(rows, tf.float32)
     largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
     # Without this, squares overflow above 1e19, and l2_normalize takes lengths below 1e-6 for 0.

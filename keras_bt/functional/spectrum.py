@@ -1,21 +1,21 @@
-"""How much room a set of vectors takes: in how many directions, and how far in each."""
+"""Effective rank, principal variances and spread of a set of vectors."""
 
 import tensorflow as tf
 
 FLOAT32_ROUNDING = 2.0**-23
 
 
-def effective_rank(x):
-    """Over how many directions the rows of a matrix are spread, counted by their share.
+def effective_rank(x: tf.Tensor) -> tf.Tensor:
+    """Effective number of directions in which the rows of a matrix vary.
 
         s = singular values of x - mean(x)        p = s / sum(s)
         effective_rank = exp(-sum_i p_i log p_i)
 
-    It is k for rows that spread alike in k directions, at the most min(rows - 1, dim). Rows
-    that are all the same have rank 0: what float32 cannot tell from 0 beside x counts as 0.
+    It is k for rows that vary equally in k directions, and at most min(rows - 1, dim). Equal
+    rows have rank 0: singular values below the float32 rounding of `x` count as 0.
 
     Args:
-        x: Float tensor [rows, dim], finite. Representations or embeddings, one a row.
+        x: Float tensor [rows, dim], finite. Features or embeddings, one per row.
 
     Returns:
         Float32 scalar tensor.
@@ -27,17 +27,16 @@ def effective_rank(x):
         0.0
 
     Source: RankMe, arXiv 2210.02885, equation 1.
-    Differs from source: rows are centered, as the loss centers them; the source adds 1e-7 to
-        each share.
+    Differs from source: centers the rows, as the loss does; the source adds 1e-7 to each p.
     """
     s = tf.sqrt(_squared_singular_values(x))
     s = tf.where(s > FLOAT32_ROUNDING * tf.norm(tf.cast(x, tf.float64)), s, 0.0)
-    share = tf.math.divide_no_nan(s, tf.reduce_sum(s))
-    entropy = -tf.reduce_sum(tf.math.xlogy(share, share))
+    p = tf.math.divide_no_nan(s, tf.reduce_sum(s))
+    entropy = -tf.reduce_sum(tf.math.xlogy(p, p))
     return tf.cast(tf.where(tf.reduce_any(s > 0.0), tf.exp(entropy), 0.0), tf.float32)
 
 
-def variances(x):
+def variances(x: tf.Tensor) -> tf.Tensor:
     """Variances of the rows of a matrix along their principal axes, ascending.
 
     Args:
@@ -54,8 +53,9 @@ def variances(x):
     return tf.cast(_squared_singular_values(x) / x.shape[0], tf.float32)
 
 
-def _squared_singular_values(x):
-    # The eigenvalues of a Gram matrix are squares of singular values: float64 holds them.
+def _squared_singular_values(x: tf.Tensor) -> tf.Tensor:
+    """Squared singular values of the centered rows, ascending, in float64."""
+    # Eigenvalues of the smaller Gram matrix; float64 holds the squares of float32 values.
     x = tf.cast(x, tf.float64)
     centered = x - tf.reduce_mean(x, axis=0)
     rows, dim = x.shape
@@ -63,7 +63,7 @@ def _squared_singular_values(x):
     return tf.nn.relu(tf.linalg.eigvalsh(gram))
 
 
-def spread(x):
+def spread(x: tf.Tensor) -> tf.Tensor:
     """Standard deviation of each dimension over the rows, with biased variance.
 
     Args:

@@ -1,12 +1,18 @@
 """Batch normalization over all replicas, for any Keras model."""
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
 import keras
 import tensorflow as tf
 
 from keras_bt._support.compat import compiled_by_xla, flatten_layers
 from keras_bt.distribution.collectives import current_replicas
+from keras_bt.functional.replicas import Replicas
 
 FUSED_DTYPES = ("float32", "bfloat16", "float16")
+
+AnyLayer = TypeVar("AnyLayer", bound=keras.Layer)
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -15,8 +21,8 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
 
         mean = sum(x) / count        variance = sum((x - mean)^2) / count
 
-    over batch and space, on all replicas. Arguments, weights and results are those of
-    `keras.layers.BatchNormalization`, which goes over its input several times as often.
+    over batch and space, on all replicas. Arguments, weights and results are the same as of
+    `keras.layers.BatchNormalization`, which makes several times as many passes over its input.
 
     Example:
         >>> layer = SyncBatchNormalization(momentum=0.9)
@@ -24,13 +30,15 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
         array([[-1.],
                [ 1.]], dtype=float32)
 
-    Differs from Keras's `synchronized=True`: the variance is taken in a second pass, for the
-        mean of squares less the square of the mean loses its digits; three sums across
-        replicas in place of six; and a step is traced in a fraction of the time, since each
-        of TensorFlow's own differentiable sums walks through the graphs of all replicas.
+    Differs from Keras's `synchronized=True`: the variance takes a second pass, because
+        mean(x^2) - mean(x)^2 loses digits at large means. There are three sums over replicas
+        instead of six. A step traces in a fraction of the time, because TensorFlow 2.21's
+        differentiable sums search the graphs of all replicas.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         if not self._fuses(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         x = tf.convert_to_tensor(inputs)
@@ -48,8 +56,9 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             y, *_ = _fused(images, gamma, beta, mean, variance, self.epsilon, training=False)
         return y if images is x else tf.ensure_shape(tf.reshape(y, tf.shape(x)), x.shape)
 
-    def _fuses(self, inputs, mask):
-        # XLA fuses by itself, and would take the mean of squares less the square of the mean.
+    def _fuses(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> bool:
+        """Whether TensorFlow's fused kernels can compute this call."""
+        # Not under XLA (TensorFlow 2.21): its fused kernel takes mean(x^2) - mean(x)^2 as variance.
         return (
             mask is None
             and not self.renorm
@@ -60,40 +69,44 @@ class SyncBatchNormalization(keras.layers.BatchNormalization):
             and not compiled_by_xla()
         )
 
-    def _moments(self, inputs, mask):
+    def _moments(self, inputs: tf.Tensor, mask: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Keras's hook for the batch statistics, here over all replicas."""
         replicas = current_replicas()
         if replicas.count == 1:
             return super()._moments(inputs, mask)
         if mask is not None:
-            raise ValueError(f"{self.name} takes no mask on several replicas.")
+            raise ValueError(f"{self.name} does not support a mask on several replicas.")
         return global_moments(inputs, self._reduction_axes, replicas)
 
 
-def batch_normalize(x, gamma, beta, *, epsilon, replicas):
+def batch_normalize(
+    x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, *, epsilon: float, replicas: Replicas
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Batch normalization of images by the moments of all replicas, in fused kernels.
 
         y = gamma x_hat + beta        x_hat = (x - mean) / sqrt(variance + epsilon)
 
-    with moments over batch, height and width. Its gradient is
+    with moments over batch, height and width. The gradient is
 
         d gamma = sum(dy x_hat)        d beta = sum(dy)
         d x = gamma / sqrt(variance + epsilon) (dy - (d beta + x_hat d gamma) / count)
 
-    where d x takes both sums over all replicas.
+    where d x uses both sums over all replicas.
 
     Args:
-        x: Tensor [batch, height, width, channels], of 16 or 32 bit floats. On each replica
-            its own images.
+        x: 16 or 32 bit float tensor [batch, height, width, channels]. This replica's images.
         gamma: Float32 tensor [channels].
         beta: Float32 tensor [channels].
-        epsilon: Float.
-        replicas: `Replicas` that hold the images.
+        epsilon: Added to the variance.
+        replicas: Replicas that hold the images.
 
     Returns:
-        y, like `x`; mean and (biased) variance, float32 [channels], without gradient.
+        y: Tensor like `x`.
+        mean: Float32 tensor [channels], without gradient.
+        variance: Float32 tensor [channels], biased, without gradient.
 
     Example:
-        >>> from keras_bt.functional.correlation import ONE_REPLICA
+        >>> from keras_bt.functional.replicas import ONE_REPLICA
         >>> x, gamma, beta = tf.constant([[[[1.0]]], [[[3.0]]]]), tf.ones([1]), tf.zeros([1])
         >>> y, mean, variance = batch_normalize(x, gamma, beta, epsilon=0, replicas=ONE_REPLICA)
         >>> y.numpy().ravel(), mean.numpy(), variance.numpy()
@@ -107,13 +120,18 @@ def batch_normalize(x, gamma, beta, *, epsilon, replicas):
         return y, mean, variance * (1.0 - 1.0 / count)  # the kernel divides by count - 1
 
     @replicas.custom_gradient
-    def normalized(x, gamma, beta):
+    def normalize(
+        x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor
+    ) -> tuple[tuple[tf.Tensor, tf.Tensor, tf.Tensor], Callable[..., Any]]:
         mean, variance = global_moments(tf.cast(x, tf.float32), [0, 1, 2], replicas)
         y, *_ = _fused(x, gamma, beta, mean, variance, epsilon, training=False)
 
-        def gradient(of_y, _of_mean, _of_variance):
-            own = tf.raw_ops.FusedBatchNormGradV3(
-                y_backprop=of_y,
+        def gradient(
+            d_y: tf.Tensor, _d_mean: tf.Tensor, _d_variance: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            # With given moments the kernel leaves out the gradient through them.
+            local = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=d_y,
                 x=x,
                 scale=gamma,
                 reserve_space_1=mean,
@@ -122,43 +140,54 @@ def batch_normalize(x, gamma, beta, *, epsilon, replicas):
                 epsilon=epsilon,
                 is_training=False,
             )
-            images, of_gamma, of_beta = replicas.sum(
-                [count, own.scale_backprop, own.offset_backprop]
+            global_count, d_gamma, d_beta = replicas.sum(
+                [count, local.scale_backprop, local.offset_backprop]
             )
             inverse_deviation = tf.math.rsqrt(variance + epsilon)
             x_hat = (tf.cast(x, tf.float32) - mean) * inverse_deviation
-            through_moments = gamma * inverse_deviation / images * (of_beta + x_hat * of_gamma)
-            of_x = tf.cast(own.x_backprop, tf.float32) - through_moments
-            return tf.cast(of_x, x.dtype), own.scale_backprop, own.offset_backprop
+            through_moments = gamma * inverse_deviation / global_count * (d_beta + x_hat * d_gamma)
+            d_x = tf.cast(local.x_backprop, tf.float32) - through_moments
+            return tf.cast(d_x, x.dtype), local.scale_backprop, local.offset_backprop
 
         return (y, mean, variance), gradient
 
-    return normalized(x, gamma, beta)
+    return normalize(x, gamma, beta)
 
 
-def _fused(x, gamma, beta, mean, variance, epsilon, training):
+def _fused(
+    x: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+    mean: tf.Tensor | None,
+    variance: tf.Tensor | None,
+    epsilon: float,
+    training: bool,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """TensorFlow's fused kernel, by the given moments or, in training, by those of `x`."""
     return tf.compat.v1.nn.fused_batch_norm(
         x, gamma, beta, mean, variance, epsilon, is_training=training
     )
 
 
-def global_moments(x, axes, replicas):
-    """Mean and variance of what several replicas hold, and their gradient.
+def global_moments(
+    x: tf.Tensor, axes: Sequence[int], replicas: Replicas
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mean and variance over all replicas, with their gradient.
 
-        d / dx = (sum of d / dmean + 2 (x - mean) sum of d / dvariance) / count
+        d x = (sum(d mean) + 2 (x - mean) sum(d variance)) / count
 
     with sums over replicas.
 
     Args:
-        x: Float tensor. On each replica its own part.
-        axes: Ints. The axes to reduce.
-        replicas: `Replicas` that hold the parts.
+        x: Float tensor. This replica's part.
+        axes: The axes to reduce.
+        replicas: Replicas that hold the parts.
 
     Returns:
-        Two tensors: mean and (biased) variance, the same on every replica.
+        Two tensors, the same on every replica: mean and (biased) variance.
 
     Example:
-        >>> from keras_bt.functional.correlation import ONE_REPLICA
+        >>> from keras_bt.functional.replicas import ONE_REPLICA
         >>> mean, variance = global_moments(tf.constant([[1.0], [3.0]]), [0], ONE_REPLICA)
         >>> mean.numpy(), variance.numpy()
         (array([2.], dtype=float32), array([1.], dtype=float32))
@@ -166,7 +195,7 @@ def global_moments(x, axes, replicas):
     kept = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
 
     @replicas.custom_gradient
-    def moments(x):
+    def moments(x: tf.Tensor) -> tuple[tuple[tf.Tensor, tf.Tensor], Callable[..., tf.Tensor]]:
         values = tf.reduce_prod(tf.gather(tf.shape(x), axes))
         total = tf.reduce_sum(x, axes)
         count, total = replicas.sum([tf.cast(values, x.dtype), total])
@@ -174,9 +203,9 @@ def global_moments(x, axes, replicas):
         centered = x - tf.reshape(mean, kept)
         variance = replicas.sum(tf.reduce_sum(tf.square(centered), axes)) / count
 
-        def gradient(of_mean, of_variance):
-            of_mean, of_variance = replicas.sum([of_mean / count, 2.0 * of_variance / count])
-            return tf.reshape(of_mean, kept) + centered * tf.reshape(of_variance, kept)
+        def gradient(d_mean: tf.Tensor, d_variance: tf.Tensor) -> tf.Tensor:
+            d_mean, d_variance = replicas.sum([d_mean / count, 2.0 * d_variance / count])
+            return tf.reshape(d_mean, kept) + centered * tf.reshape(d_variance, kept)
 
         return (mean, variance), gradient
 
@@ -185,22 +214,22 @@ def global_moments(x, axes, replicas):
 
 @keras.saving.register_keras_serializable(package="keras_bt")
 class BatchNormalization(SyncBatchNormalization):
-    """A layer that `sync_batch_norm` has converted.
+    """The class of layers that `sync_batch_norm` has converted.
 
-    Of Keras's name: in .keras files weights are under the names of their layers' classes, and a
-    backbone of keras-hub, which builds itself anew from its own config, looks for Keras's.
+    It has Keras's class name because `.keras` files store weights under class names. A keras-hub
+    backbone rebuilds its layers from its own config, and finds its weights by Keras's name.
     """
 
 
-def sync_batch_norm(model):
-    """Makes every `BatchNormalization` of a model take its statistics over all replicas.
+def sync_batch_norm(model: AnyLayer) -> AnyLayer:
+    """Synchronizes the statistics of every `BatchNormalization` of a model over all replicas.
 
-    In place: weights, names and settings stay. To be called before the model is trained. On
-    a single replica nothing changes. Backbones of keras-hub and keras-cv, which build themselves
-    anew when they are loaded, then come back with Keras's own: call it again.
+    Changes the model in place; weights, names and settings stay. Call it before training. On a
+    single replica the results stay the same. Backbones of keras-hub and keras-cv load with
+    Keras's own layers: call this function again after loading.
 
     Args:
-        model: Any Keras model or layer, nested ones and `BarlowTwins` included.
+        model: Any Keras model or layer, including nested models and `BarlowTwins`.
 
     Returns:
         The same model.
@@ -214,22 +243,16 @@ def sync_batch_norm(model):
         if type(layer) is keras.layers.BatchNormalization:
             layer.__class__ = BatchNormalization
             layer.synchronized = False
-        elif isinstance(layer, keras.layers.BatchNormalization) and not is_synchronised(layer):
-            layer.synchronized = True  # somebody's own kind of it
+        elif isinstance(layer, keras.layers.BatchNormalization) and not is_synchronized(layer):
+            layer.synchronized = True  # a subclass by the user keeps its class
     return model
 
 
-def is_synchronised(layer):
-    """Whether a batch norm takes its statistics over all replicas.
-
-    Args:
-        layer: `keras.layers.BatchNormalization`.
-
-    Returns:
-        Bool.
+def is_synchronized(layer: keras.layers.BatchNormalization) -> bool:
+    """Whether a batch norm computes its statistics over all replicas.
 
     Example:
-        >>> is_synchronised(keras.layers.BatchNormalization())
+        >>> is_synchronized(keras.layers.BatchNormalization())
         False
     """
     return layer.synchronized or isinstance(layer, SyncBatchNormalization)

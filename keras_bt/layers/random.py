@@ -1,26 +1,34 @@
-"""Random draws that are a function of a seed and of how often one has drawn."""
+"""Random draws determined by a seed and a count of calls, the same on any device."""
 
 import random
 
+import keras
 import tensorflow as tf
 
-PHILOX_WORDS = 4  # 32-bit words for each count of the generator
+PHILOX_WORDS = 4  # 32-bit words for each value of the generator's counter
 
 
-def uniform_draws(seed_and_calls, rows, columns, first_row=0):
-    """Rows of draws from [0, 1) out of an endless table, and counts the call.
+def uniform_draws(
+    seed_and_calls: keras.Variable,
+    rows: int | tf.Tensor,
+    columns: int,
+    first_row: int | tf.Tensor = 0,
+) -> tf.Tensor:
+    """Draws rows from [0, 1) out of an endless table, and counts the call.
 
     Args:
-        seed_and_calls: Keras variable, int64 [2]: one table for each of its values.
+        seed_and_calls: int64 [2]. Each value has a table of its own.
         rows: Int or scalar tensor.
-        columns: Int, a multiple of 4.
-        first_row: Int or scalar int64 tensor. The table's row to begin with.
+        columns: A multiple of 4.
+        first_row: Int or scalar int64 tensor. First row of the table to return.
 
     Returns:
         Float32 tensor [rows, columns], multiples of 2^-24.
 
+    Raises:
+        ValueError: If `columns` is not a multiple of 4.
+
     Example:
-        >>> import keras
         >>> two, one = (keras.Variable([7, 0], dtype="int64") for _ in range(2))
         >>> draws = uniform_draws(two, 2, 4)
         >>> bool(tf.reduce_all(uniform_draws(one, 1, 4, first_row=1) == draws[1:]))
@@ -34,7 +42,7 @@ def uniform_draws(seed_and_calls, rows, columns, first_row=0):
     seed_and_calls.assign(seed + tf.constant([0, 1], seed.dtype))
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     skipped = tf.cast(first_row, tf.uint64) * (columns // PHILOX_WORDS)
-    # Integer bits of Philox agree between TensorFlow's kernels and XLA; its floats do not.
+    # Philox integers agree between TensorFlow 2.21's kernels and XLA; its floats do not.
     bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=[rows, columns],
         key=key,
@@ -45,18 +53,19 @@ def uniform_draws(seed_and_calls, rows, columns, first_row=0):
     return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
-def add_seed_and_calls(layer, seed):
-    """Gives a layer the weight that `uniform_draws` draws by; a seed of None is drawn first.
+def add_seed_and_calls(layer: keras.Layer, seed: int | None) -> keras.Variable:
+    """Adds to a layer the weight `seed_and_calls` of `uniform_draws`.
+
+    A weight, because no file keeps the state of a `keras.random.SeedGenerator` (Keras 3.15).
 
     Args:
-        layer: `keras.layers.Layer`.
-        seed: Int, or None for one from Python's `random`, as Keras does.
+        layer: Any Keras layer.
+        seed: Seed; None draws one from Python's `random`, as Keras does.
 
     Returns:
-        Keras variable, int64 [2]. A weight, for a `keras.random.SeedGenerator` is saved nowhere.
+        Keras variable, int64 [2].
 
     Example:
-        >>> import keras
         >>> add_seed_and_calls(keras.layers.Layer(), 7).numpy()
         array([7, 0])
     """

@@ -1,41 +1,42 @@
-"""LARS and its schedule, as the official code has them; gradients of several replicas."""
+"""The LARS optimizer and the learning rate schedule of the official code."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_bt._support import compat
-from keras_bt.distribution.collectives import current_replicas
-
 
 @keras.saving.register_keras_serializable(package="keras_bt")
 class LARS(keras.optimizers.Optimizer):
-    """Layer-wise adaptive rate scaling, blind to the scale of the loss.
+    """Layer-wise adaptive rate scaling: steps of weights do not depend on the scale of the loss.
 
     Update rule of a weight w (two or more axes) with gradient g:
 
         d = g + weight_decay * w
-        d = d * trust_coefficient * |w| / |d|           where neither norm is 0
+        d = d * trust_coefficient * |w| / |d|           if neither norm is 0
         m = momentum * m + d
         w = w - learning_rate * m
 
-    and of a bias, gamma or beta b (one axis), neither decayed nor adapted:
+    and of a bias, gamma or beta b (one axis), without decay and without adaptation:
 
         m = momentum * m + g
         b = b - bias_learning_rate_ratio * learning_rate * m
 
     Args:
-        learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
-            The published run uses 0.2 * global batch / 256.
-        momentum: Float in [0, 1).
-        weight_decay: Float, at least 0.
-        trust_coefficient: Float, above 0.
-        bias_learning_rate_ratio: Float, above 0. The published run's 0.0048 / 0.2. For
-            another embedding width 196 / dim, since only these variables see the
+        learning_rate: Number or schedule. The published run uses 0.2 * global batch / 256.
+        momentum: In [0, 1).
+        weight_decay: At least 0.
+        trust_coefficient: Above 0.
+        bias_learning_rate_ratio: Above 0. The default is the published run's 0.0048 / 0.2. Use
+            196 / dim for another embedding width: only steps of these variables depend on the
             scale of the loss.
         name: Name of the optimizer.
-        **kwargs: `keras.optimizers.Optimizer`'s clipping, averaging and accumulation.
+        **kwargs: Clipping, averaging and accumulation of `keras.optimizers.Optimizer`.
+
+    Raises:
+        ValueError: If an argument is out of range.
 
     Example:
         >>> weight = keras.Variable([[3.0, 4.0]])
@@ -43,20 +44,20 @@ class LARS(keras.optimizers.Optimizer):
         >>> weight.numpy()
         array([[3.   , 3.995]], dtype=float32)
 
-    Source: facebookresearch/barlowtwins main.py@8e8d284, class LARS. The published bias
-        rate belongs to a gradient divided by the number of GPUs.
+    Source: facebookresearch/barlowtwins main.py@8e8d284, class LARS. Its bias rate is for a
+        gradient divided by the number of GPUs.
     """
 
     def __init__(
         self,
-        learning_rate,
-        momentum=0.9,
-        weight_decay=1e-6,
-        trust_coefficient=1e-3,
-        bias_learning_rate_ratio=0.024,
-        name="lars",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-6,
+        trust_coefficient: float = 1e-3,
+        bias_learning_rate_ratio: float = 0.024,
+        name: str = "lars",
+        **kwargs: Any,
+    ) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), got {momentum}.")
         if weight_decay < 0:
@@ -72,13 +73,15 @@ class LARS(keras.optimizers.Optimizer):
         self.trust_coefficient = trust_coefficient
         self.bias_learning_rate_ratio = bias_learning_rate_ratio
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         if self.built:
             return
         super().build(variables)
         self.momentums = self.add_optimizer_variables(variables, "momentum")
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         dtype = variable.dtype
         direction = tf.cast(gradient, dtype)
         learning_rate = tf.cast(learning_rate, dtype)
@@ -86,12 +89,12 @@ class LARS(keras.optimizers.Optimizer):
             learning_rate *= self.bias_learning_rate_ratio
         else:
             weight = tf.convert_to_tensor(variable)
-            if self._use_weight_decay(variable):  # unless `exclude_from_weight_decay` names it
+            if self._use_weight_decay(variable):  # not if excluded from decay
                 direction += self.weight_decay * weight
             direction *= trust_ratio(weight, direction, self.trust_coefficient)
 
         momentum = self.momentums[self._get_variable_index(variable)]
-        # In one kernel: m = momentum * m + d, then w = w - learning_rate * m.
+        # One kernel for m = momentum * m + d and w = w - learning_rate * m.
         tf.raw_ops.ResourceApplyMomentum(
             var=_handle(variable),
             accum=_handle(momentum),
@@ -100,11 +103,10 @@ class LARS(keras.optimizers.Optimizer):
             momentum=tf.cast(self.momentum, dtype),
         )
 
-    def _apply_weight_decay(self, variables):
-        # Keras would decay before the step; here decay is inside the adapted direction.
-        pass
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
+        """Does nothing: Keras decays before the step, LARS inside the adapted direction."""
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "momentum": self.momentum,
@@ -113,19 +115,20 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def _handle(variable):
+def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+    """The resource handle of a variable."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
 
-def trust_ratio(weight, direction, trust_coefficient):
-    """How far a layer may move, in proportion to its own size.
+def trust_ratio(weight: tf.Tensor, direction: tf.Tensor, trust_coefficient: float) -> tf.Tensor:
+    """Scales the step of a layer to the size of its weights.
 
-        trust_coefficient * |weight| / |direction|,  1 where either norm is 0
+        trust_coefficient * |weight| / |direction|,  1 if either norm is 0
 
     Args:
         weight: Float tensor.
         direction: Float tensor of the same shape.
-        trust_coefficient: Float.
+        trust_coefficient: Above 0.
 
     Returns:
         Scalar tensor.
@@ -134,29 +137,31 @@ def trust_ratio(weight, direction, trust_coefficient):
         >>> float(trust_ratio(tf.constant([3.0, 4.0]), tf.constant([0.0, 2.0]), 0.5))
         1.25
     """
-    # `l2_loss` is half a sum of squares, in one pass and without the tensor of squares.
+    # `l2_loss` computes half the sum of squares in one pass, without a tensor of squares.
     weight_norm, direction_norm = (tf.sqrt(2 * tf.nn.l2_loss(x)) for x in (weight, direction))
     ratio = trust_coefficient * tf.math.divide_no_nan(weight_norm, direction_norm)
     return tf.where((weight_norm > 0) & (direction_norm > 0), ratio, tf.ones_like(ratio))
 
 
-def warmup_cosine(peak_rate, warmup_steps, total_steps):
-    """Learning rate rising in a line from 0, then falling as a cosine to a thousandth.
+def warmup_cosine(
+    peak_rate: float, warmup_steps: int, total_steps: int
+) -> keras.optimizers.schedules.CosineDecay:
+    """Learning rate with a linear warm-up from 0 and a cosine decay to a thousandth of its peak.
 
         step < warmup_steps:  peak_rate * step / warmup_steps
-        afterwards:           peak_rate * (q + 0.001 (1 - q)),
+        later:                peak_rate * (q + 0.001 (1 - q)),
                               q = (1 + cos(pi (step - warmup) / (total - warmup))) / 2
 
     Args:
-        peak_rate: Float.
-        warmup_steps: Int, at least 0.
-        total_steps: Int, above `warmup_steps`.
+        peak_rate: Learning rate after the warm-up.
+        warmup_steps: At least 0.
+        total_steps: Above `warmup_steps`, which are included.
 
     Returns:
-        `keras.optimizers.schedules.CosineDecay`, or `WarmupCosine`, which is one.
+        A `WarmupCosine` if there is a warm-up.
 
     Raises:
-        ValueError: If the warm-up leaves no step for the cosine.
+        ValueError: If no step remains for the cosine.
 
     Example:
         >>> schedule = warmup_cosine(0.2, warmup_steps=10, total_steps=100)
@@ -181,15 +186,15 @@ def warmup_cosine(peak_rate, warmup_steps, total_steps):
 class WarmupCosine(keras.optimizers.schedules.CosineDecay):
     """Keras's `CosineDecay` with a warm-up from 0, in few operations and without a branch.
 
-    Keras's AdamW computes the rate anew for each weight that it decays: 64 branches for a
-    ResNet-18, which took a fifth of the time until the first step was done.
+    Keras's AdamW computes the rate once for each weight that it decays. For a ResNet-18, 64
+    branches took a fifth of the time until the end of the first step.
 
     Example:
         >>> float(WarmupCosine(0.0, decay_steps=8, warmup_target=1.0, warmup_steps=2)(1))
         0.5
     """
 
-    def __call__(self, step):
+    def __call__(self, step: int | tf.Tensor) -> tf.Tensor:
         step = tf.cast(step, tf.float32)
         rise = self.warmup_target / self.warmup_steps * step
         angle = math.pi / self.decay_steps * tf.minimum(step - self.warmup_steps, self.decay_steps)
@@ -198,63 +203,12 @@ class WarmupCosine(keras.optimizers.schedules.CosineDecay):
         return tf.where(step < self.warmup_steps, rise, fall)
 
 
-def gradients_to_apply(gradients, optimizer):
-    """What a replica hands to a Keras optimizer, so that all step by the global gradient.
-
-        global gradient = sum of `gradients` over replicas
-
-    Keras sums what its optimizers are handed, but only after it has clipped it and looked for
-    infinities, by replica. Where either happens it gets an equal share of the global
-    gradient instead, clipped: replicas then clip and skip as one device would.
-
-    Args:
-        gradients: List of tensors or None, scaled by `optimizer.scale_loss`. On each
-            replica those of its own images.
-        optimizer: Built `keras.optimizers.Optimizer`.
-
-    Returns:
-        List like `gradients`.
-
-    Example:
-        >>> gradients_to_apply([1.0, None], LARS(0.1))
-        [1.0, None]
-
-    Source: keras 3.15, optimizers/loss_scale_optimizer.py: its comment assumes gradients
-        that were summed before.
-    """
-    replicas = current_replicas()
-    scaling = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    clipping = optimizer.inner_optimizer if scaling else optimizer
-    clips = bool(clipping.clipnorm or clipping.global_clipnorm or clipping.clipvalue)
-    if replicas.count == 1 or not (scaling or clips):
-        return gradients
-    there = [gradient for gradient in gradients if gradient is not None]
-    there = replicas.sum(there)
-    if clips:
-        scale = tf.convert_to_tensor(optimizer.dynamic_scale) if scaling else 1.0
-        # Keras clips the shares once more: smaller than what is clipped here, they pass.
-        clipped = compat.clip_gradients(clipping, [gradient / scale for gradient in there])
-        # An infinity clipped by value would look finite, and the step would not be skipped.
-        there = [
-            tf.where(tf.math.is_finite(gradient), small * scale, gradient)
-            for gradient, small in zip(there, clipped, strict=True)
-        ]
-    shares = iter([gradient / replicas.count for gradient in there])
-    return [None if gradient is None else next(shares) for gradient in gradients]
-
-
-def steps_made(optimizer):
-    """How many steps an optimizer has made, on one replica or on many.
-
-    Args:
-        optimizer: Keras optimizer.
-
-    Returns:
-        Int.
+def steps_made(optimizer: keras.Optimizer) -> int:
+    """Number of steps that an optimizer has made, on any number of replicas.
 
     Example:
         >>> steps_made(keras.optimizers.SGD())
         0
     """
-    # Keras's own `int(optimizer.iterations)` fails for a variable that replicas have copies of.
+    # Keras's own `int(optimizer.iterations)` fails if replicas have copies of the variable.
     return int(tf.convert_to_tensor(optimizer.iterations.value))

@@ -1,86 +1,94 @@
 """Several calls of Keras's `fit` that are one training to its callbacks."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
+
+Logs = dict[str, Any] | None
 
 
 class ContinuousCallbackList(keras.callbacks.CallbackList):
-    """The callbacks of a training, and what else is to happen between its steps.
+    """Callbacks of one training, and functions that are called between its steps.
 
-    `fit` tells of a beginning and an end at each of its calls, and counts an epoch's batches
-    anew; callbacks are told once (`begin`, `end`), and of the batches' place in the epoch.
+    Each call of `fit` begins and ends a training, and counts the batches of an epoch from 0.
+    Here callbacks see one beginning (`begin`), one end (`end`), and the batch's index in the
+    epoch.
 
     Args:
         callbacks: Keras callbacks.
-        model: `keras.Model`.
-        epochs: Int. Of the whole training.
-        steps_per_epoch: Int.
-        begin_epoch: Function without arguments, called when `fit` has reset the logs. It
-            returns how many steps of the epoch were done before.
-        begin_step: Function without arguments, called before a step.
-        end_step: Function of the number of steps since `begin_epoch`, called after each.
-        end_epoch: Function without arguments, called before the callbacks are told.
-        epoch_was_told: Function of an epoch and its logs, with what monitors added to them.
+        model: The model to train.
+        epochs: Epochs of the whole training.
+        steps_per_epoch: Steps in an epoch.
+        begin_epoch: Called at the beginning of an epoch, after `fit` has reset the metrics.
+            Returns the number of steps that the epoch already has.
+        begin_step: Called before each step.
+        end_step: Called after each step with the number of steps since `begin_epoch`.
+        end_epoch: Called at the end of an epoch, before the callbacks.
+        save_epoch: Called at the end of an epoch, after the callbacks, with the epoch and its
+            logs. Callbacks may have added metrics to the logs.
 
     Example:
-        >>> called = dict.fromkeys(("begin_epoch", "begin_step", "end_step"), print)
-        >>> called |= dict.fromkeys(("end_epoch", "epoch_was_told"), print)
+        >>> functions = dict.fromkeys(("begin_epoch", "begin_step", "end_step"), print)
+        >>> functions |= dict.fromkeys(("end_epoch", "save_epoch"), print)
         >>> model = keras.Sequential()
-        >>> told = ContinuousCallbackList([], model, epochs=2, steps_per_epoch=9, **called)
-        >>> told.begin()
-        >>> told.on_epoch_end(0, {"loss": 1.5})
+        >>> callbacks = ContinuousCallbackList([], model, 2, steps_per_epoch=9, **functions)
+        >>> callbacks.begin()
+        >>> callbacks.on_epoch_end(0, {"loss": 1.5})
         <BLANKLINE>
         0 {'loss': 1.5}
     """
 
     def __init__(
         self,
-        callbacks,
-        model,
-        epochs,
-        steps_per_epoch,
+        callbacks: Sequence[keras.callbacks.Callback],
+        model: keras.Model,
+        epochs: int,
+        steps_per_epoch: int,
         *,
-        begin_epoch,
-        begin_step,
-        end_step,
-        end_epoch,
-        epoch_was_told,
-    ):
-        last = keras.callbacks.LambdaCallback(on_epoch_end=epoch_was_told)
+        begin_epoch: Callable[[], int],
+        begin_step: Callable[[], None],
+        end_step: Callable[[int], None],
+        end_epoch: Callable[[], None],
+        save_epoch: Callable[[int, dict[str, Any]], None],
+    ) -> None:
+        last = keras.callbacks.LambdaCallback(on_epoch_end=save_epoch)
         params = {"epochs": epochs, "steps": steps_per_epoch, "verbose": 0}
         super().__init__([*callbacks, last], add_history=True, model=model, **params)
         self._begin_epoch, self._begin_step = begin_epoch, begin_step
         self._end_step, self._end_epoch = end_step, end_epoch
+        self._earlier_steps = 0
 
-    def begin(self):
-        """Tells that the training begins."""
+    def begin(self) -> None:
+        """Calls `on_train_begin` of the callbacks."""
         super().on_train_begin()
 
-    def end(self):
-        """Tells that the training ends."""
+    def end(self) -> None:
+        """Calls `on_train_end` of the callbacks."""
         super().on_train_end()
 
-    def begin_told_epoch(self, epoch):
-        """Tells that an epoch begins whose steps are all done."""
+    def begin_trained_epoch(self, epoch: int) -> None:
+        """Calls `on_epoch_begin` of the callbacks for an epoch that has all its steps."""
         super().on_epoch_begin(epoch)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         pass
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         pass
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self._done = self._begin_epoch()
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self._earlier_steps = self._begin_epoch()
         super().on_epoch_begin(epoch, logs)
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         self._begin_step()
-        super().on_train_batch_begin(self._done + batch, logs)
+        super().on_train_batch_begin(self._earlier_steps + batch, logs)
 
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(self._done + batch, logs)
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        super().on_train_batch_end(self._earlier_steps + batch, logs)
         self._end_step(batch + 1)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._end_epoch()
         super().on_epoch_end(epoch, logs)

@@ -1,36 +1,40 @@
-"""The checkpoints of a training: each whole or absent, a damaged one set aside."""
+"""Checkpoints: complete or absent, verified when they are read."""
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from keras_bt._support import atomic
 from keras_bt._support.settings import differences
 
-SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name for it in the file
+SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name of the variable in the file
 
 log = logging.getLogger("keras_bt")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that a training cannot go on from."""
+    """A checkpoint from which the training cannot continue."""
 
 
 class Checkpoints:
-    """The newest few states of some variables, a folder each, named by the step.
+    """The newest checkpoints of some variables, each in a folder named by its step.
 
         ckpt-40/  ckpt-80/  ckpt-120/  damaged/
 
-    A folder appears when all in it is written. TensorFlow keeps checksums of every tensor and
-    of the table that lists them, and all are read before a variable changes.
+    A folder appears when it is complete. TensorFlow stores checksums of every tensor and of
+    their table. `restore` verifies all of them before it changes a variable.
 
     Args:
-        folder: `Path` or string.
-        variables: Dict from names to `tf.Variable`s.
-        settings: Dict that JSON can hold: what has to be the same when training goes on.
-        keep: Int, at least 1. How many to keep.
+        folder: Folder of the checkpoints.
+        variables: Variables by name.
+        settings: Settings that must not change when training continues; JSON can hold them.
+        keep: Number of checkpoints to keep, at least 1.
+        writes: False leaves all files as they are: `save` does nothing. For workers other than
+            the chief.
 
     Example:
         >>> import tempfile
@@ -42,103 +46,114 @@ class Checkpoints:
         (7, 3.0)
     """
 
-    def __init__(self, folder, variables, settings=None, keep=3):
+    def __init__(
+        self,
+        folder: Path | str,
+        variables: Mapping[str, tf.Variable],
+        settings: Mapping[str, Any] | None = None,
+        keep: int = 3,
+        writes: bool = True,
+    ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}.")
         self.folder = Path(folder)
-        self.settings = json.loads(json.dumps(settings or {}))  # tuples are lists in the file
+        self.settings = json.loads(json.dumps(settings or {}))  # tuples become lists, as on disk
         self.keep = keep
+        self.writes = writes
         self._bytes = sum(v.dtype.size * v.shape.num_elements() for v in variables.values())
         self._state = tf.train.Checkpoint(
-            settings=tf.Variable(json.dumps(self.settings)), variables=variables
+            settings=tf.Variable(json.dumps(self.settings)), variables=dict(variables)
         )
 
-    def save(self, step):
-        """Writes a checkpoint, then removes the oldest if there are too many.
+    def save(self, step: int) -> None:
+        """Writes a checkpoint and removes the oldest ones.
 
         Args:
-            step: Int. If there is one of this step already, it stays.
+            step: The current step. An existing checkpoint of this step stays.
 
         Raises:
-            OSError: If it cannot be written, saying how much room is needed. The others are
-                still there.
+            OSError: If writing fails; names the space needed. Older checkpoints are unchanged.
         """
-        atomic.tidy(self.folder)
+        if not self.writes:
+            return
+        atomic.clean_up(self.folder)
         if step not in self.steps():
-            with atomic.replacing(self._path(step), self._bytes) as aside:
-                self._state.write(str(aside / "state"))
+            with atomic.replacing(self._path(step), self._bytes) as temporary:
+                self._state.write(str(temporary / "state"))
         for old in self.steps()[: -self.keep]:
             atomic.remove(self._path(old))
 
-    def restore(self, set_aside=True):
-        """Brings the variables to the newest checkpoint that is whole.
+    def restore(self) -> int | None:
+        """Restores the variables from the newest undamaged checkpoint.
 
-        Args:
-            set_aside: Bool. Whether damaged ones are moved to the folder `damaged`, if there
-                is a whole one.
+        Newer ones, which are damaged, are moved to the folder `damaged`.
 
         Returns:
-            Its step, or None if there is no checkpoint.
+            The step of the checkpoint, or None if there is no checkpoint.
 
         Raises:
-            CheckpointError: If it is of another model or of other settings, or if there are
-                checkpoints and all are damaged.
-            OSError: If the system does not let it be read.
+            CheckpointError: If the checkpoint is of another model or other settings, or if all
+                checkpoints are damaged.
+            OSError: If the system refuses to read a file.
         """
         damaged = []
         for step in reversed(self.steps()):
             try:
-                settings = _settings_of_whole(self._path(step))
+                settings = _verified_settings(self._path(step))
             except (tf.errors.OpError, LookupError, ValueError) as error:
                 reason = str(error).partition("\n")[0]
                 log.warning("%s is damaged: %s", self._path(step), reason)
                 damaged.append(step)
             else:
                 self._refuse_other_settings(step, settings)
-                self._restore(step)
-                if set_aside:
-                    self._set_aside(damaged)
+                self._read(step)
+                if self.writes:
+                    self._move_damaged(damaged)
                 return step
         if damaged:
             raise CheckpointError(
-                f"All checkpoints in {self.folder} are damaged; in another folder training "
-                "begins anew."
+                f"All checkpoints in {self.folder} are damaged; use another folder to start from "
+                "the beginning."
             )
         return None
 
-    def steps(self):
-        """The steps of all checkpoints, ascending, unread and so perhaps damaged."""
+    def steps(self) -> list[int]:
+        """The steps of all checkpoints, ascending; some may be damaged."""
         names = [path.name.removeprefix("ckpt-") for path in self.folder.glob("ckpt-*")]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def _path(self, step):
+    def _path(self, step: int) -> Path:
+        """The folder of a checkpoint."""
         return self.folder / f"ckpt-{step}"
 
-    def _set_aside(self, steps):
+    def _move_damaged(self, steps: list[int]) -> None:
+        """Moves checkpoints to the folder `damaged`."""
         for path in map(self._path, steps):
-            aside = self.folder / "damaged" / path.name
-            aside.parent.mkdir(exist_ok=True)
-            atomic.remove(aside)
-            path.replace(aside)
+            target = self.folder / "damaged" / path.name
+            target.parent.mkdir(exist_ok=True)
+            atomic.remove(target)
+            path.replace(target)
 
-    def _refuse_other_settings(self, step, before):
-        differing = differences(before, self.settings)
-        if differing:
+    def _refuse_other_settings(self, step: int, settings: Mapping[str, Any]) -> None:
+        """Raises an error that names the settings that differ."""
+        if differing := differences(settings, self.settings):
             raise CheckpointError(
-                f"{self._path(step)} is of other settings.\n  " + "\n  ".join(differing)
+                f"{self._path(step)} has other settings; use the same settings or another folder."
+                "\n  " + "\n  ".join(differing)
             )
 
-    def _restore(self, step):
+    def _read(self, step: int) -> None:
+        """Assigns the values of a verified checkpoint."""
         try:
             self._state.read(str(self._path(step) / "state")).assert_consumed()
         except (AssertionError, ValueError) as error:
             raise CheckpointError(f"{self._path(step)} is of another model: {error}") from error
 
 
-def _settings_of_whole(path):
-    """The settings in a checkpoint, all of which is read to find out whether it is whole."""
+def _verified_settings(path: Path) -> dict[str, Any]:
+    """Reads a whole checkpoint, so that TensorFlow verifies it, and returns its settings."""
     for file in path.iterdir():
-        file.open("rb").close()  # what the system refuses is no damage
+        file.open("rb").close()  # a file that the system refuses to open is not damaged
     reader = tf.train.load_checkpoint(str(path / "state"))
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)

@@ -1,61 +1,61 @@
-"""When a training looks at what its device has done, and when it saves."""
+"""When a training saves a checkpoint, and when it waits for its device."""
 
 import time
 
-LOOK_SECONDS = 1.0
+SYNC_SECONDS = 1.0
 RETRY_SECONDS = 60.0
 
 
 class CheckpointSchedule:
-    """Counts steps and seconds since the last look and the last checkpoint.
+    """Decides when the next checkpoint and the next synchronization are due.
 
     Args:
-        step: Int, of the last checkpoint.
-        every_minutes: Float. Between checkpoints.
-        every_steps: Int or None. Between checkpoints, if sooner.
+        step: Step of the last checkpoint.
+        every_minutes: Time between checkpoints.
+        every_steps: Steps between checkpoints, if that is sooner; None for no such limit.
 
     Example:
-        >>> pace = CheckpointSchedule(step=100, every_minutes=60.0, every_steps=20)
-        >>> pace.due(119), pace.due(120)
+        >>> schedule = CheckpointSchedule(step=100, every_minutes=60.0, every_steps=20)
+        >>> schedule.is_due(119), schedule.is_due(120)
         (False, True)
-        >>> pace.saved(120)
-        >>> pace.due(139)
+        >>> schedule.record_saved(120)
+        >>> schedule.is_due(139)
         False
-        >>> pace.steps_to_look(139)
+        >>> schedule.steps_until_sync(139)
         1
     """
 
-    def __init__(self, step, every_minutes, every_steps):
+    def __init__(self, step: int, every_minutes: float, every_steps: int | None) -> None:
         self.every_minutes = every_minutes
         self.every_steps = every_steps
-        self._looked_at, self._looked_step = time.monotonic(), step
-        self.saved(step)
+        self._sync_time, self._sync_step = time.monotonic(), step
+        self.record_saved(step)
 
-    def due(self, step):
-        """Whether a checkpoint is due after so many steps."""
+    def is_due(self, step: int) -> bool:
+        """Whether a checkpoint is due at a step."""
         by_steps = self.every_steps and step - self._saved_step >= self.every_steps
-        return bool(by_steps) or time.monotonic() >= self._saved_at + 60 * self.every_minutes
+        return bool(by_steps) or time.monotonic() >= self._saved_time + 60 * self.every_minutes
 
-    def saved(self, step):
-        """A checkpoint of this step was written."""
-        self._saved_at, self._saved_step = time.monotonic(), step
+    def record_saved(self, step: int) -> None:
+        """Records that the checkpoint of a step is written."""
+        self._saved_time, self._saved_step = time.monotonic(), step
 
-    def failed(self, step):
-        """It could not be written; another is due in a minute."""
-        self.saved(step)
-        self._saved_at += RETRY_SECONDS - 60 * self.every_minutes
+    def record_failed(self, step: int) -> None:
+        """Records that writing failed. The next checkpoint is due in a minute."""
+        self.record_saved(step)
+        self._saved_time += RETRY_SECONDS - 60 * self.every_minutes
 
-    def steps_to_look(self, step):
-        """How many steps a second holds, judged by those since the last call; at least one.
+    def steps_until_sync(self, step: int) -> int:
+        """Number of steps that take about a second, from the speed since the last call.
 
         Args:
-            step: Int, the present one.
+            step: The current step.
 
         Returns:
-            Int, no more than there are until a checkpoint is due.
+            At least 1, and at most the steps until a checkpoint is due.
         """
         now = time.monotonic()
-        steps_a_second = (step - self._looked_step) / max(now - self._looked_at, 1e-6)
-        self._looked_at, self._looked_step = now, step
-        steps = max(1, int(LOOK_SECONDS * steps_a_second))
+        steps_per_second = (step - self._sync_step) / max(now - self._sync_time, 1e-6)
+        self._sync_time, self._sync_step = now, step
+        steps = max(1, int(SYNC_SECONDS * steps_per_second))
         return min(steps, self._saved_step + self.every_steps - step) if self.every_steps else steps

@@ -1,81 +1,86 @@
-"""Signals that ask a process to end, and wait until it may."""
+"""SIGTERM and SIGINT: handled between steps, so that a checkpoint can be written."""
 
 import signal
 import threading
+from types import FrameType
+from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-NOT_OURS = (signal.SIG_IGN, None)  # ignored, as SIGINT by a job in the background
+# These handlers stay: ignored, as SIGINT in a background job, or installed outside Python.
+UNCHANGED = (signal.SIG_IGN, None)
 
 
 class TrainingInterrupted(BaseException):
-    """A signal has asked the process to end.
+    """A signal asks the process to end.
 
     Args:
-        number: Int. The signal's.
+        number: Number of the signal.
     """
 
-    def __init__(self, number):
+    def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
 
-    def leave(self):
-        """Ends as the signal would have: by KeyboardInterrupt, or with a shell's status for it."""
+    def exit(self) -> NoReturn:
+        """Ends the process as the signal does: KeyboardInterrupt, or exit status 128 + number."""
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt from self
         raise SystemExit(128 + self.number) from self
 
 
 class SignalHandler:
-    """SIGTERM and SIGINT, raised as `TrainingInterrupted` at once or, while held, kept.
+    """Raises `TrainingInterrupted` at SIGTERM and SIGINT, or delays it.
 
-    A second SIGINT is not kept. Outside of the main thread, where Python knows no signals,
-    nothing happens.
+    A second SIGINT raises KeyboardInterrupt at once. Outside the main thread Python delivers no
+    signals, and `listen` does nothing.
 
     Attributes:
-        held: Bool. Whether signals wait.
-        signal: Int, the one that came, or None.
+        delayed: Whether signals wait until `release`.
+        received: Number of the signal that came, or None.
 
     Example:
-        >>> interruption = SignalHandler()
-        >>> interruption.listen()
-        >>> interruption.held = True
+        >>> signals = SignalHandler()
+        >>> signals.listen()
+        >>> signals.delayed = True
         >>> signal.raise_signal(signal.SIGTERM)
-        >>> interruption.signal == signal.SIGTERM
+        >>> signals.received == signal.SIGTERM
         True
-        >>> interruption.close()
+        >>> signals.close()
     """
 
-    def __init__(self):
-        self.held = False
-        self.signal = None
-        self._before = {}
+    def __init__(self) -> None:
+        self.delayed = False
+        self.received: int | None = None
+        self._previous_handlers: dict[int, Any] = {}
 
-    def listen(self):
-        """Takes over the signals, until `close`."""
-        if not self._before and threading.current_thread() is threading.main_thread():
-            ours = [number for number in SIGNALS if signal.getsignal(number) not in NOT_OURS]
-            self._before = {number: signal.signal(number, self._receive) for number in ours}
+    def listen(self) -> None:
+        """Handles the signals until `close`."""
+        if not self._previous_handlers and threading.current_thread() is threading.main_thread():
+            handled = [number for number in SIGNALS if signal.getsignal(number) not in UNCHANGED]
+            self._previous_handlers = {
+                number: signal.signal(number, self._handle) for number in handled
+            }
 
-    def close(self):
-        """Leaves the signals to who had them before."""
-        for number, handler in self._before.items():
+    def close(self) -> None:
+        """Restores the previous handlers."""
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
-        self._before = {}
+        self._previous_handlers = {}
 
-    def release(self):
-        """Lets signals through, one that waited first."""
-        self.held = False
-        if self.signal is not None:
-            self._raise()
+    def release(self) -> None:
+        """Ends the delay; raises `TrainingInterrupted` if a signal came meanwhile."""
+        self.delayed = False
+        if self.received is not None:
+            self._interrupt(self.received)
 
-    def _raise(self):
-        self.held = True  # a second signal is not to end what the first has begun
-        raise TrainingInterrupted(self.signal)
+    def _interrupt(self, number: int) -> NoReturn:
+        self.delayed = True  # a second signal must not interrupt the work after the first
+        raise TrainingInterrupted(number)
 
-    def _receive(self, number, frame):
-        impatient = number == self.signal == signal.SIGINT
-        self.signal = number
-        if impatient:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        second_sigint = number == self.received == signal.SIGINT
+        self.received = number
+        if second_sigint:
             raise KeyboardInterrupt
-        if not self.held:
-            self._raise()
+        if not self.delayed:
+            self._interrupt(number)

@@ -1,93 +1,130 @@
-"""Everything that a training goes on from."""
+"""The state of a training: all values that a resumed training needs."""
 
 import json
 import re
+import time
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
+
+from keras_bt.model.barlow_twins import BarlowTwins
 
 COUNTS = ("step", "steps_per_epoch", "ended_epochs", "nonfinite_steps")
 
 
 class TrainingState:
-    """The variables of a model, its optimizer and its logs, and how far its training is.
+    """The variables of a model and its optimizer, the sums of the metrics, and the progress.
 
     Args:
-        model: Compiled `BarlowTwins` with a built optimizer.
+        model: Compiled, with a built optimizer.
 
     Attributes:
-        step: Int. Batches that were trained on.
-        steps_per_epoch: Int. Of the training, 0 before it has begun.
-        ended_epochs: Int. Epochs whose logs are complete and told to the callbacks.
-        nonfinite_steps: Int. Batches among them that were passed over.
-        seconds: Float. Spent in training.
-        history: List of dicts, the logs of each ended epoch, with its number, counted from 1,
-            the step, the seconds and the learning rate at its end.
-        variables: Dict from names to `tf.Variable`s: what a checkpoint holds.
+        step: Number of batches trained on.
+        steps_per_epoch: Steps in an epoch; 0 before the training begins.
+        ended_epochs: Number of epochs whose logs the callbacks have received.
+        nonfinite_steps: Number of batches that were skipped because of NaN or infinity.
+        seconds: Duration of the training, up to the last `copy_to_variables`.
+        history: The logs of each ended epoch, with "epoch" (from 1), and "step", "seconds" and
+            "learning_rate" at its end.
+        variables: The variables of a checkpoint, by name.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: BarlowTwins) -> None:
         self.step = self.steps_per_epoch = self.ended_epochs = self.nonfinite_steps = 0
         self.seconds = 0.0
-        self.history: list[dict] = []
+        self.history: list[dict[str, Any]] = []
         self._model = model
+        self._begin_time = time.monotonic()
         self._counts = {name: tf.Variable(0, dtype=tf.int64) for name in COUNTS}
         self._seconds = tf.Variable(0.0, dtype=tf.float64)
-        # Replicas each have their own sums of the logs, all alike; they are saved once.
-        self._log_sums = [tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.metrics_variables]
+        # Each replica has its own copy of the sums. All copies agree, so one is saved.
+        self._metric_sums = [
+            tf.Variable(tf.zeros(v.shape, v.dtype)) for v in model.metrics_variables
+        ]
         self._history = tf.Variable("[]")
-        self._progress = [*self._counts.values(), self._seconds, self._history, *self._log_sums]
+        self._progress = [
+            *self._counts.values(),
+            self._seconds,
+            self._history,
+            *self._metric_sums,
+        ]
         self.variables = {
-            **_of_model(model),
+            **_model_variables(model),
             **{f"training/{name}": variable for name, variable in self._counts.items()},
             "training/seconds": self._seconds,
             "training/history": self._history,
-            **{f"logs/{index}": variable for index, variable in enumerate(self._log_sums)},
+            **{f"logs/{index}": variable for index, variable in enumerate(self._metric_sums)},
         }
 
-    def note(self):
-        """Copies progress, history and the sums of the logs into the variables."""
+    def begin(self, steps_per_epoch: int) -> None:
+        """Starts the clock, at the seconds that the training already took."""
+        self.steps_per_epoch = steps_per_epoch
+        self._begin_time = time.monotonic() - self.seconds
+
+    def add_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Adds the logs of an epoch, counted from 0, to the history."""
+        line = {
+            "epoch": epoch + 1,
+            "step": self.step,
+            "seconds": round(time.monotonic() - self._begin_time, 3),
+            "learning_rate": float(self._model.optimizer.learning_rate),
+        }
+        self.history.append({**line, **{name: float(logs[name]) for name in logs}})
+        self.ended_epochs = self.step // self.steps_per_epoch
+
+    def copy_to_variables(self) -> None:
+        """Copies the attributes and the sums of the metrics to the variables."""
+        self.seconds = time.monotonic() - self._begin_time
         for name, variable in self._counts.items():
             variable.assign(getattr(self, name))
         self._seconds.assign(self.seconds)
         self._history.assign(json.dumps(self.history))
-        for noted, variable in zip(self._log_sums, self._model.metrics_variables, strict=True):
-            noted.assign(self._copies(variable)[0])
+        for saved, variable in zip(self._metric_sums, self._model.metrics_variables, strict=True):
+            saved.assign(self._copies(variable)[0])
 
-    def recall(self):
-        """Takes progress and history from the variables."""
+    def copy_from_variables(self) -> None:
+        """Copies the attributes from the variables."""
         for name, variable in self._counts.items():
             setattr(self, name, int(variable))
         self.seconds = float(self._seconds)
-        self.history[:] = json.loads(self._history.numpy())
+        self._begin_time = time.monotonic() - self.seconds
+        self.history[:] = json.loads(self._history.numpy())  # callbacks hold the same list
 
-    def progress(self):
-        """What is neither of the model nor of the optimizer, as values."""
+    def restore_metrics(self) -> None:
+        """Restores the sums of the model's metrics from the variables; `fit` resets them."""
+        for saved, variable in zip(self._metric_sums, self._model.metrics_variables, strict=True):
+            for copy in self._copies(variable):
+                copy.assign(saved)
+
+    def progress(self) -> list[np.ndarray]:
+        """The values of all variables except those of the model and the optimizer."""
         return [variable.numpy() for variable in self._progress]
 
-    def go_on_from(self, progress):
-        """Puts back what `progress` returned."""
+    def set_progress(self, progress: list[np.ndarray]) -> None:
+        """Restores what `progress` returned."""
         for variable, value in zip(self._progress, progress, strict=True):
             variable.assign(value)
-        self.recall()
+        self.copy_from_variables()
 
-    def recall_logs(self):
-        """Gives the model's metrics, which `fit` has reset, the sums that were noted."""
-        for noted, variable in zip(self._log_sums, self._model.metrics_variables, strict=True):
-            for copy in self._copies(variable):
-                copy.assign(noted)
-
-    def _copies(self, variable):
+    def _copies(self, variable: keras.Variable) -> tuple[tf.Variable, ...]:
+        """The copies of a variable on this process's replicas."""
         return self._model.distribute_strategy.experimental_local_results(variable.value)
 
 
-def _of_model(model):
-    """All variables by name; Keras counts those of metrics apart."""
-    named = {f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(model.variables)}
-    # Their names hold those of layers, numbers and all.
-    of_optimizer = {f"optimizer/{i}": v.value for i, v in enumerate(model.optimizer.variables)}
-    return {**named, **of_optimizer}
+def _model_variables(model: BarlowTwins) -> dict[str, tf.Variable]:
+    """The variables of a model and its optimizer, by name."""
+    model_variables = {
+        f"{i}/{_without_numbers(v.path)}": v.value for i, v in enumerate(model.variables)
+    }
+    # Paths of the optimizer's variables contain numbered layer names, so only indices are used.
+    optimizer_variables = {
+        f"optimizer/{i}": v.value for i, v in enumerate(model.optimizer.variables)
+    }
+    return {**model_variables, **optimizer_variables}
 
 
-def _without_numbers(path):
-    # Keras numbers layers and optimizers in the order of their making in the process.
+def _without_numbers(path: str) -> str:
+    """Removes the numbers that Keras gives layers in the order of creation in the process."""
     return re.sub(r"_\d+(?=/|$)", "", path)

@@ -1,4 +1,4 @@
-"""The advice where oneDNN is off; `test_import.py` sees to the order of imports."""
+"""The warning if oneDNN is off; `test_import.py` tests the order of imports."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ AVX2, AVX512 = "flags\t\t: fpu avx avx2 fma\n", "flags\t\t: fpu avx avx2 avx512_
     ("cpu_info", "value", "lines"),
     [(AVX2, None, 1), (AVX512, None, 0), (AVX2, "0", 0), (AVX2, "1", 0), ("", None, 0)],
 )
-def test_advice_after_tensorflow(cpu_info, value, lines, tmp_path, monkeypatch, caplog):
+def test_warning_after_importing_tensorflow(cpu_info, value, lines, tmp_path, monkeypatch, caplog):
     (tmp_path / "cpuinfo").write_text(cpu_info)
     monkeypatch.setattr(onednn, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.delenv(onednn.VARIABLE, raising=False)
@@ -28,7 +28,7 @@ def test_advice_after_tensorflow(cpu_info, value, lines, tmp_path, monkeypatch, 
         assert "import keras_bt before keras and tensorflow, or set" in caplog.text
 
 
-def test_no_advice_where_there_is_no_cpu_info(tmp_path, monkeypatch, caplog):
+def test_no_warning_without_cpu_info(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(onednn, "CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.delenv(onednn.VARIABLE, raising=False)
     onednn.turn_on()

@@ -1,4 +1,4 @@
-"""Makes the scripts of benchmarks/ importable."""
+"""Makes the modules of benchmarks/ importable."""
 
 import sys
 from pathlib import Path

@@ -1,11 +1,13 @@
-"""The altered losses and models against formulas in NumPy, and every row for a step."""
+"""The variants of loss and model against formulas in NumPy; training steps of every row."""
+
+import doctest
 
 import ablations
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from ablations import altered
+from ablations import results, rows, variants
 
 from keras_bt import data
 from keras_bt.config.named import recipes
@@ -29,14 +31,14 @@ def terms(c, target=0.0):
     return ((1 - np.diag(c)) ** 2).sum(), (off_diagonal**2).sum()
 
 
-def correlated(a, b):
+def correlation(a, b):
     return a.T @ b / len(a)
 
 
-def test_redundancy_alone(rng):
+def test_redundancy_only(rng):
     z_a, z_b = embeddings(rng)
-    c = correlated(standardized(z_a), standardized(z_b))
-    loss = altered.RedundancyOnly(0.5)
+    c = correlation(standardized(z_a), standardized(z_b))
+    loss = variants.RedundancyOnly(0.5)
     np.testing.assert_allclose(loss.terms(z_a, z_b), (0, terms(c)[1]), rtol=1e-4)
     z_a = tf.constant(z_a)
     with tf.GradientTape() as tape:
@@ -46,23 +48,23 @@ def test_redundancy_alone(rng):
     assert np.abs(tape.gradient(both, z_a)).max() > 0
 
 
-def test_normalized_along_features(rng):
+def test_feature_normalized(rng):
     z_a, z_b = embeddings(rng)
     u_a, u_b = (z / np.sqrt((z**2).mean(1, keepdims=True)) for z in map(standardized, (z_a, z_b)))
-    expected = terms(correlated(u_a, u_b), target=-1.0)
-    loss = altered.FeatureNormalized(redundancy_target=-1.0)
+    expected = terms(correlation(u_a, u_b), target=-1.0)
+    loss = variants.FeatureNormalized(redundancy_target=-1.0)
     np.testing.assert_allclose(loss.terms(z_a, z_b), expected, rtol=1e-4)
 
 
 def test_cross_covariance(rng):
     z_a, z_b = embeddings(rng)
     expected = terms(np.cov(z_a.T, z_b.T, bias=True)[:5, 5:])
-    np.testing.assert_allclose(altered.CrossCovariance().terms(z_a, z_b), expected, rtol=1e-4)
+    np.testing.assert_allclose(variants.CrossCovariance().terms(z_a, z_b), expected, rtol=1e-4)
 
 
-def test_a_projector_without_batch_norm_is_a_chain_of_products(tiny_model, rng):
+def test_projector_without_batch_norm(tiny_model, rng):
     tiny = tiny_model()
-    model = altered.WithoutBatchNorm(tiny.encoder, tiny.projector, tiny.views)
+    model = variants.WithoutBatchNorm(tiny.encoder, tiny.projector, tiny.views)
     features = rng.normal(size=(3, 4)).astype("float32")
     first, second = (weights.numpy() for weights in model.projector.weights)
     expected = np.maximum(features @ first, 0) @ second
@@ -71,17 +73,17 @@ def test_a_projector_without_batch_norm_is_a_chain_of_products(tiny_model, rng):
 
 def gradients(model, view_a, view_b):
     model.compile("sgd")
-    _, of_variables = model.terms_and_gradients(view_a, view_b)
+    _, computed = model.terms_and_gradients(view_a, view_b)
     paths = [variable.path for variable in model.trainable_variables]
-    return dict(zip(paths, of_variables, strict=True))
+    return dict(zip(paths, computed, strict=True))
 
 
-def test_nothing_goes_back_through_view_b(tiny_model, rng):
-    """The gradient of one branch is not that of both; with views swapped the two sum to it."""
+def test_stop_gradient_blocks_view_b(tiny_model, rng):
+    """The gradients through view A, and with views swapped through view B, sum to the whole."""
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
     tiny = tiny_model(None)
     both = gradients(tiny, view_a, view_b)
-    stopped = altered.StopGradient(tiny.encoder, tiny.projector, None)
+    stopped = variants.StopGradient(tiny.encoder, tiny.projector, None)
     from_a, from_b = gradients(stopped, view_a, view_b), gradients(stopped, view_b, view_a)
     for path, gradient in both.items():
         np.testing.assert_allclose(from_a[path] + from_b[path], gradient, rtol=1e-3, atol=1e-4)
@@ -90,23 +92,22 @@ def test_nothing_goes_back_through_view_b(tiny_model, rng):
 
 
 @pytest.mark.parametrize("name", ["WithPredictor", "WithPredictorAndStopGradient"])
-def test_a_predictor_is_for_view_a(tiny_model, rng, name):
+def test_predictor_applies_to_view_a_only(tiny_model, rng, name):
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
     tiny = tiny_model(None)
-    model = getattr(altered, name)(tiny.encoder, tiny.projector, None)
+    model = getattr(variants, name)(tiny.encoder, tiny.projector, None)
     z_a, z_b, _ = tiny.embeddings(view_a, view_b, training=True)
     predicted_a, same_b, _ = model.embeddings(view_a, view_b, training=True)
     np.testing.assert_allclose(same_b, z_b, rtol=1e-5)
     first, gamma, beta, second = (w.numpy() for w in model.predictor.trainable_weights)
     hidden = standardized(z_a.numpy() @ first) * gamma + beta
     np.testing.assert_allclose(predicted_a, np.maximum(hidden, 0) @ second, rtol=1e-3, atol=1e-4)
-    of_variables = gradients(model, view_a, view_b)
-    assert all(gradient is not None for gradient in of_variables.values())
+    assert all(gradient is not None for gradient in gradients(model, view_a, view_b).values())
 
 
 @pytest.fixture
 def linear_encoder(monkeypatch):
-    """Recipes build one in place of a ResNet, which takes seconds to begin."""
+    """Recipes build a linear encoder, because a ResNet takes seconds to trace."""
 
     def build(recipe):
         images = keras.Input((recipe.image_size, recipe.image_size, 3))
@@ -115,10 +116,10 @@ def linear_encoder(monkeypatch):
     monkeypatch.setattr(Recipe, "build_encoder", build)
 
 
-@pytest.mark.parametrize("name", ablations.rows)
+@pytest.mark.parametrize("name", ablations.ABLATIONS)
 def test_every_row_trains(name, linear_encoder):
-    row = ablations.rows[name]
-    recipe = row.applied_to(TINY)
+    row = ablations.ABLATIONS[name]
+    recipe = row.apply(TINY)
     model = row.build_model(recipe, seed=0)
     model.compile(recipe.build_optimizer(2, 8), row.build_loss(recipe), run_eagerly=True)
     before = [weight.numpy() for weight in model.trainable_weights]
@@ -129,7 +130,7 @@ def test_every_row_trains(name, linear_encoder):
         assert not np.array_equal(old, new), new.path
 
 
-def test_rows_alter_what_they_say():
+def test_rows_change_their_fields():
     fields = {
         "invariance_only": ("redundancy_weight", 0.0),
         "batch_size_x0.25": ("batch_size", 2),
@@ -140,24 +141,24 @@ def test_rows_alter_what_they_say():
         "redundancy_target_-1": ("redundancy_target", -1.0),
     }
     for name, (field, value) in fields.items():
-        assert getattr(ablations.rows[name].applied_to(TINY), field) == value
-        assert ablations.rows[name].alters(TINY)
+        assert getattr(ablations.ABLATIONS[name].apply(TINY), field) == value
+        assert ablations.ABLATIONS[name].changes_run(TINY)
     for name in ("baseline", "no_grayscale"):  # digits are gray
-        assert not ablations.rows[name].alters(TINY)
-    assert not ablations.rows["uncentered"].build_loss(TINY).centered
-    assert set(ablations.main_rows) <= set(ablations.rows)
+        assert not ablations.ABLATIONS[name].changes_run(TINY)
+    assert not ablations.ABLATIONS["uncentered"].build_loss(TINY).centered
+    assert set(ablations.MAIN) <= set(ablations.ABLATIONS)
 
 
-def test_a_training_that_does_not_stay_finite_is_told_as_such(linear_encoder):
+def test_table_marks_training_that_was_not_finite(linear_encoder):
     recipe = TINY.override(learning_rate=1e30, warmup_epochs=0.0, batch_size=512)
     source = data.digits()
-    result = ablations.train_and_score(ablations.rows["baseline"], recipe, source, seed=0)
+    result = ablations.train_and_score(ablations.ABLATIONS["baseline"], recipe, source, seed=0)
     assert [result[name] for name in ("knn_accuracy", "linear_accuracy", "loss")] == [None] * 3
     table = ablations.table([{"row": "baseline", "seed": 0, **result}])
     assert table.splitlines()[-1] == "| baseline | not finite | | not finite | | 71.4 | |"
 
 
-def test_table_has_means_spreads_and_differences():
+def test_table_has_means_deviations_and_differences():
     def result(row, seed, knn, linear):
         return {"row": row, "seed": seed, "knn_accuracy": knn, "linear_accuracy": linear}
 
@@ -173,3 +174,9 @@ def test_table_has_means_spreads_and_differences():
         "| uncentered | 70.0 ± 0.0 | -11.0 | not finite | | | |",
         "| stop_gradient | 81.5 | +0.5 | 91.0 | +1.0 | 70.5 | -0.9 |",
     ]
+
+
+@pytest.mark.parametrize("module", [results, rows])
+def test_docstring_examples(module):
+    options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(module, optionflags=options).failed == 0

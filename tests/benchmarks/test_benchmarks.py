@@ -1,4 +1,4 @@
-"""The races of benchmarks/, with contestants that only pretend."""
+"""The races of benchmarks/ with fake contestants, and the sections of RESULTS.md."""
 
 import argparse
 import json
@@ -50,7 +50,7 @@ import numpy as np
 
 flags = dict(flag.split("=") for flag in sys.argv[1:])
 images = {name: np.load(f"{flags['--images']}/{name}.npy") for name in ("train", "test")}
-np.savez(flags["--representations"], **{name: of[:, 0, 0] for name, of in images.items()})
+np.savez(flags["--features"], **{name: array[:, 0, 0] for name, array in images.items()})
 run = {"steps": 8, "batch_size": 5, "epochs": 8 * 5 / len(images["train"])}
 run |= {"seconds": 4.0, "images_per_second": 10.0, "versions": {"lightly": "0"}}
 print(json.dumps({**run, "settings": {"images": len(images["train"])}}))
@@ -65,7 +65,7 @@ def race(monkeypatch, tmp_path):
     shutil.copy(BENCHMARKS / "contestants" / "__main__.py", tmp_path)
     for name, code in {"calm": CALM, "greedy": GREEDY, "faint": FAINT}.items():
         (tmp_path / f"{name}.py").write_text(code)
-    (tmp_path / "needy.py").write_text("import what_nobody_has")
+    (tmp_path / "needy.py").write_text("import missing_library")
     monkeypatch.setattr(race, "CONTESTANTS", tmp_path)
     return race
 
@@ -77,26 +77,26 @@ def calm(race, name, **options):
 def test_contestants_take_turns(race, tmp_path):
     log = str(tmp_path / "log")
     contestants = [calm(race, name, seconds=s) for name, s in (("a", 0.5), ("b", 1.0), ("c", 9.0))]
-    figures, versions = race.time_steps(race.Case("", {"log": log}), contestants, 3, seconds=2.0)
-    assert figures == {"a": [0.5] * 3, "b": [1.0] * 3, "c": [9.0] * 3}
+    times, versions = race.time_steps(race.Case("", {"log": log}), contestants, 3, seconds=2.0)
+    assert times == {"a": [0.5] * 3, "b": [1.0] * 3, "c": [9.0] * 3}
     assert versions["a"] == {"versions": {}, "threads": race.CORES}
     warmed_up = [f"{name} 1" for name in "aabbcc"]
-    steps = {"a": 4, "b": 2, "c": 1}  # in two seconds each, but one at least
+    steps = {"a": 4, "b": 2, "c": 1}  # two seconds each, but at least one step
     rounds = [f"{name} {steps[name]}" for name in "abcbcacab"]
     assert (tmp_path / "log").read_text().splitlines() == warmed_up + rounds
 
 
-def test_a_ratio_is_of_the_same_round(race):
-    figures = {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 20.0]}
+def test_ratio_is_within_a_round(race):
+    times = {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 20.0]}
     case = race.Case("small", {}, images=8, wanted={"theirs": 2.0})
-    ours, theirs = race.rows_of("loss", case, figures, {name: {"threads": 2} for name in figures})
+    ours, theirs = race.rows_of("loss", case, times, {name: {"threads": 2} for name in times})
     assert (ours["median"], ours["fastest"], ours["slowest"], ours["ratio"]) == (2.0, 1.0, 4.0, 1.0)
     assert (theirs["median"], theirs["ratio"], theirs["wanted"]) == (6.0, 3.0, 2.0)
     assert (theirs["rounds"], theirs["images"], theirs["threads"]) == (3, 8, 2)
     assert {"command", "commit", "date", "machine"} <= set(theirs)
 
 
-def test_who_is_missing_is_said_and_the_others_race(race, tmp_path, monkeypatch):
+def test_missing_contestants_are_named_and_the_others_race(race, tmp_path, monkeypatch):
     monkeypatch.setattr(race, "PEERS", str(tmp_path / "no-python"))
     contestants = [
         calm(race, "ours"),
@@ -104,42 +104,42 @@ def test_who_is_missing_is_said_and_the_others_race(race, tmp_path, monkeypatch)
         race.Contestant("needy", "needy"),
         race.Contestant("faint", "faint"),
     ]
-    figures, versions = race.time_steps(race.Case("", {}), contestants, 2, seconds=1.0)
-    assert figures["ours"] == [1.0, 1.0]
-    assert figures["absent"].endswith("no-python; make bench-setup")
-    assert "No such file" in figures["absent"]
-    assert "ModuleNotFoundError: No module named 'what_nobody_has'" in figures["needy"]
-    assert figures["faint"] == "ValueError: too tired (status 1)"
-    rows = list(race.rows_of("loss", race.Case("", {}), figures, versions))
-    assert [row.get("not_measured") for row in rows] == [None, *list(figures.values())[1:]]
+    times, versions = race.time_steps(race.Case("", {}), contestants, 2, seconds=1.0)
+    assert times["ours"] == [1.0, 1.0]
+    assert times["absent"].endswith("no-python; make bench-setup")
+    assert "No such file" in times["absent"]
+    assert "ModuleNotFoundError: No module named 'missing_library'" in times["needy"]
+    assert times["faint"] == "ValueError: too tired (status 1)"
+    rows = list(race.rows_of("loss", race.Case("", {}), times, versions))
+    assert [row.get("not_measured") for row in rows] == [None, *list(times.values())[1:]]
     assert "not measured: ValueError: too tired" in race.report.race_table(rows)
 
 
-def test_a_missing_library_of_the_peers_names_the_remedy(race, monkeypatch):
+def test_missing_library_of_peers_names_the_setup_command(race, monkeypatch):
     monkeypatch.setattr(race, "PEERS", sys.executable)
-    figures, _ = race.time_steps(race.Case("", {}), [race.Contestant("needy", "needy")], 1, 1.0)
-    assert figures["needy"].endswith("'what_nobody_has' (status 1); make bench-setup")
+    times, _ = race.time_steps(race.Case("", {}), [race.Contestant("needy", "needy")], 1, 1.0)
+    assert times["needy"].endswith("'missing_library' (status 1); make bench-setup")
 
 
-def test_without_the_first_there_are_no_ratios(race):
-    figures = {"ours": "gone", "theirs": [1.0]}
-    ours, theirs = race.rows_of("loss", race.Case("", {}), figures, {"theirs": {}})
+def test_no_ratios_if_the_first_contestant_fails(race):
+    times = {"ours": "gone", "theirs": [1.0]}
+    ours, theirs = race.rows_of("loss", race.Case("", {}), times, {"theirs": {}})
     assert (ours["not_measured"], theirs["ratio"]) == ("gone", None)
 
 
-def test_memory_is_of_fresh_processes(race):
+def test_memory_is_measured_in_new_processes(race):
     contestants = [
         race.Contestant("much", "greedy", {"megabytes": 60}),
         race.Contestant("little", "greedy", {"megabytes": 1}),
         race.Contestant("absent", "greedy", python="/no/python"),
     ]
-    figures, _ = race.weigh_steps(race.Case("", {}), contestants, 2, steps=1)
-    assert all(59 < peak < 66 for peak in figures["much"]) and len(figures["much"]) == 2
-    assert max(figures["little"]) < 6
-    assert "/no/python" in figures["absent"]
+    peaks, _ = race.weigh_steps(race.Case("", {}), contestants, 2, steps=1)
+    assert all(59 < peak < 66 for peak in peaks["much"]) and len(peaks["much"]) == 2
+    assert max(peaks["little"]) < 6
+    assert "/no/python" in peaks["absent"]
 
 
-def test_a_script_prints_rows_of_the_cases_asked_for(race, monkeypatch, capsys):
+def test_script_prints_rows_of_the_chosen_cases(race, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["loss.py", "--case=big", "--rounds=1"])
     cases = [race.Case("small", {}), race.Case("quite big", {})]
     race.main("loss", cases, [calm(race, "ours"), calm(race, "theirs", seconds=2.0)])
@@ -149,28 +149,28 @@ def test_a_script_prints_rows_of_the_cases_asked_for(race, monkeypatch, capsys):
     assert "| quite big | theirs | 2 s (2-2) |  | 2 |  |" in printed.err
 
 
-def test_the_page_has_a_section_for_each_race_there_is(race, tmp_path, monkeypatch):
+def test_page_has_a_section_for_each_race_with_rows(race, tmp_path, monkeypatch):
     report = race.report
     (tmp_path / "results").mkdir()
     monkeypatch.setattr("tables.ROOT", tmp_path)
     assert report.races() == ""
-    figures = {"keras_bt": [0.5], "keras_bt, encoder and projector": [0.475], "theirs": "gone"}
-    versions = {name: {"versions": {"tensorflow": "2.21.0"}} for name in figures}
+    times = {"keras_bt": [0.5], "keras_bt, encoder and projector": [0.475], "theirs": "gone"}
+    versions = {name: {"versions": {"tensorflow": "2.21.0"}} for name in times}
     case = race.Case("width 16", {}, images=256, wanted={"theirs": 1.5})
-    rows = race.rows_of("step", case, figures, versions)
+    rows = race.rows_of("step", case, times, versions)
     (tmp_path / "results" / "step.jsonl").write_text("\n".join(map(json.dumps, rows)))
     page = report.races()
     assert page.count("###") == 1 and "tensorflow 2.21.0" in page
-    assert "all but those two takes 5.0% (width 16)." in page
+    assert "outside encoder and projector: 5.0% (width 16)." in page
     assert "| width 16 | keras_bt | 500 ms (500-500) | 512 | 1 |  |" in page
     assert "| width 16 | theirs | not measured: gone |  |  | at least 1.5 |" in page
 
 
-def test_a_start_is_told_in_seconds_more(race):
-    figures = {"plain": [4.0], "with keras_bt": [4.75]}
-    rows = race.rows_of("startup", race.Case("", {}), figures, {name: {} for name in figures})
-    said = race.report.seconds_more(list(rows))
-    assert said == " More than the first: with keras_bt 0.75 s."
+def test_startup_lists_seconds_beyond_the_first(race):
+    times = {"plain": [4.0], "with keras_bt": [4.75]}
+    rows = race.rows_of("startup", race.Case("", {}), times, {name: {} for name in times})
+    sentence = race.report.seconds_more(list(rows))
+    assert sentence == ' Seconds beyond the first: "with keras_bt" 0.75.'
 
 
 @pytest.fixture
@@ -179,8 +179,8 @@ def ten_minutes(race, monkeypatch, tmp_path):
 
     for name, code in {"PRETRAIN": PRETRAIN, "LIGHTLY": LIGHTLY}.items():
         (tmp_path / f"{name}.py").write_text(code)
-        monkeypatch.setattr(ten_minutes, name, tmp_path / f"{name}.py")
-    # Red images of class 0 and green ones of class 1; every tenth has the other color.
+        monkeypatch.setattr(ten_minutes, name, [sys.executable, tmp_path / f"{name}.py"])
+    # Red images of class 0 and green images of class 1; every tenth has the other color.
     labels = np.arange(40) % 2
     colors = np.eye(3, dtype="uint8")[np.where(np.arange(40) % 10 == 0, 1 - labels, labels)]
     images = np.tile(255 * colors[:, None, None], (1, 32, 32, 1))
@@ -189,7 +189,7 @@ def ten_minutes(race, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(data, "from_tfds", lambda name, data_dir: source)
     monkeypatch.setattr(ten_minutes, "PEERS", sys.executable)
-    monkeypatch.setattr(ten_minutes, "in_new_process", lambda function, *given: function(*given))
+    monkeypatch.setattr(ten_minutes, "in_new_process", lambda function, *args: function(*args))
     return ten_minutes
 
 
@@ -199,12 +199,12 @@ def rows_printed(script, monkeypatch, capsys, *flags):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_ten_minutes_of_each_in_turn(ten_minutes, monkeypatch, capsys):
+def test_ten_minutes_alternates_the_contestants(ten_minutes, monkeypatch, capsys):
     flags = "--minutes=0.5", "--seeds=0,3", "--", "--batch_size=10"
     rows = rows_printed(ten_minutes, monkeypatch, capsys, *flags)
     ours, theirs, *_ = rows
-    said = [(row["contestant"], row["seed"]) for row in rows]
-    assert said == [("keras_bt", 0), ("lightly", 0), ("lightly", 3), ("keras_bt", 3)]
+    order = [(row["contestant"], row["seed"]) for row in rows]
+    assert order == [("keras_bt", 0), ("lightly", 0), ("lightly", 3), ("keras_bt", 3)]
     assert (ours["images_seen"], ours["epochs"], ours["knn_accuracy"]) == (60, 1.5, 0.5)
     assert (theirs["images_seen"], theirs["epochs"], theirs["knn_accuracy"]) == (40, 1.0, 1.0)
     assert theirs["linear_accuracy"] == 1.0 and theirs["settings"] == {"images": 40}
@@ -213,38 +213,39 @@ def test_ten_minutes_of_each_in_turn(ten_minutes, monkeypatch, capsys):
         " -- --batch_size=10"
     )
     assert rows[2]["command"].endswith("--seeds=3 --only=lightly")
-    assert "; test images; k-NN cosine k=200" in theirs["protocol"]
+    assert "; test images; k-NN: cosine, k 200" in theirs["protocol"]
     assert {"commit", "date", "machine", "minutes", "seconds", "versions"} <= set(theirs)
 
 
-def test_validation_images_are_every_tenth_of_the_training(ten_minutes, monkeypatch, capsys):
+def test_validation_uses_every_tenth_training_image(ten_minutes, monkeypatch, capsys):
     (row,) = rows_printed(ten_minutes, monkeypatch, capsys, "--validation", "--only=lightly")
     assert row["settings"] == {"images": 36} and row["epochs"] == round(40 / 36, 3)
-    assert row["knn_accuracy"] == 0.0  # all four have the other class's color
+    assert row["knn_accuracy"] == 0.0  # all four have the color of the other class
     assert "; every tenth training image, not trained on; " in row["protocol"]
 
 
-def test_keras_bt_is_run_with_the_flags_after_two_dashes(ten_minutes, tmp_path):
+def test_keras_bt_gets_the_flags_after_two_dashes(ten_minutes, tmp_path):
     parsed = argparse.Namespace(
         minutes=2.0, width=8, data_dir="images", validation=True, pretrain_flags=["--batch_size=9"]
     )
     given = ten_minutes.keras_bt(parsed, 4, tmp_path)["flags"]
-    asked = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--seed=4"]
-    asked += [f"--workdir={tmp_path}/keras_bt-4", "--data_dir=images", "--validation"]
-    assert given == [*asked, "--batch_size=9"]
+    expected = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--seed=4"]
+    expected += [f"--workdir={tmp_path}/keras_bt-4", "--data_dir=images", "--validation"]
+    assert given == [*expected, "--batch_size=9"]
 
 
-def test_ten_minutes_without_the_peers_end_before_anybody_trains(
+def test_ten_minutes_refuses_missing_peers_before_training(
     ten_minutes, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setattr(ten_minutes, "PEERS", str(tmp_path / "no-python"))
     with pytest.raises(SystemExit):
         rows_printed(ten_minutes, monkeypatch, capsys)
     printed = capsys.readouterr()
-    assert "no-python, which is not there; make bench-setup" in printed.err and not printed.out
+    assert "no-python, which does not exist; run `make bench-setup`" in printed.err
+    assert not printed.out
 
 
-def test_the_page_tells_who_is_ahead_after_ten_minutes(race, tmp_path, monkeypatch):
+def test_page_compares_the_means_after_ten_minutes(race, tmp_path, monkeypatch):
     def row(contestant, seed, knn, linear):
         return {
             "contestant": contestant,
@@ -282,19 +283,19 @@ def test_the_page_tells_who_is_ahead_after_ten_minutes(race, tmp_path, monkeypat
         ["| mean", "lightly"],
     ]
     assert "| mean | keras_bt | 10.10 min | 3.50 | 289 | 0.5100 | 0.4800 |" in page
-    assert "less lightly's: k-NN +10.00 points, linear +2.00 points of 100." in page
+    assert "minus lightly's, in percentage points: k-NN +10.00, linear +2.00." in page
     assert "- keras_bt: `python keras_bt 0`, today, commit abc, small" in page
     assert "- lightly: `python lightly 0`" in page
-    assert "Protocol: scored so." in page and "keras_bt 1.0, lightly 1.0" in page
+    assert "Protocol: scored so." in page and "Versions: keras_bt 1.0, lightly 1.0" in page
     file.write_text(json.dumps(rows[0]))
     assert "points" not in report.ten_minutes()
 
 
-def test_the_page_has_the_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkeypatch):
-    def row(command, protocol, minutes=1.0, seed=0, **figures):
+def test_page_has_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkeypatch):
+    def row(command, protocol, minutes=1.0, seed=0, **metrics):
         circumstances = {"date": "today", "commit": "abc", "machine": "small"}
         row = {"command": f"python examples/{command}", **circumstances, "recipe": "cifar10"}
-        return {**row, "seed": seed, "minutes": minutes, "protocol": protocol, "figures": figures}
+        return {**row, "seed": seed, "minutes": minutes, "protocol": protocol, "figures": metrics}
 
     settings = {"dataset": "cifar10", "image_size": 16, "width": 4, "epochs": 2}
 
@@ -319,7 +320,7 @@ def test_the_page_has_the_ablations_and_evaluations_of_the_ledger(race, tmp_path
     ablations = race.report.ablations()
     assert "| baseline | 55.0 ± 7.1 | | 55.0 ± 7.1 | | 71.4 | |" in ablations
     assert "| invariance_only | 25.0 | -30.0 | 25.0 | -30.0 | 57.3 | -14.1 |" in ablations
-    assert "width 4, 2 epochs; 6 minutes of training in all" in ablations
+    assert "width 4, 2 epochs; 6 minutes of training in total" in ablations
     assert ablations.count("- `python examples/ablate.py`, today, commit abc, small") == 1
     evaluated = race.report.protocols()
     tuned = "`examples/finetune.py` | cifar10 | 1 %, 500 |"
@@ -330,7 +331,7 @@ def test_the_page_has_the_ablations_and_evaluations_of_the_ledger(race, tmp_path
 
 
 @pytest.mark.parametrize("name", ["loss", "views", "step", "end_to_end", "memory", "startup"])
-def test_contestants_of_the_scripts_are_there(name):
+def test_contestants_of_the_scripts_exist(name):
     for line in (BENCHMARKS / f"{name}.py").read_text().splitlines():
         if "Contestant(" in line and '", "' in line:
             file = line.split('", "')[1].split('"')[0]

@@ -1,4 +1,4 @@
-"""RESULTS.md is what the rows of results/ say, and README has no figure without a row."""
+"""RESULTS.md agrees with the rows in results/."""
 
 import json
 import runpy
@@ -7,13 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_is_written_from_the_rows(monkeypatch):
+def test_results_page_is_generated_from_the_rows(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     report = runpy.run_path(str(ROOT / "benchmarks" / "report.py"))
     assert (ROOT / "RESULTS.md").read_text("utf-8") == report["page"]()
 
 
-def test_every_row_says_how_it_was_measured():
+def test_every_row_records_how_it_was_measured():
     for file in (ROOT / "results").glob("*.jsonl"):
         for line in file.read_text("utf-8").splitlines():
             assert {"command", "commit", "date", "machine"} <= set(json.loads(line)), file

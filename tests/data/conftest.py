@@ -7,7 +7,7 @@ from keras_bt import data
 @pytest.fixture(scope="session")
 def order():
     def labels_in_order(images, epochs, batch_size=4, **arguments):
-        """Labels in the order of training, one list an epoch."""
+        """Labels in the order of training, one list per epoch."""
         steps = images.count // batch_size
         batches = images.shuffled_batches(batch_size, 2, **arguments).take(epochs * steps)
         labels = np.concatenate([batch["label"].numpy() for batch in batches])
@@ -18,5 +18,5 @@ def order():
 
 @pytest.fixture
 def numbered():
-    """Fourteen images labelled by their number."""
+    """Fourteen images whose labels are their indices."""
     return data.from_arrays(np.zeros((14, 2, 2, 3), "uint8"), labels=range(14))

@@ -1,4 +1,4 @@
-"""Every sort of file is read as a viewer shows it, or said to be bad."""
+"""Every type of file is read as a viewer shows it, or reported as bad."""
 
 import errno
 import io
@@ -14,7 +14,7 @@ from PIL import Image
 
 from keras_bt import data
 from keras_bt.data import files
-from keras_bt.data.images import decode_image
+from keras_bt.data.decode import decode_image
 
 SIDE = 12
 RANDOM = np.random.default_rng(7)
@@ -56,14 +56,14 @@ def decoded(content):
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def turn(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
+def exif(orientation):
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    return tags
 
 
 def turned(image, orientation):
-    """The image that a camera stored with this EXIF orientation, as it was seen."""
+    """The image as a viewer shows it, if a camera stored it with this EXIF orientation."""
     row_first = [None, "tl", "tr", "br", "bl", "lt", "rt", "rb", "lb"][orientation]
     image = np.swapaxes(image, 0, 1) if row_first[0] in "lr" else image
     vertical, horizontal = sorted(row_first, key="tblr".index)
@@ -72,7 +72,7 @@ def turned(image, orientation):
 
 
 def good():
-    """Pairs by name: bytes of the file, pixels that are seen."""
+    """By name: the bytes of a file, and the pixels that a viewer shows."""
     color, level = Image.fromarray(COLORS), Image.fromarray(GRAY)
     jpeg = encoded(color, "JPEG", quality=90)
     files = {
@@ -141,9 +141,9 @@ def good():
         files[f"animated.{form.lower()}"] = (content, seen)
     for orientation in range(1, 9):
         wide = color.crop((0, 0, SIDE, SIDE - 4))
-        content = encoded(wide, "JPEG", exif=turn(orientation))
+        content = encoded(wide, "JPEG", exif=exif(orientation))
         files[f"turned {orientation}.jpg"] = (content, turned(decoded(content), orientation))
-        content = encoded(wide, "PNG", exif=turn(orientation))
+        content = encoded(wide, "PNG", exif=exif(orientation))
         files[f"turned {orientation}.png"] = (content, turned(COLORS[:-4], orientation))
     for name in (
         'it\'s "quoted"',
@@ -157,7 +157,7 @@ def good():
 
 
 def bad():
-    """Pairs by name: bytes of the file, a word of what is said of it."""
+    """By name: the bytes of a file, and a pattern of the reported problem."""
     big = Image.fromarray(np.uint8(RANDOM.integers(0, 256, (64, 64, 3))))
     files = {
         "nothing.jpg": (b"", "empty file"),
@@ -174,13 +174,13 @@ def bad():
         content = encoded(big, form)
         for part in (0.1, 0.5, 0.9):
             files[f"{part}.{form.lower()}"] = (content[: int(part * len(content))], ".")
-    for form, options in (("JPEG", {}), ("JPEG", {"exif": turn(6)}), ("PNG", {})):
+    for form, options in (("JPEG", {}), ("JPEG", {"exif": exif(6)}), ("PNG", {})):
         content = encoded(big, form, **options)
         name = f"{form.lower()} {len(options)}"
         files[f"its end, {name}.jpg"] = (content[:-2], "damaged or cut off")
         flipped = bytearray(content)
         flipped[len(content) // 2] ^= 255
-        if form == "PNG":  # the only one of them that has checksums
+        if form == "PNG":  # the only format of the three with checksums
             files[f"a byte, {name}.png"] = (bytes(flipped), "damaged or cut off")
     return files
 
@@ -204,30 +204,30 @@ def pixels(path, record=None):
 
 
 @pytest.mark.parametrize("name", GOOD, ids=ascii)
-def test_images_are_read_as_a_viewer_shows_them(written, name):
+def test_reads_images_as_a_viewer_shows_them(written, name):
     content, seen = GOOD[name]
-    shown = pixels(written(content, name))
+    decoded = pixels(written(content, name))
     tolerance = 0 if np.issubdtype(seen.dtype, np.integer) else 1  # transparency is rounded
-    np.testing.assert_allclose(shown, seen, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(decoded, seen, rtol=0, atol=tolerance)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # as scan does
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # like `scan`
 @pytest.mark.parametrize("name", BAD)
-def test_bad_images_are_told_in_a_few_words(written, name):
+def test_reports_bad_images_in_a_few_words(written, name):
     content, problem = BAD[name]
     record = files.examine(written(content))
     assert record.kind == "bad" and 0 < len(record.problem) < 120
     assert re.search(problem, record.problem), record.problem
 
 
-def test_most_files_are_left_to_tensorflow(written):
+def test_tensorflow_decodes_most_files(written):
     kinds = {name: files.examine(written(content)).kind for name, (content, _) in GOOD.items()}
     plain = {name for name, kind in kinds.items() if kind == "plain"}
     assert {"color.jpg", "a png.jpg", "L.jpg", "palette.png", "deep color.png"} <= plain
     assert not plain & {"CMYK.jpg", "alpha.png", "turned 6.jpg", "color.webp"}
 
 
-def test_all_of_them_in_one_folder(tmp_path, caplog):
+def test_reads_all_files_in_one_folder(tmp_path, caplog):
     for name, (content, _) in {**GOOD, **BAD}.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "folder.jpg").mkdir()
@@ -248,7 +248,7 @@ def test_all_of_them_in_one_folder(tmp_path, caplog):
     assert source.train.replaced == set()
 
 
-def test_what_the_system_refuses_is_told(tmp_path, written, monkeypatch):
+def test_reports_errors_of_the_operating_system(tmp_path, written, monkeypatch):
     path = written(GOOD["color.png"][0])
     record = files.examine(path)
     (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
@@ -257,7 +257,7 @@ def test_what_the_system_refuses_is_told(tmp_path, written, monkeypatch):
     for name, problem in (
         ("broken", "no such file or directory"),
         ("loop", "too many levels of symbolic links"),
-        ("pipe", "not a file of data"),
+        ("pipe", "not a regular file"),
     ):
         assert files.examine(str(tmp_path / name)) == (-1, -1, 0, "bad", problem)
         with pytest.raises(files.UnreadableError, match=problem):
@@ -271,7 +271,7 @@ def test_what_the_system_refuses_is_told(tmp_path, written, monkeypatch):
         files.encoded_image(path, record)
 
 
-def test_a_changed_file_is_examined_again(written):
+def test_examines_a_changed_file_again(written):
     record = files.examine(written(GOOD["color.png"][0]))
     for name in ("color.jpg", "alpha.png", "turned 6.jpg"):
         np.testing.assert_allclose(

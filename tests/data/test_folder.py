@@ -27,7 +27,7 @@ def test_folder_without_classes(tmp_path):
     assert list(batch) == ["image"] and batch["image"].shape == (5, 6, 6, 3)
 
 
-def test_folder_with_classes_holds_every_fifth_image_out(tmp_path):
+def test_folder_with_classes_holds_out_every_fifth_image(tmp_path):
     for name, value in (("cat", 50), ("dog", 200)):
         for number in range(10):
             write_image(tmp_path / name / f"{number}.png", value=value)
@@ -40,7 +40,7 @@ def test_folder_with_classes_holds_every_fifth_image_out(tmp_path):
         assert sum(pixels == 50) == count
 
 
-def test_folders_of_few_images_are_no_classes(tmp_path):
+def test_folders_with_few_images_are_not_classes(tmp_path):
     for name, count in (("cat", 5), ("dog", 4)):
         for number in range(count):
             write_image(tmp_path / name / f"{number}.png")
@@ -59,11 +59,11 @@ def test_folder_with_train_and_test(tmp_path):
     source = data.from_folder(tmp_path)
     assert (source.train.count, source.test.count, source.classes) == (12, 6, 2)
     write_image(tmp_path / "val" / "c" / "0.png")
-    with pytest.raises(ValueError, match=r"training images lack: \['c'\]"):
+    with pytest.raises(ValueError, match=r"folders without training images: \['c'\]"):
         data.from_folder(tmp_path)
 
 
-def test_wrong_folders_are_named(tmp_path):
+def test_rejects_folders_without_images(tmp_path):
     with pytest.raises(ValueError, match="There is no folder .*nowhere"):
         data.from_folder(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("no image")
@@ -73,7 +73,7 @@ def test_wrong_folders_are_named(tmp_path):
         data.from_folder(tmp_path)
 
 
-def test_corrupt_images_are_named_before_training(tmp_path):
+def test_reports_corrupt_images_before_training(tmp_path):
     write_image(tmp_path / "good.jpg")
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.png").touch()
@@ -84,9 +84,10 @@ def test_corrupt_images_are_named_before_training(tmp_path):
     for name in ("text.jpg", "empty.png", "cut.jpg"):
         assert name in str(error.value)
     assert "good.jpg" not in str(error.value)
+    assert str(error.value).endswith('Use bad_images="skip" to leave them out.')
 
 
-def test_corrupt_images_are_skipped_when_told_to(tmp_path, caplog):
+def test_skips_corrupt_images_on_request(tmp_path, caplog):
     for name in ("a", "b"):
         for number in range(6):
             write_image(tmp_path / name / f"{number}.png")
@@ -103,29 +104,29 @@ def test_corrupt_images_are_skipped_when_told_to(tmp_path, caplog):
         data.from_folder(tmp_path, bad_images="skip")
 
 
-def test_a_test_folder_of_nothing_but_corrupt_images_is_named(tmp_path):
+def test_rejects_a_test_folder_with_only_corrupt_images(tmp_path):
     for name in ("train/a", "train/b"):
         for number in range(5):
             write_image(tmp_path / name / f"{number}.png")
     (tmp_path / "test" / "a").mkdir(parents=True)
     (tmp_path / "test" / "a" / "0.png").write_text("not a picture")
-    with pytest.raises(ValueError, match="None of the 1 images beside .*0.png can be read"):
+    with pytest.raises(ValueError, match="None of the 1 images in .*test can be read"):
         data.from_folder(tmp_path, bad_images="skip")
 
 
-def test_wrong_ways_with_corrupt_images_are_named(tmp_path):
+def test_rejects_unknown_bad_images(tmp_path):
     with pytest.raises(ValueError, match='bad_images must be "fail" or "skip", got \'ignore\''):
         data.from_folder(tmp_path, bad_images="ignore")
 
 
-def test_large_images_are_named(tmp_path):
+def test_rejects_images_above_max_pixels(tmp_path):
     write_image(tmp_path / "0.png", (10, 11, 3))
     with pytest.raises(ValueError, match="0.png: 11 x 10 pixels; max_pixels is 109"):
         data.from_folder(tmp_path, max_pixels=109)
     assert data.from_folder(tmp_path, max_pixels=110).train.count == 1
 
 
-def test_images_beside_the_class_folders_of_test_are_named(tmp_path):
+def test_rejects_test_images_outside_class_folders(tmp_path):
     for name in ("a", "b"):
         for number in range(5):
             write_image(tmp_path / "train" / name / f"{number}.png")
@@ -134,7 +135,7 @@ def test_images_beside_the_class_folders_of_test_are_named(tmp_path):
         data.from_folder(tmp_path)
 
 
-def test_a_test_folder_without_train_is_no_class(tmp_path):
+def test_rejects_a_test_folder_without_a_train_folder(tmp_path):
     for name in ("a", "b", "test"):
         for number in range(5):
             write_image(tmp_path / name / f"{number}.png")
@@ -142,16 +143,16 @@ def test_a_test_folder_without_train_is_no_class(tmp_path):
         data.from_folder(tmp_path)
 
 
-def test_hidden_files_and_folders_are_left_out(tmp_path):
+def test_ignores_hidden_files_and_folders(tmp_path):
     for name in ("a", "b", ".thumbs"):
         for number in range(5):
             write_image(tmp_path / name / f"{number}.png")
-    (tmp_path / "a" / "._0.png").write_text("a Mac's notes")
+    (tmp_path / "a" / "._0.png").write_text("metadata of a Mac")
     source = data.from_folder(tmp_path)
     assert (source.classes, source.train.count + source.test.count) == (2, 10)
 
 
-def test_links_are_followed_once(tmp_path):
+def test_follows_links_once(tmp_path):
     for name in ("a", "b"):
         for number in range(5):
             write_image(tmp_path / "elsewhere" / name / f"{number}.png")
@@ -163,7 +164,7 @@ def test_links_are_followed_once(tmp_path):
     assert (source.classes, source.train.count + source.test.count) == (2, 10)
 
 
-def test_an_unlistable_folder_is_not_passed_over(tmp_path, monkeypatch):
+def test_reports_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
     write_image(tmp_path / "0.png")
     (tmp_path / "closed").mkdir()
     scandir = os.scandir
@@ -178,7 +179,7 @@ def test_an_unlistable_folder_is_not_passed_over(tmp_path, monkeypatch):
         data.from_folder(tmp_path)
 
 
-def test_the_current_folder_has_its_name(tmp_path, monkeypatch):
+def test_names_the_current_folder(tmp_path, monkeypatch):
     write_image(tmp_path / "mine" / "0.png")
     monkeypatch.chdir(tmp_path / "mine")
     assert data.from_folder(".").name == "mine"

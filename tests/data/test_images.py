@@ -1,4 +1,4 @@
-"""Order as a function of (seed, epoch); squares of one size."""
+"""The order of images, a function of seed and epoch; squares of one size."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from keras_bt import data
 
 
-def test_order_is_a_function_of_seed_and_epoch(numbered, order):
+def test_order_depends_on_seed_and_epoch_only(numbered, order):
     first = order(numbered, 4, seed=0)
     assert first == order(numbered, 4, seed=0)
     assert all(len(set(epoch)) == len(epoch) == 12 for epoch in first)
@@ -21,7 +21,7 @@ def test_order_is_a_function_of_seed_and_epoch(numbered, order):
 
 
 @pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4)])
-def test_workers_get_the_parts_of_the_batches_in_turn(numbered, workers, replicas):
+def test_workers_get_parts_of_the_batches_in_turn(numbered, workers, replicas):
     whole = [b["label"].numpy() for b in numbered.shuffled_batches(4, 2, seed=0).take(5)]
     whole = np.concatenate(whole).reshape(5, replicas, -1)
     for worker in range(workers):
@@ -35,19 +35,19 @@ def test_workers_get_the_parts_of_the_batches_in_turn(numbered, workers, replica
 
 
 @pytest.mark.parametrize("global_seed", [0, 1])
-def test_global_seed_does_not_reorder(numbered, global_seed, order):
+def test_global_seed_does_not_change_the_order(numbered, global_seed, order):
     expected = order(numbered, 2, seed=0)
     tf.random.set_seed(global_seed)
     assert order(numbered, 2, seed=0) == expected
 
 
-def test_batches_are_in_order_and_whole(numbered):
+def test_batches_hold_all_images_in_order(numbered):
     batches = list(numbered.batches(4, 2))
     assert [len(batch["label"]) for batch in batches] == [4, 4, 4, 2]
     assert np.concatenate([batch["label"] for batch in batches]).tolist() == list(range(14))
 
 
-def test_at_most_takes_evenly_spaced_images(numbered):
+def test_at_most_selects_evenly_spaced_images(numbered):
     assert numbered.at_most(14) is numbered
     for limit, kept in ((7, range(0, 14, 2)), (5, range(0, 14, 3)), (1, [0])):
         fewer = numbered.at_most(limit)
@@ -56,7 +56,7 @@ def test_at_most_takes_evenly_spaced_images(numbered):
         assert np.concatenate(labels).tolist() == list(kept)
 
 
-def test_chosen_images_keep_their_order_and_are_shuffled_like_any(numbered, order):
+def test_chosen_images_keep_their_order_and_can_be_shuffled(numbered, order):
     chosen = numbered.chosen([9, 2, 4, 4, 13])
     assert chosen.count == 4
     for images, kept in ((chosen, [2, 4, 9, 13]), (chosen.at_most(2), [2, 9])):
@@ -71,14 +71,14 @@ def test_chosen_images_keep_their_order_and_are_shuffled_like_any(numbered, orde
 
 
 @pytest.mark.parametrize("indices", [[], [3, 14], [-1]])
-def test_images_that_are_not_there_cannot_be_chosen(numbered, indices):
-    with pytest.raises(ValueError, match="array holds 14 images; the chosen must be some of them"):
+def test_rejects_indices_out_of_range(numbered, indices):
+    with pytest.raises(ValueError, match=r"array holds 14 images; indices must lie in 0\.\.\.13"):
         numbered.chosen(indices)
 
 
 @settings(max_examples=10)
 @given(drawn=st.data())
-def test_any_batches_hold_each_image_once_an_epoch_and_can_be_resumed(drawn, order):
+def test_batches_hold_each_image_once_per_epoch_and_can_resume(drawn, order):
     count, seed = drawn.draw(st.integers(1, 20)), drawn.draw(st.integers(0, 2**31 - 2))
     batch_size = drawn.draw(st.integers(1, count))
     steps = count // batch_size
@@ -92,7 +92,7 @@ def test_any_batches_hold_each_image_once_an_epoch_and_can_be_resumed(drawn, ord
     )
 
 
-def test_too_few_images_for_a_batch(numbered):
+def test_rejects_a_batch_size_above_the_number_of_images(numbered):
     with pytest.raises(ValueError, match="14 images, fewer than the batch_size of 15"):
         numbered.shuffled_batches(15, 2, seed=0)
 
@@ -101,24 +101,24 @@ def test_too_few_images_for_a_batch(numbered):
     ("arguments", "message"),
     [({"batch_size": 0}, "batch_size must be at least 1"), ({"seed": -1}, "seed must be at least")],
 )
-def test_wrong_batches_are_named(numbered, arguments, message):
+def test_rejects_wrong_batch_sizes_and_seeds(numbered, arguments, message):
     with pytest.raises(ValueError, match=message):
         numbered.shuffled_batches(**{"batch_size": 4, "size": 2, "seed": 0, **arguments})
 
 
 @given(drawn=st.data())
-def test_every_pixel_of_any_square_is_in_range(drawn):
+def test_pixels_of_any_square_are_in_range(drawn):
     dtype = drawn.draw(st.sampled_from(["uint8", "float16", "float32", "float64"]))
     height, width, size = (drawn.draw(st.integers(1, 12)) for _ in range(3))
     rng = np.random.default_rng(drawn.draw(st.integers(0, 99)))
     extremes = rng.integers(0, 2, (height, width, 3))  # where bicubic overshoots
-    most = 255 if dtype == "uint8" else 1
-    square = data.fit_square(tf.constant((extremes * most).astype(dtype)), size)
+    largest = 255 if dtype == "uint8" else 1
+    square = data.fit_square(tf.constant((extremes * largest).astype(dtype)), size)
     assert square.shape == (size, size, 3) and square.dtype == dtype
-    assert 0 <= square.numpy().min() and square.numpy().max() <= most
+    assert 0 <= square.numpy().min() and square.numpy().max() <= largest
 
 
-def test_fit_square_takes_the_central_square(rng):
+def test_fit_square_keeps_the_central_square(rng):
     image = rng.integers(0, 256, (10, 30, 3)).astype("uint8")
     np.testing.assert_array_equal(
         data.fit_square(tf.constant(image[:, 10:20]), 10), image[:, 10:20]
@@ -131,7 +131,7 @@ def test_fit_square_takes_the_central_square(rng):
     assert data.fit_square(tf.zeros([4, 4, 3]), 8).dtype == tf.float32
 
 
-def test_validation_holds_every_tenth_labelled_image_out_of_training():
+def test_validation_holds_out_every_tenth_labelled_image():
     pixels = np.arange(40, dtype="uint8").reshape(-1, 1, 1, 1).repeat(3, axis=3)
     labelled = data.from_arrays(pixels[:25], range(25))
     test = data.from_arrays(pixels[25:], range(15))
@@ -148,7 +148,7 @@ def test_validation_holds_every_tenth_labelled_image_out_of_training():
 
     with pytest.raises(ValueError, match="more has no labels to validate with"):
         data.Source("more", unlabelled).for_validation()
-    with pytest.raises(ValueError, match="holds too few images: 9"):
+    with pytest.raises(ValueError, match="holds 9 images; validation needs at least 10"):
         data.Source("few", labelled.chosen(range(9)), test).for_validation()
 
 

@@ -19,7 +19,7 @@ def test_digits():
 
 
 @pytest.mark.parametrize("shape", [(3, 6, 6, 3), (3, 6, 6, 1), (3, 6, 6)])
-def test_arrays_of_color_and_gray(rng, shape):
+def test_accepts_color_and_gray_arrays(rng, shape):
     array = rng.integers(0, 256, shape).astype("uint8")
     batch = next(iter(data.from_arrays(array).batches(3, 6)))
     assert list(batch) == ["image"]
@@ -31,7 +31,7 @@ def test_arrays_of_color_and_gray(rng, shape):
 
 @settings(max_examples=10)
 @given(drawn=st.data(), dtype=st.sampled_from(["float16", "float32", "float64"]))
-def test_floats_in_range_pass_as_float32(drawn, dtype):
+def test_converts_floats_in_range_to_float32(drawn, dtype):
     shape = drawn.draw(st.tuples(st.integers(1, 3), st.just(4), st.just(4), st.just(3)))
     array = drawn.draw(arrays.arrays(dtype, shape, elements=st.floats(0, 1, width=16)))
     image = next(iter(data.from_arrays(array).batches(3, 4)))["image"]
@@ -53,6 +53,6 @@ def test_floats_in_range_pass_as_float32(drawn, dtype):
         (np.zeros((2, 6, 6), "uint8"), [1, 2, 3], r"2 images, but labels of shape \(3,\)"),
     ],
 )
-def test_wrong_arrays_are_named(array, labels, message):
+def test_rejects_wrong_arrays(array, labels, message):
     with pytest.raises(ValueError, match=message):
         data.from_arrays(array, labels, name="mine")

@@ -8,7 +8,7 @@ from keras_bt import data
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """TensorFlow Datasets data sets prepared on disk, as a download leaves them."""
+    """A folder of two TensorFlow Datasets data sets, prepared as by a download."""
     import tensorflow_datasets as tfds
 
     class Shades(tfds.core.GeneratorBasedBuilder):
@@ -41,8 +41,8 @@ def prepared(tmp_path_factory):
     return folder
 
 
-@pytest.mark.filterwarnings("ignore")  # of tensorflow-datasets' own writing of the files
-def test_tfds(prepared, order):
+@pytest.mark.filterwarnings("ignore")  # from tensorflow-datasets while it writes
+def test_reads_tfds_data_set(prepared, order):
     source = data.from_tfds("shades", data_dir=prepared)
     assert (source.train.count, source.test.count, source.classes) == (20, 8, 4)
     batch = next(iter(source.train.batches(20, 6)))
@@ -51,8 +51,8 @@ def test_tfds(prepared, order):
     assert order(source.train, 2, seed=0) == order(source.train, 2, seed=0)
 
 
-@pytest.mark.filterwarnings("ignore")  # of tensorflow-datasets' own writing of the files
-def test_unlabelled_images_are_trained_on_and_labelled_ones_evaluated_with(prepared):
+@pytest.mark.filterwarnings("ignore")  # from tensorflow-datasets while it writes
+def test_pretrains_on_the_unlabelled_split(prepared):
     source = data.from_tfds("more_shades", data_dir=prepared)
     assert source.train.count == 16
     assert [images.count for images in source.for_evaluation()] == [4, 8]
@@ -60,11 +60,11 @@ def test_unlabelled_images_are_trained_on_and_labelled_ones_evaluated_with(prepa
     assert without.for_evaluation() == (without.train, without.test)
 
 
-def test_tfds_without_images(tmp_path):
+def test_rejects_tfds_data_set_without_images(tmp_path):
     with pytest.raises(ValueError, match=r"penguins.* has no feature 'image', only \["):
         data.from_tfds("penguins/simple", data_dir=tmp_path)
 
 
-def test_unknown_tfds_name_names_the_nearest():
+def test_unknown_tfds_name_suggests_the_nearest():
     with pytest.raises(ValueError, match=r"no data set 'cifar11'; did you mean 'cifar10"):
         data.from_tfds("cifar11")

@@ -1,4 +1,4 @@
-"""Files that vanish or change after the scan: replaced, counted, told once."""
+"""Files that vanish or change after the scan are replaced, counted and logged once."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ def write(path, value, shape=(4, 4, 3)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of ten images, each of one shade; every fifth is held out."""
+    """Two classes of ten images, each image of one shade; every fifth is held out."""
     for number in range(20):
         write(tmp_path / "ab"[number // 10] / f"{number:02}.png", 10 * number)
     return tmp_path
@@ -29,7 +29,7 @@ def shades_and_labels(images):
     return batch["image"].numpy()[:, 0, 0, 0].tolist(), batch["label"].numpy().tolist()
 
 
-def test_vanished_files_are_replaced_with_their_labels(folder, caplog):
+def test_replaces_vanished_files_and_their_labels(folder, caplog):
     source = data.from_folder(folder)
     before, labels = shades_and_labels(source.train)
     assert (before, labels) == ([10 * n for n in range(20) if n % 5], [0] * 8 + [1] * 8)
@@ -51,15 +51,15 @@ def test_vanished_files_are_replaced_with_their_labels(folder, caplog):
     assert "09.png: not a JPEG, PNG, BMP, GIF or WebP image." in caplog.text
 
 
-def test_the_order_of_the_others_stays(folder, order):
+def test_keeps_the_order_of_the_other_files(folder, order):
     images = data.from_folder(folder).train
     before = np.ravel(order(images, 2, seed=0))
     (folder / "a" / "09.png").unlink()
     after = np.ravel(order(images, 2, seed=0))
-    assert (before != after).sum() == 2  # once an epoch an image of b takes its place
+    assert (before != after).sum() == 2  # in each epoch an image of b replaces it
 
 
-def test_changed_files_are_read_as_they_now_are(folder):
+def test_reads_changed_files(folder):
     images = data.from_folder(folder).train
     write(folder / "a" / "01.png", 77, (6, 6, 4))
     shades, _ = shades_and_labels(images)
@@ -67,7 +67,7 @@ def test_changed_files_are_read_as_they_now_are(folder):
     assert images.replaced == set()
 
 
-def test_too_many_gone_in_a_row_end_the_run(folder):
+def test_fails_if_too_many_files_in_a_row_are_gone(folder):
     images = data.from_folder(folder).train
     for path in folder.glob("*/*.png"):
         path.unlink()
@@ -76,7 +76,7 @@ def test_too_many_gone_in_a_row_end_the_run(folder):
 
 
 @pytest.mark.parametrize("batches", [1, 5])
-def test_python_ends_while_images_are_read(folder, batches):
+def test_python_exits_while_images_are_read(folder, batches):
     script = f"""
 from keras_bt import data
 batches = iter(data.from_folder({str(folder)!r}).train.shuffled_batches(4, 64, seed=0))

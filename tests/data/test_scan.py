@@ -1,4 +1,4 @@
-"""The index: a second start reads no image again, and never believes what is not so."""
+"""The index: a second scan reads changed files only."""
 
 import gzip
 import os
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def examined(monkeypatch):
-    """Names of the files that were examined since it was last asked."""
+    """Function that returns the names of the files examined since its last call."""
     names, examine = [], files.examine
 
     def record(path, max_pixels):
@@ -46,7 +46,7 @@ def scanned(root, index=None, **options):
     return dict(zip(paths, scan(paths, str(root), index, **options), strict=True))
 
 
-def test_every_file_has_its_record(folder):
+def test_every_file_has_a_record(folder):
     records = scanned(folder)
     bad = {path for path, record in records.items() if record.problem}
     assert bad == {str(folder / "100.png")}
@@ -56,7 +56,7 @@ def test_every_file_has_its_record(folder):
     assert record[:2] == (path.stat().st_size, path.stat().st_mtime_ns)
 
 
-def test_the_second_scan_reads_what_changed(folder, tmp_path, examined):
+def test_second_scan_reads_only_changed_files(folder, tmp_path, examined):
     index = tmp_path / "index.gz"
     first = scanned(folder, index)
     assert len(examined()) == 200
@@ -73,7 +73,7 @@ def test_the_second_scan_reads_what_changed(folder, tmp_path, examined):
     assert examined() == []
 
 
-def test_what_the_system_refused_is_tried_again(folder, tmp_path, examined):
+def test_tries_inaccessible_files_again(folder, tmp_path, examined):
     (folder / "link.png").symlink_to(tmp_path / "not yet")
     index = tmp_path / "index.gz"
     assert scanned(folder, index)[str(folder / "link.png")].kind == "bad"
@@ -88,7 +88,7 @@ def test_what_the_system_refused_is_tried_again(folder, tmp_path, examined):
     [b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"header": {}}'), None],
     ids=["empty", "text", "list", "foreign", "cut"],
 )
-def test_a_damaged_index_is_made_anew(folder, tmp_path, examined, damaged):
+def test_replaces_a_damaged_index(folder, tmp_path, examined, damaged):
     index = tmp_path / "index.gz"
     first = scanned(folder, index)
     whole = index.read_bytes()
@@ -100,7 +100,7 @@ def test_a_damaged_index_is_made_anew(folder, tmp_path, examined, damaged):
     assert examined() == []
 
 
-def test_an_index_is_of_one_folder_and_one_limit(folder, tmp_path, examined):
+def test_index_holds_for_one_folder_and_one_limit(folder, tmp_path, examined):
     index = tmp_path / "index.gz"
     scanned(folder, index)
     examined()
@@ -111,13 +111,13 @@ def test_an_index_is_of_one_folder_and_one_limit(folder, tmp_path, examined):
     assert len(examined()) == 200
 
 
-def test_an_index_that_cannot_be_written_is_a_warning(folder, tmp_path, caplog):
+def test_warns_if_the_index_cannot_be_written(folder, tmp_path, caplog):
     (tmp_path / "file").touch()
     assert len(scanned(folder, tmp_path / "file" / "index.gz")) == 200
     assert "index.gz could not be written" in caplog.text
 
 
-def test_an_interrupted_scan_goes_on(folder, tmp_path, examined, monkeypatch):
+def test_resumes_an_interrupted_scan(folder, tmp_path, examined, monkeypatch):
     index, examine = tmp_path / "index.gz", files.examine
 
     def interrupt(path, max_pixels):
@@ -140,12 +140,12 @@ def test_an_interrupted_scan_goes_on(folder, tmp_path, examined, monkeypatch):
 
 
 @pytest.mark.parametrize("max_pixels", [0, 178_956_971])
-def test_limits_out_of_range_are_named(max_pixels):
-    with pytest.raises(ValueError, match=f"at most 178956970, .*Pillow, got {max_pixels}"):
+def test_rejects_max_pixels_out_of_range(max_pixels):
+    with pytest.raises(ValueError, match=f"at most 178956970, Pillow's limit, got {max_pixels}"):
         scan([], "/nowhere", max_pixels=max_pixels)
 
 
-def test_odd_names_are_in_the_index(tmp_path, examined):
+def test_index_keeps_unusual_file_names(tmp_path, examined):
     image = tf.io.encode_png(tf.zeros([2, 3, 3], tf.uint8)).numpy()
     root = tmp_path / "images"
     root.mkdir()

@@ -19,7 +19,7 @@ def write_records(path, count, image_key="image", label_key=None):
 
 
 @pytest.mark.parametrize("keys", [("image", "label"), ("image/encoded", "image/class/label")])
-def test_tfrecords_with_labels(tmp_path, keys, order):
+def test_reads_tfrecords_with_labels(tmp_path, keys, order):
     write_records(tmp_path / "a-0.tfrecord", 12, *keys)
     source = data.from_tfrecords(tmp_path / "a-*.tfrecord")
     assert (source.train.count, source.test.count, source.classes) == (9, 3, 3)
@@ -29,18 +29,18 @@ def test_tfrecords_with_labels(tmp_path, keys, order):
     assert order(source.train, 2, seed=0) == order(source.train, 2, seed=0)
 
 
-def test_tfrecords_without_labels(tmp_path):
+def test_reads_tfrecords_without_labels(tmp_path):
     for part in range(2):
         write_records(tmp_path / f"a-{part}.tfrecord", 4)
     source = data.from_tfrecords(tmp_path / "*.tfrecord")
     assert (source.train.count, source.test) == (8, None)
 
 
-def test_wrong_tfrecords_are_named(tmp_path):
+def test_rejects_wrong_tfrecords(tmp_path):
     with pytest.raises(ValueError, match="No file matches .*none"):
         data.from_tfrecords(tmp_path / "none*")
     write_records(tmp_path / "a.tfrecord", 1, image_key="picture")
-    with pytest.raises(ValueError, match=r"keys \['picture'\]; keras_bt needs 'image'"):
+    with pytest.raises(ValueError, match=r"keys \['picture'\]; the image key must be 'image'"):
         data.from_tfrecords(tmp_path / "a.tfrecord")
     (tmp_path / "b.tfrecord").touch()
     (tmp_path / "c.tfrecord").write_text("a text, not records")
@@ -48,12 +48,12 @@ def test_wrong_tfrecords_are_named(tmp_path):
         with pytest.raises(ValueError, match=rf"{name}.tfrecord: no TFRecord can be read"):
             data.from_tfrecords(tmp_path / f"{name}.tfrecord")
     with tf.io.TFRecordWriter(str(tmp_path / "d.tfrecord")) as writer:
-        writer.write(b"\xff no example")
-    with pytest.raises(ValueError, match="d.tfrecord: its records are no tf.train.Examples"):
+        writer.write(b"\xff not an example")
+    with pytest.raises(ValueError, match="d.tfrecord: its records are not tf.train.Examples"):
         data.from_tfrecords(tmp_path / "d.tfrecord")
 
 
-def test_corrupt_records_are_named_before_training(tmp_path):
+def test_reports_corrupt_records_before_training(tmp_path):
     write_records(tmp_path / "good.tfrecord", 3)
     feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"no image"]))}
     example = tf.train.Example(features=tf.train.Features(feature=feature))
@@ -68,7 +68,7 @@ def test_corrupt_records_are_named_before_training(tmp_path):
 
 
 @pytest.mark.parametrize("labels", [[0] * 10, [-1] * 10, [0, -1] * 5])
-def test_labels_that_tell_nothing_are_left_out(tmp_path, labels):
+def test_ignores_negative_labels_and_a_single_class(tmp_path, labels):
     image = tf.io.encode_png(tf.zeros([6, 6, 3], tf.uint8)).numpy()
     with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
         for label in labels:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_bt.distribution.launch import launch, worker_environments
+from keras_bt.distribution.launch import launch, worker_command, worker_environments
 
 INDEX = "import json, os, sys, time, signal; index = json.loads(os.environ['TF_CONFIG'])['task']"
 INDEX += "['index']; "
@@ -20,7 +20,16 @@ def worker(code):
     return [sys.executable, "-c", INDEX + code]
 
 
-def test_each_worker_gets_its_place_and_its_share():
+def test_commands_scripts_and_programs_can_be_launched():
+    python = sys.executable
+    assert worker_command(["views", "--out=a.png"], {"views"}) == [
+        *(python, "-m", "keras_bt", "views", "--out=a.png"),
+    ]
+    assert worker_command(["views.py", "--x"], {"views"}) == [python, "views.py", "--x"]
+    assert worker_command([python, "-c", "pass"], {"views"}) == [python, "-c", "pass"]
+
+
+def test_each_worker_has_an_index_and_an_equal_share():
     first, second = worker_environments(2, {"CUDA_VISIBLE_DEVICES": "3,5", "HOME": "/here"})
     for index, environment in enumerate((first, second)):
         config = json.loads(environment["TF_CONFIG"])
@@ -34,7 +43,7 @@ def test_each_worker_gets_its_place_and_its_share():
     assert environment["TF_NUM_INTRAOP_THREADS"] == "7"
 
 
-def test_gpus_are_shared_out_equally_or_not_at_all(monkeypatch):
+def test_gpus_are_shared_equally(monkeypatch):
     monkeypatch.setattr("keras_bt.distribution.launch.shutil.which", lambda name: name)
     listing = SimpleNamespace(stdout="GPU 0: H100\nGPU 1: H100\nGPU 2: H100\n")
     monkeypatch.setattr("keras_bt.distribution.launch.subprocess.run", lambda *_, **__: listing)
@@ -46,20 +55,20 @@ def test_gpus_are_shared_out_equally_or_not_at_all(monkeypatch):
         worker_environments(4, {})
 
 
-def test_a_refusal_outweighs_the_errors_that_follow_from_it(capfd):
+def test_refusal_is_named_before_the_errors_that_it_causes(capfd):
     code = "time.sleep(0.3 if index else 0); sys.exit(2 if index else 1)"
     assert launch(worker(code), 2) == 2
     assert capfd.readouterr().err == "launch: worker 1 exited 2; giving up.\n"
 
 
-def test_output_is_the_first_workers(capfd):
+def test_stdout_is_that_of_the_first_worker(capfd):
     assert launch(worker("print('from', index)"), 3) == 0
     out, err = capfd.readouterr()
     assert out == "from 0\n"
     assert sorted(err.splitlines()) == ["from 1", "from 2"]
 
 
-def test_all_are_restarted_on_new_ports_when_one_is_killed(tmp_path, capfd):
+def test_all_workers_restart_on_new_ports_after_one_is_killed(tmp_path, capfd):
     code = (
         f"open(f'{tmp_path}/{{index}}', 'a').write(os.environ['TF_CONFIG'] + chr(10));"
         f"second = len(open(f'{tmp_path}/{{index}}').readlines()) == 2;"
@@ -75,7 +84,7 @@ def test_all_are_restarted_on_new_ports_when_one_is_killed(tmp_path, capfd):
     assert message in capfd.readouterr().err
 
 
-def test_restarts_are_bounded(capfd):
+def test_restarts_are_limited(capfd):
     assert launch(worker("sys.exit(7)"), 2, restarts=2) == 7
     messages = capfd.readouterr().err.splitlines()
     assert [message.split("; ")[1] for message in messages] == [
@@ -85,18 +94,18 @@ def test_restarts_are_bounded(capfd):
     ]
 
 
-def test_a_refusal_is_not_repeated(capfd):
+def test_refusal_is_not_restarted(capfd):
     assert launch(worker("sys.exit(2)"), 2) == 2
     assert capfd.readouterr().err == "launch: worker 0 exited 2; giving up.\n"
 
 
-def test_the_worker_that_was_killed_is_named_rather_than_those_that_fell_with_it(capfd):
+def test_killed_worker_is_named_before_the_errors_that_it_causes(capfd):
     code = "time.sleep(0.5); index == 1 and os.kill(os.getpid(), signal.SIGKILL); sys.exit(1)"
     assert launch(worker(code), 2, restarts=0) == 128 + signal.SIGKILL
     assert "worker 1 was killed by SIGKILL; giving up" in capfd.readouterr().err
 
 
-def test_a_worker_that_does_not_heed_sigterm_is_killed():
+def test_worker_that_ignores_sigterm_is_killed():
     code = (
         "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
         "index == 0 and time.sleep(60); time.sleep(1); sys.exit(3)"
@@ -107,10 +116,10 @@ def test_a_worker_that_does_not_heed_sigterm_is_killed():
 
 
 @pytest.mark.slow
-def test_a_stopped_launcher_leaves_no_worker(tmp_path):
+def test_stopped_launcher_stops_its_workers(tmp_path):
     code = f"open(f'{tmp_path}/{{index}}', 'w').write(str(os.getpid())); time.sleep(600)"
     launcher = subprocess.Popen(
-        [sys.executable, "-m", "keras_bt.distribution.launch", "--workers=2", "--", *worker(code)]
+        [sys.executable, "-m", "keras_bt", "launch", "--workers=2", "--", *worker(code)]
     )
     deadline = time.monotonic() + 60
     while len(pids := [p.read_text() for p in tmp_path.iterdir()]) < 2 or "" in pids:

@@ -7,9 +7,9 @@ import keras_bt
 
 def test_blocks_start_as_the_identity():
     encoder = keras_bt.resnet50((32, 32, 3), width=2)
-    closed = [layer for layer in encoder.layers if layer.name.endswith("_bn3")]
-    assert len(closed) == 16
-    assert all(not layer.gamma.numpy().any() for layer in closed)
+    last = [layer for layer in encoder.layers if layer.name.endswith("_bn3")]
+    assert len(last) == 16
+    assert all(not layer.gamma.numpy().any() for layer in last)
     norms = [x for x in encoder.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert sum(not layer.gamma.numpy().any() for layer in norms) == 16
     assert all((layer.momentum, layer.epsilon) == (0.9, 1e-5) for layer in norms)
@@ -23,13 +23,13 @@ def test_convolutions_start_as_in_torchvision():
 
 
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 1), ("small", 4)])
-def test_stem_decides_the_last_map(stem, side):
+def test_stem_determines_size_of_last_map(stem, side):
     encoder = keras_bt.resnet18((32, 32, 3), width=4, stem=stem)
     assert encoder.get_layer("avgpool").input.shape[1:3] == (side, side)
     assert encoder.output_shape == (None, 32)
 
 
-def test_normalization_is_inside(rng):
+def test_normalization_is_inside_the_encoder(rng):
     images = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     inside = keras_bt.resnet18((16, 16, 3), 4, "small", normalization=(mean, std))
@@ -39,7 +39,7 @@ def test_normalization_is_inside(rng):
     np.testing.assert_allclose(inside(images), outside(normalized), rtol=1e-4, atol=1e-5)
 
 
-def test_projector_is_the_papers():
+def test_projector_has_layers_of_the_paper():
     head = keras_bt.projector(16, (32, 24, 8))
     kinds = [type(layer).__name__ for layer in head.layers[1:]]
     assert kinds == ["Dense", "SyncBatchNormalization", "ReLU"] * 2 + ["Dense"]
@@ -52,11 +52,14 @@ def test_projector_is_the_papers():
     [
         (lambda: keras_bt.resnet18(stem="tiny"), "stem must be 'imagenet' or 'small', got 'tiny'"),
         (lambda: keras_bt.resnet18(width=0), "width must be at least 1, got 0"),
-        (lambda: keras_bt.resnet18((8, 8, 1)), "3 means and 3 deviations for images of 1 channel"),
-        (lambda: keras_bt.projector(8, ()), "dims must hold one width"),
+        (
+            lambda: keras_bt.resnet18((8, 8, 1)),
+            "3 means and 3 standard deviations, but images have 1 channel",
+        ),
+        (lambda: keras_bt.projector(8, ()), "dims must hold one width of at least 1"),
         (lambda: keras_bt.projector(8, (8, 0)), r"dims must hold one width.*\(8, 0\)"),
     ],
 )
-def test_wrong_arguments_are_named(build, message):
+def test_rejects_wrong_arguments(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -1,9 +1,9 @@
-"""Files that PyTorch writes, for the tests of their import; needs PyTorch.
+"""Writes the PyTorch files that the import is tested on; needs PyTorch.
 
     python tests/encoders/torch_files.py tests/golden
 
 writes resnet18_width2.pth, resnet18_width2_old.pth (as before PyTorch 1.6) and
-checkpoint_resnet50_width1.pth, one of the official code with projector and optimizer.
+checkpoint_resnet50_width1.pth, a checkpoint of the official code with projector and optimizer.
 """
 
 import collections
@@ -23,12 +23,12 @@ PROJECTOR = 12, 8
 
 
 def exclude_bias_and_norm(parameter):
-    """The filter that the official optimizer is saved with, by its name."""
+    """Stands for the official optimizer's filter, which is saved by name."""
     return parameter.ndim == 1
 
 
 def resnet_shapes(name, width=64):
-    """Shapes of torchvision's parameters by name, without the classifier."""
+    """Shapes of torchvision's parameters, without the classifier."""
     expansion = 1 if name in ("resnet18", "resnet34") else 4
     shapes = {"conv1.weight": (width, 3, 7, 7), **_norm("bn1", width)}
     channels = width
@@ -50,7 +50,7 @@ def resnet_shapes(name, width=64):
 
 
 def projector_shapes(features, dims=PROJECTOR):
-    """Shapes of the official projector's parameters by name."""
+    """Shapes of the official projector's parameters."""
     shapes = {}
     for number, dim in enumerate(dims):
         shapes[f"{3 * number}.weight"] = (dim, features)
@@ -61,7 +61,7 @@ def projector_shapes(features, dims=PROJECTOR):
 
 
 def weight_by_rule(name, shape):
-    """The golden weights, see tests/golden/README.md."""
+    """The weights of tests/golden/README.md."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     if name.endswith("num_batches_tracked"):
         return np.array(7)
@@ -75,7 +75,7 @@ def weight_by_rule(name, shape):
 
 
 def state_dict(shapes, prefix=""):
-    """PyTorch's tensors of these names and shapes, by the golden rule."""
+    """A state dict of PyTorch with the weights of tests/golden/README.md."""
     import torch
 
     state = collections.OrderedDict()
@@ -88,7 +88,7 @@ def state_dict(shapes, prefix=""):
 
 
 def checkpoint(name, width):
-    """What the official code saves after each epoch."""
+    """A checkpoint as the official code writes it after each epoch."""
     shapes = resnet_shapes(name, width)
     features = width * 32
     model = state_dict(shapes, "module.backbone.")

@@ -1,4 +1,4 @@
-"""Encoders of other makes: pretrained, synchronised, exported and loaded again."""
+"""Encoders from other packages: pretrained, synchronized, exported and loaded again."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ SIDE = 32
 
 
 def pooled(backbone, sequential=False):
-    """A backbone from maps to features, with what brings [0, 1] to its own range before it."""
+    """Wraps a backbone: pixels in [0, 1] to its range before it, pooling after it."""
     layers = keras.layers.Rescaling(2.0, -1.0), backbone, keras.layers.GlobalAveragePooling2D()
     if sequential:
         return keras.Sequential([keras.Input((SIDE, SIDE, 3)), *layers])
@@ -21,20 +21,20 @@ def pooled(backbone, sequential=False):
     return keras.Model(inputs, x)
 
 
-def of_keras_applications():
+def keras_applications_encoder():
     shape = (SIDE, SIDE, 3)
     return pooled(
         keras.applications.MobileNetV2(shape, alpha=0.35, include_top=False, weights=None)
     )
 
 
-def of_keras_hub():
+def keras_hub_encoder():
     hub = pytest.importorskip("keras_hub", exc_type=ImportError)
     shape = (SIDE, SIDE, 3)
     return pooled(hub.models.DenseNetBackbone([1, 2], image_shape=shape, growth_rate=4))
 
 
-def of_keras_cv():
+def keras_cv_encoder():
     import keras_cv
 
     backbone = keras_cv.models.DenseNetBackbone(
@@ -48,7 +48,7 @@ def of_keras_cv():
 
 @keras.saving.register_keras_serializable("tests")
 class Encoder(keras.Model):
-    """A user's own, with its layers in attributes."""
+    """A subclassed model with its layers in attributes."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -61,17 +61,19 @@ class Encoder(keras.Model):
         return self.pool(keras.ops.relu(x))
 
 
-def of_ones_own():
+def subclassed_encoder():
     encoder = Encoder()
     encoder(np.zeros((1, SIDE, SIDE, 3), "float32"))
     return encoder
 
 
-# Keras says so of what keras-hub keeps beside its layers; the weights are compared below.
+# Keras warns of containers inside keras-hub's backbones; the weights are compared below.
 @pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [of_keras_applications, of_keras_hub, of_keras_cv, of_ones_own])
-def test_an_encoder_of_another_make(build, tmp_path, rng):
+@pytest.mark.parametrize(
+    "build", [keras_applications_encoder, keras_hub_encoder, keras_cv_encoder, subclassed_encoder]
+)
+def test_pretrains_and_exports_encoders_of_other_packages(build, tmp_path, rng):
     encoder = build()
     features = encoder(np.zeros((1, SIDE, SIDE, 3), "float32")).shape[-1]
     model = keras_bt.BarlowTwins(
@@ -89,11 +91,11 @@ def test_an_encoder_of_another_make(build, tmp_path, rng):
     images = rng.integers(0, 256, (16, SIDE, SIDE, 3)).astype("uint8")
     history = model.fit(images, batch_size=8, epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
-    moved = [
+    changed = [
         (weight.numpy() != old).any()
         for weight, old in zip(encoder.trainable_weights, before, strict=True)
     ]
-    assert np.mean(moved) > 0.9
+    assert np.mean(changed) > 0.9
     floats = images[:3] / np.float32(255)
     expected = encoder(floats, training=False)
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
@@ -110,11 +112,11 @@ def test_an_encoder_of_another_make(build, tmp_path, rng):
 
 
 @pytest.mark.slow
-def test_a_backbone_of_keras_hub_can_still_become_a_preset(tmp_path, rng):
+def test_keras_hub_backbone_still_saves_as_preset(tmp_path, rng):
     hub = pytest.importorskip("keras_hub", exc_type=ImportError)
-    encoder = of_keras_hub()
+    encoder = keras_hub_encoder()
     (backbone,) = (x for x in encoder.layers if isinstance(x, hub.models.Backbone))
     backbone.save_to_preset(str(tmp_path / "preset"))
-    again = hub.models.Backbone.from_preset(str(tmp_path / "preset"))
+    reloaded = hub.models.Backbone.from_preset(str(tmp_path / "preset"))
     images = rng.uniform(size=(2, SIDE, SIDE, 3)).astype("float32")
-    np.testing.assert_allclose(again(images), backbone(images), atol=1e-6)
+    np.testing.assert_allclose(reloaded(images), backbone(images), atol=1e-6)

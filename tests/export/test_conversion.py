@@ -1,4 +1,4 @@
-"""ONNX and LiteRT: the same features, or one clear sentence and no file."""
+"""Exports to ONNX and LiteRT: the same features, or a one-line error and no file."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def floats(rng, *shape):
 
 
 def run(path, images):
-    """Features of an exported file, by its own runtime."""
+    """Runs an exported file in its own runtime."""
     if path.endswith(".onnx"):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         return session.run(["features"], {"inputs": images})[0]
@@ -28,7 +28,7 @@ def run(path, images):
 
 @pytest.fixture
 def trained():
-    """A narrow ResNet with other batch statistics than it began with."""
+    """A narrow ResNet whose weights and batch statistics differ from the initial ones."""
     encoder = keras_bt.resnet18((None, None, 3), width=2, stem="small")
     for number, variable in enumerate(encoder.weights):
         random = np.random.default_rng(number)
@@ -41,7 +41,7 @@ def assert_same(features, expected, tolerance):
 
 
 @EXPORTS
-def test_features_are_the_encoders_over_batches_and_sizes(trained, tmp_path, rng, export):
+def test_features_equal_the_encoders_for_all_batch_and_image_sizes(trained, tmp_path, rng, export):
     path = export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
     for shape in ((1, 16, 16, 3), (5, 16, 16, 3), (2, 24, 17, 3)):
         images = floats(rng, *shape)
@@ -49,7 +49,7 @@ def test_features_are_the_encoders_over_batches_and_sizes(trained, tmp_path, rng
 
 
 @EXPORTS
-def test_a_saved_model_goes_on_to_other_formats(trained, tmp_path, rng, export):
+def test_converts_loaded_saved_model(trained, tmp_path, rng, export):
     folder = keras_bt.export_encoder(trained, tmp_path / "encoder", image_size=16)
     layer = keras_bt.load_encoder(folder)
     path = export(layer, tmp_path / f"encoder{SUFFIXES[export]}")
@@ -58,21 +58,21 @@ def test_a_saved_model_goes_on_to_other_formats(trained, tmp_path, rng, export):
 
 
 @EXPORTS
-def test_sixteen_bits_leave_as_thirty_two(tmp_path, rng, export):
+def test_exports_16_bit_encoder_in_float32(tmp_path, rng, export):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
     finally:
         keras.config.set_dtype_policy("float32")
-    twin = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
-    twin.set_weights(encoder.get_weights())
+    float32_encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
+    float32_encoder.set_weights(encoder.get_weights())
     path = export(encoder, tmp_path / f"encoder{SUFFIXES[export]}")
     images = floats(rng, 2, 16, 16, 3)
-    assert_same(run(path, images), twin(images), 1e-5)
+    assert_same(run(path, images), float32_encoder(images), 1e-5)
     assert encoder.get_layer("conv1").compute_dtype == "bfloat16"
 
 
-def test_eight_bits_are_smaller_and_near(trained, tmp_path, rng):
+def test_int8_is_smaller_with_similar_features(trained, tmp_path, rng):
     encoder = keras_bt.resnet18((16, 16, 3), width=16, stem="small")
     full = keras_bt.export_litert(encoder, tmp_path / "full.tflite")
     small = keras_bt.export_litert(encoder, tmp_path / "small.tflite", int8=True)
@@ -91,7 +91,7 @@ def erf_encoder():
 
 
 @EXPORTS
-def test_what_cannot_be_converted_is_one_sentence_and_no_file(tmp_path, export):
+def test_conversion_failure_is_one_line_without_a_file(tmp_path, export):
     with pytest.raises(ValueError, match=r"^This encoder cannot be converted to \w+: .+$") as error:
         export(erf_encoder(), tmp_path / f"encoder{SUFFIXES[export]}")
     assert len(str(error.value).splitlines()) == 1
@@ -99,18 +99,18 @@ def test_what_cannot_be_converted_is_one_sentence_and_no_file(tmp_path, export):
 
 
 @EXPORTS
-def test_a_file_with_other_features_is_not_published(trained, tmp_path, export, monkeypatch):
-    def of_another(features, expected, tolerance, what):
-        check_same(features, 1.01 * expected, tolerance, what)
+def test_writes_no_file_with_other_features(trained, tmp_path, export, monkeypatch):
+    def check_with_changed_features(features, expected, name, tolerance):
+        check_same(features, 1.01 * expected, name, tolerance)
 
-    monkeypatch.setattr("keras_bt.export.conversion.check_same", of_another)
+    monkeypatch.setattr("keras_bt.export.conversion.check_same", check_with_changed_features)
     with pytest.raises(RuntimeError, match="differs from the encoder in memory"):
         export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
     assert not list(tmp_path.iterdir())
 
 
 @EXPORTS
-def test_names_and_files_that_are_there(trained, tmp_path, export):
+def test_rejects_wrong_suffix_and_existing_file(trained, tmp_path, export):
     with pytest.raises(ValueError, match=f"must end in {SUFFIXES[export]}, got encoder.pb"):
         export(trained, tmp_path / "encoder.pb")
     file = tmp_path / f"encoder{SUFFIXES[export]}"
@@ -121,7 +121,7 @@ def test_names_and_files_that_are_there(trained, tmp_path, export):
 
 
 @EXPORTS
-def test_a_missing_package_is_named(trained, tmp_path, export, monkeypatch):
+def test_names_missing_package(trained, tmp_path, export, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
@@ -131,7 +131,7 @@ def test_a_missing_package_is_named(trained, tmp_path, export, monkeypatch):
 
 
 @EXPORTS
-def test_a_subclassed_encoder_in_sixteen_bits_is_told_what_to_do(tmp_path, export, rng):
+def test_rejects_subclassed_16_bit_encoder_with_advice(tmp_path, export, rng):
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__(dtype="mixed_bfloat16")

@@ -18,7 +18,7 @@ def encoded(pixels, kind, mode=None, **options):
 
 @pytest.fixture
 def photo(rng):
-    """A picture with slopes and some noise, wider than high."""
+    """A noisy gradient, wider than high."""
     y, x = np.mgrid[:37, :52]
     colors = np.stack([4 * x, 5 * y, 2 * (x + y)], -1) + rng.integers(0, 30, (37, 52, 3))
     return colors.astype("uint8")
@@ -40,7 +40,7 @@ def files(photo, rng):
     }
 
 
-def test_bytes_become_the_images_of_an_evaluation(files, tmp_path):
+def test_decodes_to_the_images_of_an_evaluation(files, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     paths = [str(tmp_path / name) for name in files]
@@ -49,17 +49,17 @@ def test_bytes_become_the_images_of_an_evaluation(files, tmp_path):
     got = tf.function(images_from_bytes)(tf.constant(list(files.values())), 16)
     assert got.dtype == tf.float32
     difference = np.abs(got.numpy() - expected).reshape(len(files), -1).max(1)
-    # Pillow rounds transparent pixels in another way, before the resize.
+    # Pillow rounds transparent pixels differently, before the resize.
     allowed = [2 / 255 if name == "transparent.png" else 1e-6 for name in files]
     assert (difference <= allowed).all(), dict(zip(files, difference, strict=True))
 
 
-def test_no_images_are_an_empty_batch():
+def test_returns_empty_batch_for_no_files():
     assert images_from_bytes(tf.constant([], tf.string), 4).shape == (0, 4, 4, 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", "cut.jpg", "cut.png"])
-def test_what_is_no_image_is_one_clear_error(files, content):
+@pytest.mark.parametrize("content", [b"", b"not an image", "cut.jpg", "cut.png"])
+def test_raises_for_file_that_is_not_an_image(files, content):
     broken = files[content.replace("cut", "photo")][:300] if isinstance(content, str) else content
     with pytest.raises(tf.errors.InvalidArgumentError):
         images_from_bytes(tf.constant([files["photo.png"], broken]), 8)

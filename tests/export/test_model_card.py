@@ -24,7 +24,7 @@ def folder(tmp_path):
     return tmp_path, keras_bt.export_encoder(encoder, tmp_path / "encoder", metadata=RESULT)
 
 
-def test_the_card_tells_what_the_run_knows(folder):
+def test_card_shows_the_result_of_the_run(folder):
     page = (folder[0] / "encoder" / "README.md").read_text()
     for line in (
         "# Image encoder, 8 features",
@@ -35,6 +35,7 @@ def test_the_card_tells_what_the_run_knows(folder):
         "CC-BY-4.0",
         "serving_encoded",
         "zbontar2021barlow",
+        f"exported by keras_bt {keras_bt.__version__}.",
     ):
         assert line in page
     description = json.loads((folder[0] / "encoder/assets.extra/encoder.json").read_text())
@@ -42,30 +43,31 @@ def test_the_card_tells_what_the_run_knows(folder):
     assert description["signatures"] == ["endpoints", "serving_default", "serving_encoded"]
 
 
-def test_the_card_can_be_edited(folder):
-    (folder[0] / "encoder" / "README.md").write_text("mine")
+def test_encoder_with_edited_card_still_loads(folder):
+    (folder[0] / "encoder" / "README.md").write_text("edited")
     assert keras_bt.load_encoder(folder[1]).description["seed"] == 3
 
 
-def test_nothing_is_said_of_what_is_not_known():
+def test_card_leaves_out_unknown_facts():
     page = model_card(
         {"input_shape": (None, None, None, 1), "image_size": 64, "features": 5, "pixels": None}
     )
-    assert "How good" not in page and "How it was trained" not in page
-    assert "any height and width; it is meant for 64 x 64" in page
-    assert "None was stated at the export" in page
+    assert "Accuracy" not in page and "How it was trained" not in page
+    assert "any height and width, intended are 64 x 64 pixels" in page
+    assert "Not stated at the export" in page
+    assert "exported by keras_bt.\n" in page
     assert "serving_encoded" not in page
 
 
-def test_scripts_of_a_run_without_labels_have_no_table_of_figures():
-    nothing = dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
+def test_card_of_run_without_labels_has_no_accuracies():
+    no_accuracies = dict.fromkeys(("knn_accuracy", "linear_accuracy", "few_label_accuracy"))
     page = model_card(
-        {"input_shape": (None, 8, 8, 3), "image_size": 8, "features": 5, "trained": nothing}
+        {"input_shape": (None, 8, 8, 3), "image_size": 8, "features": 5, "trained": no_accuracies}
     )
-    assert "How good" not in page
+    assert "Accuracy" not in page
 
 
-def test_gray_encoders_have_no_signature_for_files(tmp_path):
+def test_gray_encoder_has_no_signature_for_files(tmp_path):
     encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
     assert keras_bt.load_encoder(path).description["signatures"] == ["endpoints", "serving_default"]

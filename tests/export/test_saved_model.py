@@ -15,7 +15,7 @@ from keras_bt.export.image_bytes import images_from_bytes
 
 @pytest.fixture
 def encoder():
-    """Batch norm, a regularizer and free height and width, in a few weights."""
+    """A few weights with batch norm and a regularizer; takes images of any size."""
     inputs = keras.Input((None, None, 3))
     x = keras.layers.Conv2D(6, 3, kernel_regularizer=keras.regularizers.L2(0.1))(inputs)
     x = keras.layers.BatchNormalization(momentum=0.5)(x)
@@ -45,7 +45,7 @@ assert not any(name.startswith("keras_bt") for name in sys.modules)
 """
 
 
-def test_hub_loads_it_in_a_process_without_keras_bt(tmp_path, rng):
+def test_tensorflow_hub_loads_it_without_keras_bt(tmp_path, rng):
     encoder = keras_bt.resnet18((8, 8, 3), width=4, stem="small")
     model = keras_bt.BarlowTwins(
         encoder, keras_bt.projector(32, (16, 8)), keras_bt.small_image_views(8, seed=0)
@@ -66,7 +66,7 @@ def test_hub_loads_it_in_a_process_without_keras_bt(tmp_path, rng):
     )
 
 
-def test_contract_of_a_reusable_saved_model(encoder, exported, rng):
+def test_has_interface_of_reusable_saved_model(encoder, exported, rng):
     module = tf.saved_model.load(exported)
     for shape in ((1, 8, 8, 3), (5, 11, 7, 3)):
         images = floats(rng, *shape)
@@ -82,7 +82,7 @@ def test_contract_of_a_reusable_saved_model(encoder, exported, rng):
     np.testing.assert_allclose(sum(penalties), sum(encoder.losses), rtol=1e-6)
 
 
-def test_training_uses_and_moves_batch_statistics(encoder, exported, rng):
+def test_training_uses_and_updates_batch_statistics(encoder, exported, rng):
     images = floats(rng, 8, 8, 8, 3)
     module = tf.saved_model.load(exported)
     expected = encoder(images, training=True)
@@ -97,14 +97,15 @@ def test_weights_are_written_once(encoder, exported):
     assert len(values) == len(encoder.variables)
 
 
-def test_description_and_metadata(exported):
+def test_writes_metadata(exported):
     description = json.loads(Path(exported, "assets.extra", "encoder.json").read_text())
     assert description["features"] == 6
     assert description["input_shape"] == [None, None, None, 3]
     assert description["recipe"] == "none"
+    assert description["keras_bt_version"] == keras_bt.__version__
 
 
-def test_half_precision_inside_float32_out(tmp_path, rng):
+def test_16_bit_encoder_returns_float32(tmp_path, rng):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         encoder = keras_bt.resnet18((8, 8, 3), width=2, stem="small")
@@ -119,7 +120,7 @@ def png_and_jpeg(rng, side):
     return tf.io.encode_png(pixels), tf.io.encode_jpeg(pixels[:, : side - 3], quality=95)
 
 
-def test_files_of_images_are_encoded_as_an_evaluation_does(tmp_path, rng):
+def test_encodes_image_files_as_an_evaluation_does(tmp_path, rng):
     encoder = keras_bt.resnet18((12, 12, 3), width=2, stem="small")
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
     encode = tf.saved_model.load(path).signatures["serving_encoded"]
@@ -128,10 +129,10 @@ def test_files_of_images_are_encoded_as_an_evaluation_does(tmp_path, rng):
     images = images_from_bytes(tf.stack(files), 12)
     np.testing.assert_allclose(features, encoder(images), rtol=1e-4, atol=1e-5)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        encode(image_bytes=tf.stack([files[0], tf.constant(b"no image")]))
+        encode(image_bytes=tf.stack([files[0], tf.constant(b"not an image")]))
 
 
-def test_an_encoder_of_any_size_is_told_the_one_it_is_meant_for(encoder, tmp_path):
+def test_stores_intended_size_of_encoder_of_any_size(encoder, tmp_path):
     folder = keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10)
     assert "serving_encoded" in tf.saved_model.load(folder).signatures
     assert keras_bt.load_encoder(folder).description["image_size"] == 10
@@ -139,7 +140,7 @@ def test_an_encoder_of_any_size_is_told_the_one_it_is_meant_for(encoder, tmp_pat
     assert "serving_encoded" not in tf.saved_model.load(folder).signatures
 
 
-def test_endpoints_are_the_stages_and_the_features(tmp_path, rng):
+def test_endpoints_return_stages_and_features(tmp_path, rng):
     encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
     module = tf.saved_model.load(keras_bt.export_encoder(encoder, tmp_path / "encoder"))
     images = tf.constant(floats(rng, 2, 16, 16, 3))
@@ -154,7 +155,7 @@ def test_endpoints_are_the_stages_and_the_features(tmp_path, rng):
     np.testing.assert_allclose(outputs["features"], encoder(images), rtol=1e-4, atol=1e-5)
 
 
-def test_pixels_out_of_range_are_refused(encoder, exported, rng):
+def test_refuses_pixels_out_of_range(encoder, exported, rng):
     module = tf.saved_model.load(exported)
     message = r"must be RGB in \[0, 1\]"
     for images in (255 * floats(rng, 2, 8, 8, 3), floats(rng, 2, 8, 8, 3) - 2):
@@ -166,7 +167,7 @@ def test_pixels_out_of_range_are_refused(encoder, exported, rng):
             keras_bt.load_encoder(exported)(images)
 
 
-def test_other_dtypes_are_refused(exported, rng):
+def test_refuses_other_dtypes(exported, rng):
     integers = tf.constant(rng.integers(0, 256, (2, 8, 8, 3)), tf.int32)
     with pytest.raises(TypeError, match="must be uint8 in 0...255 or floating point"):
         keras_bt.load_encoder(exported)(integers)
@@ -174,7 +175,7 @@ def test_other_dtypes_are_refused(exported, rng):
         tf.saved_model.load(exported)(integers)
 
 
-def test_other_channels_are_refused_whatever_the_way_in(exported, rng):
+def test_every_signature_refuses_other_channels(exported, rng):
     module, gray = tf.saved_model.load(exported), floats(rng, 2, 8, 8, 1)
     with pytest.raises(ValueError, match=r"shape=\(None, None, None, 3\)"):
         module(gray)
@@ -187,14 +188,14 @@ def test_other_channels_are_refused_whatever_the_way_in(exported, rng):
         keras_bt.load_encoder(exported)(gray)
 
 
-def test_an_existing_folder_stays(encoder, exported, tmp_path):
+def test_keeps_existing_folder(encoder, exported, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FileExistsError, match=r"encoder exists; pass overwrite=True"):
         keras_bt.export_encoder(encoder, exported)
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_overwriting_leaves_nothing_beside(encoder, exported, tmp_path, rng):
+def test_overwriting_leaves_no_other_files(encoder, exported, tmp_path, rng):
     encoder.layers[1].kernel.assign(2 * encoder.layers[1].kernel)
     keras_bt.export_encoder(encoder, exported, overwrite=True)
     images = floats(rng, 2, 8, 8, 3)
@@ -202,8 +203,8 @@ def test_overwriting_leaves_nothing_beside(encoder, exported, tmp_path, rng):
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
-@pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "describe"])
-def test_a_failed_export_leaves_the_old_one(encoder, exported, tmp_path, monkeypatch, fails, rng):
+@pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "write_description"])
+def test_failed_export_keeps_the_old_one(encoder, exported, tmp_path, monkeypatch, fails, rng):
     images = floats(rng, 2, 8, 8, 3)
     expected = encoder(images).numpy()
 
@@ -218,7 +219,7 @@ def test_a_failed_export_leaves_the_old_one(encoder, exported, tmp_path, monkeyp
     np.testing.assert_allclose(tf.saved_model.load(exported)(images), expected, atol=1e-6)
 
 
-def test_a_wrong_reload_is_noticed(encoder, tmp_path, monkeypatch):
+def test_raises_if_reloaded_encoder_differs(encoder, tmp_path, monkeypatch):
     class Other:
         def __call__(self, images):
             return tf.fill([2, 6], float("nan"))
@@ -243,12 +244,12 @@ def test_a_wrong_reload_is_noticed(encoder, tmp_path, monkeypatch):
         ),
     ],
 )
-def test_wrong_encoders_are_named(tmp_path, wrong, message):
+def test_rejects_wrong_encoders(tmp_path, wrong, message):
     with pytest.raises(ValueError, match=message):
         keras_bt.export_encoder(wrong(), tmp_path / "encoder")
 
 
-def test_not_inside_a_scope(encoder, tmp_path):
+def test_rejects_call_inside_strategy_scope(encoder, tmp_path):
     with (
         tf.distribute.OneDeviceStrategy("/cpu:0").scope(),
         pytest.raises(RuntimeError, match="outside strategy"),
@@ -256,7 +257,7 @@ def test_not_inside_a_scope(encoder, tmp_path):
         keras_bt.export_encoder(encoder, tmp_path / "encoder")
 
 
-def test_subclassed_encoder(tmp_path, rng):
+def test_exports_subclassed_encoder(tmp_path, rng):
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__()
@@ -279,17 +280,19 @@ def classifier(exported, trainable):
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_loaded_layer_learns_or_stays(exported, rng, trainable):
+def test_loaded_layer_trains_only_if_trainable(exported, rng, trainable):
     encoder, model = classifier(exported, trainable)
     before = [weight.numpy().copy() for weight in encoder.weights]
     assert len(encoder.trainable_weights) == (4 if trainable else 0)
     model.fit(floats(rng, 8, 8, 8, 3), np.ones((8, 2)), epochs=2, verbose=0)
-    moved = [np.abs(w.numpy() - b).max() > 0 for w, b in zip(encoder.weights, before, strict=True)]
-    assert moved == [trainable] * 6
+    changed = [
+        np.abs(w.numpy() - b).max() > 0 for w, b in zip(encoder.weights, before, strict=True)
+    ]
+    assert changed == [trainable] * 6
     assert len(model.losses) == int(trainable)
 
 
-def test_loaded_layer_is_saved_with_its_model(exported, tmp_path, rng):
+def test_saves_model_with_loaded_layer(exported, tmp_path, rng):
     _, model = classifier(exported, trainable=True)
     images = floats(rng, 8, 8, 8, 3)
     model.fit(images, np.ones((8, 2)), verbose=0)
@@ -300,9 +303,9 @@ def test_loaded_layer_is_saved_with_its_model(exported, tmp_path, rng):
     np.testing.assert_allclose(reloaded(images), model(images), atol=1e-6)
 
 
-def test_folders_that_hold_no_encoder_are_named(tmp_path):
-    with pytest.raises(ValueError, match="There is no SavedModel in .*nothing"):
-        keras_bt.load_encoder(tmp_path / "nothing")
+def test_rejects_folders_without_encoder(tmp_path):
+    with pytest.raises(ValueError, match="There is no SavedModel in .*missing"):
+        keras_bt.load_encoder(tmp_path / "missing")
     module = tf.Module()
     module.call = tf.function(lambda x: x, input_signature=[tf.TensorSpec([])])
     tf.saved_model.save(module, str(tmp_path / "other"))
@@ -311,7 +314,7 @@ def test_folders_that_hold_no_encoder_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_loaded_layer_under_mixed_precision(encoder, exported, rng, policy):
+def test_loaded_layer_ignores_mixed_precision(encoder, exported, rng, policy):
     images = floats(rng, 2, 8, 8, 3)
     keras.config.set_dtype_policy(policy)
     try:
@@ -322,20 +325,20 @@ def test_loaded_layer_under_mixed_precision(encoder, exported, rng, policy):
     np.testing.assert_allclose(features, encoder(images), atol=1e-6)
 
 
-def test_loaded_layer_takes_uint8_and_the_home_folder(encoder, exported, images, monkeypatch):
+def test_loads_from_home_folder_and_takes_uint8(encoder, exported, images, monkeypatch):
     monkeypatch.setenv("HOME", str(Path(exported).parent))
     features = keras_bt.load_encoder("~/encoder")(images)
     np.testing.assert_allclose(features, encoder(images / np.float32(255)), atol=1e-5)
 
 
-def test_a_file_is_not_replaced_by_a_folder(encoder, tmp_path):
+def test_does_not_replace_file_by_folder(encoder, tmp_path):
     (tmp_path / "encoder").write_text("mine")
     with pytest.raises(FileExistsError, match="encoder is a file"):
         keras_bt.export_encoder(encoder, tmp_path / "encoder", overwrite=True)
     assert (tmp_path / "encoder").read_text() == "mine"
 
 
-def test_an_encoder_with_synchronised_batch_norm_can_be_fine_tuned(encoder, tmp_path, rng):
+def test_encoder_with_synchronized_batch_norm_can_be_fine_tuned(encoder, tmp_path, rng):
     encoder.layers[2].synchronized = True
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
     assert encoder.layers[2].synchronized

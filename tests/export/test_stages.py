@@ -14,7 +14,7 @@ from keras_bt.export.stages import stages
         ((28, 28, 3), "small", {1: 28, 2: 14, 4: 7, 8: 4}),
     ],
 )
-def test_one_map_for_each_resolution(shape, stem, expected):
+def test_finds_one_map_per_resolution(shape, stem, expected):
     encoder = keras_bt.resnet18(shape, width=2, stem=stem)
     maps = stages(encoder)
     assert {name: map_.shape[1] for name, map_ in maps.items()} == {
@@ -22,7 +22,7 @@ def test_one_map_for_each_resolution(shape, stem, expected):
     }
 
 
-def test_it_is_the_last_map_of_its_resolution(rng):
+def test_finds_the_last_map_of_each_resolution(rng):
     encoder = keras_bt.resnet18((32, 32, 3), width=2, stem="small")
     maps = keras.Model(encoder.input, stages(encoder))
     images = rng.uniform(size=(2, 32, 32, 3)).astype("float32")
@@ -35,7 +35,7 @@ def test_it_is_the_last_map_of_its_resolution(rng):
     )
 
 
-def test_encoders_without_layers_that_keras_knows_have_none():
+def test_finds_no_maps_without_a_graph_of_layers():
     class Encoder(keras.Model):
         def call(self, images):
             return keras.ops.mean(images, (1, 2))

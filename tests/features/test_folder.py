@@ -11,13 +11,13 @@ from keras_bt.features import folder as folder_module
 
 @pytest.fixture
 def photos(tmp_path, rng):
-    """Fifteen images in two folders, one of which is none."""
+    """Fifteen files in two folders; one is not an image."""
     for number in range(15):
         pixels = rng.integers(0, 256, (*rng.integers(5, 12, 2), 3)).astype("uint8")
         path = tmp_path / "photos" / f"folder{number % 2}" / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
-    (tmp_path / "photos" / "folder0" / "04.png").write_text("no image")
+    (tmp_path / "photos" / "folder0" / "04.png").write_text("not an image")
     return tmp_path / "photos"
 
 
@@ -32,17 +32,17 @@ def content(path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz"])
-def test_all_images_in_order_with_their_paths(photos, encoder, tmp_path, suffix):
+def test_extracts_all_images_in_order_of_paths(photos, encoder, tmp_path, suffix):
     out = tmp_path / f"features.{suffix}"
     result = keras_bt.extract_folder_features(
-        encoder, photos, out, 6, files_a_part=4, about={"encoder": "e"}
+        encoder, photos, out, 6, files_per_part=4, metadata={"encoder": "e"}
     )
     assert result["images_per_second"] > 0
     assert (result["images"], result["skipped_images"], result["features"]) == (14, 1, 108)
     paths, vectors = content(out)
     assert paths == sorted(paths) and len(paths) == 14 and "folder0/04.png" not in paths
     file = keras_bt.read_features(out)
-    assert file.about == {"image_dir": str(photos), "image_size": 6, "encoder": "e"}
+    assert file.metadata == {"image_dir": str(photos), "image_size": 6, "encoder": "e"}
     assert (file.count, file.features) == (14, 108)
     images, _ = keras_bt.data.from_files([str(photos / paths[5])], str(photos))
     expected, _ = keras_bt.extract_features(encoder, images.batches(1, 6))
@@ -50,7 +50,7 @@ def test_all_images_in_order_with_their_paths(photos, encoder, tmp_path, suffix)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"features.{suffix}", "photos"]
 
 
-def test_parquet_is_read_by_others(photos, encoder, tmp_path):
+def test_other_programs_read_the_parquet_file(photos, encoder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     keras_bt.extract_folder_features(encoder, photos, tmp_path / "features.parquet", 6)
     table = parquet.read_table(tmp_path / "features.parquet")
@@ -58,62 +58,62 @@ def test_parquet_is_read_by_others(photos, encoder, tmp_path):
     assert len(table["representation"][0].as_py()) == 108
 
 
-def test_it_goes_on_where_it_was(photos, encoder, tmp_path, monkeypatch):
+def test_resumes_after_interruption(photos, encoder, tmp_path, monkeypatch):
     whole = tmp_path / "whole.npz"
-    keras_bt.extract_folder_features(encoder, photos, whole, 6, files_a_part=4)
+    keras_bt.extract_folder_features(encoder, photos, whole, 6, files_per_part=4)
     done, write = [], folder_module._write_part
 
-    def stopped_after_two(file, *arguments):
+    def interrupt_after_two(file, *arguments):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(file.name)
         write(file, *arguments)
 
     out = tmp_path / "features.npz"
-    monkeypatch.setattr(folder_module, "_write_part", stopped_after_two)
+    monkeypatch.setattr(folder_module, "_write_part", interrupt_after_two)
     with pytest.raises(KeyboardInterrupt):
-        keras_bt.extract_folder_features(encoder, photos, out, 6, files_a_part=4)
+        keras_bt.extract_folder_features(encoder, photos, out, 6, files_per_part=4)
     assert not out.exists()
     monkeypatch.setattr(
         folder_module, "_write_part", lambda file, *a: (done.append(file.name), write(file, *a))
     )
-    keras_bt.extract_folder_features(encoder, photos, out, 6, files_a_part=4)
+    keras_bt.extract_folder_features(encoder, photos, out, 6, files_per_part=4)
     assert done == sorted(set(done)) and len(done) == 4
     assert content(out)[0] == content(whole)[0]
     np.testing.assert_array_equal(content(out)[1], content(whole)[1])
 
 
-def test_other_settings_are_refused_by_name(photos, encoder, tmp_path):
+def test_refuses_to_resume_with_other_settings(photos, encoder, tmp_path):
     out = tmp_path / "features.npz"
     parts = tmp_path / "features.npz.parts"
     parts.mkdir()
     (parts / "plan.json").write_text(json.dumps({"image_size": 9}))
-    with pytest.raises(ValueError, match=r"begun with other settings.*image_size: 9 there, 6 now"):
+    with pytest.raises(ValueError, match=r"begun with other settings.*image_size: 9 before, 6 now"):
         keras_bt.extract_folder_features(encoder, photos, out, 6)
     assert parts.exists() and not out.exists()
 
 
-def test_unreadable_images_are_named_if_wanted(photos, encoder, tmp_path):
+def test_fails_on_unreadable_image_on_request(photos, encoder, tmp_path):
     with pytest.raises(ValueError, match=r"04\.png: not a JPEG"):
         keras_bt.extract_folder_features(encoder, photos, tmp_path / "a.npz", 6, bad_images="fail")
 
 
-def test_a_folder_of_unreadable_images(encoder, tmp_path):
+def test_rejects_folder_without_readable_images(encoder, tmp_path):
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").write_text("no image")
+    (tmp_path / "photos" / "a.png").write_text("not an image")
     with pytest.raises(ValueError, match="None of the images in .*photos can be read"):
         keras_bt.extract_folder_features(encoder, tmp_path / "photos", tmp_path / "a.npz", 6)
 
 
-def test_names_of_other_files_are_refused_before_anything(photos, encoder, tmp_path):
-    with pytest.raises(ValueError, match=r"ending in \.parquet or \.npz, not .*features\.csv"):
+def test_rejects_other_file_formats(photos, encoder, tmp_path):
+    with pytest.raises(ValueError, match=r"ending in \.parquet or \.npz, got .*features\.csv"):
         keras_bt.extract_folder_features(encoder, photos, tmp_path / "features.csv", 6)
     (tmp_path / "other.npz").write_bytes(b"PK")
-    with pytest.raises(ValueError, match="other.npz holds no representations"):
+    with pytest.raises(ValueError, match="other.npz holds no features"):
         keras_bt.read_features(tmp_path / "other.npz")
 
 
-def test_parquet_without_pyarrow_is_told_at_once(photos, encoder, tmp_path, monkeypatch):
+def test_missing_pyarrow_is_reported_before_the_work(photos, encoder, tmp_path, monkeypatch):
     def missing(name):
         raise ModuleNotFoundError(name)
 

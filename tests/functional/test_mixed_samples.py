@@ -1,4 +1,4 @@
-"""The penalty of mixed samples against its definition, with all matrices, in NumPy float64."""
+"""The penalty of mixed samples against its definition in NumPy float64."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def reference(z_a, z_b, z_mixed, share, order, epsilon=1e-5, centered=True):
 
 
 def embeddings(rng, batch, dim):
-    """Of views A, B and of mixtures, each with means and scales of its own."""
+    """Embeddings of view A, view B and mixtures, with different means and scales."""
     scales, means = rng.uniform(0.5, 3, (3, 1, dim)), rng.normal(size=(3, 1, dim))
     return scales * rng.normal(size=(3, batch, dim)) + means
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("centered", [True, False])
-def test_value_against_the_definition(rng, form, centered):
+def test_value_matches_the_definition(rng, form, centered):
     for batch, dim in ((2, 3), (7, 2), (5, 11)):
         z, order = embeddings(rng, batch, dim).astype("float32"), rng.permutation(batch)
         penalty = mixed_sample_penalty(*z, 0.3, order, centered=centered, form=form)
@@ -41,7 +41,7 @@ def test_value_against_the_definition(rng, form, centered):
 
 
 @pytest.mark.parametrize("form", ["matrix", "gram"])
-def test_gradient_against_finite_differences_of_the_definition(rng, form):
+def test_gradient_matches_finite_differences_of_the_definition(rng, form):
     z, order = embeddings(rng, 6, 4), rng.permutation(6)
     views = [tf.constant(each) for each in z]
     with tf.GradientTape() as tape:
@@ -54,8 +54,8 @@ def test_gradient_against_finite_differences_of_the_definition(rng, form):
         np.testing.assert_allclose(gradient[2, 3], (above - below) / 2e-5, rtol=1e-5)
 
 
-def test_embeddings_that_mix_as_the_images_do_cost_nothing(rng):
-    """Affine networks, where the mixture has the variance of the views."""
+def test_penalty_is_zero_if_embeddings_mix_like_the_images(rng):
+    """As for an affine network whose mixtures have the variance of the views."""
     a = rng.normal(size=(8, 3))
     penalty = mixed_sample_penalty(a, a, 2 * a + 5, 0.4, np.arange(8), epsilon=1e-12)
     np.testing.assert_allclose(penalty, 0, atol=1e-12)
@@ -67,6 +67,6 @@ def test_mix_of_images(rng):
     np.testing.assert_allclose(mixed[0], 0.25 * a[0] + 0.75 * b[2], rtol=1e-6)
 
 
-def test_unknown_form_is_named():
+def test_rejects_unknown_form():
     with pytest.raises(ValueError, match="form must be one of .*'fast'"):
         mixed_sample_penalty(*np.ones((3, 4, 2)), 0.5, [0, 1, 2, 3], form="fast")

@@ -19,7 +19,7 @@ def reference(train, labels, test, classes, k, temperature):
 @pytest.mark.parametrize(
     ("k", "temperature"), [(1, 0.1), (7, 0.1), (20, 0.5), (500, 0.07), (60, 0.001)]
 )
-def test_vote_against_loops(rng, k, temperature):
+def test_vote_matches_float64_loops(rng, k, temperature):
     centers = rng.normal(size=(4, 6))
     labels = rng.integers(0, 4, 60)
     train = centers[labels] + rng.normal(size=(60, 6))
@@ -32,8 +32,8 @@ def test_vote_against_loops(rng, k, temperature):
         np.testing.assert_array_equal(votes, expected)
 
 
-def test_votes_of_many_are_those_of_each(rng):
-    """Also where k is more than there are, and twice the same."""
+def test_several_votes_match_single_votes(rng):
+    """Includes k above the number of images, and k given twice."""
     train, labels, test = rng.normal(size=(30, 5)), rng.integers(0, 3, 30), rng.normal(size=(9, 5))
     ks, temperatures = (1, 4, 4, 29, 30, 80), (0.05, 1.0)
     votes = knn_votes(

@@ -1,4 +1,4 @@
-"""On one replica; tests/distributed has several."""
+"""Batch normalization on one replica; tests/distribution/processes covers several."""
 
 import keras
 import numpy as np
@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt.functional.correlation import ONE_REPLICA
-from keras_bt.layers.batch_norm import global_moments, is_synchronised
+from keras_bt._support.compat import flatten_layers
+from keras_bt.functional.replicas import ONE_REPLICA
+from keras_bt.layers.batch_norm import global_moments, is_synchronized
 
 
 def small_model():
@@ -15,7 +16,7 @@ def small_model():
     return keras.Sequential([keras.Input((3,)), layers.Dense(4), layers.BatchNormalization()])
 
 
-def test_moments_and_gradient_against_numpy(rng):
+def test_moments_and_gradient_match_numpy(rng):
     x = tf.constant(rng.normal(5, 2, size=(6, 4, 4, 3)))
     with tf.GradientTape() as tape:
         tape.watch(x)
@@ -27,14 +28,14 @@ def test_moments_and_gradient_against_numpy(rng):
     np.testing.assert_allclose(tape.gradient(value, x), gradient, rtol=1e-10)
 
 
-def test_a_large_mean_does_not_cancel_the_variance(rng):
+def test_large_mean_does_not_cancel_the_variance(rng):
     x = rng.normal(1000, 1, size=(64, 3)).astype("float32")
     _, variance = global_moments(tf.constant(x), [0], ONE_REPLICA)
     np.testing.assert_allclose(variance, x.astype("float64").var(0), rtol=1e-5)
 
 
-def trained_once(layer, x, of_y, jit_compile=False):
-    """Output, gradients and statistics of a step."""
+def trained_once(layer, x, d_y, jit_compile=False):
+    """Output, gradients and statistics of a step, and the types of its operations."""
     layer.build(x.shape)
     for weight, value in zip(layer.trainable_weights, (1.5, -0.5), strict=False):
         weight.assign(value * np.arange(1.0, 1.0 + x.shape[-1]))
@@ -44,7 +45,7 @@ def trained_once(layer, x, of_y, jit_compile=False):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = layer(x, training=True)
-        gradients = tape.gradient(y, [x, *layer.trainable_variables], output_gradients=of_y)
+        gradients = tape.gradient(y, [x, *layer.trainable_variables], output_gradients=d_y)
         return [y, *gradients]
 
     operations = {
@@ -55,10 +56,10 @@ def trained_once(layer, x, of_y, jit_compile=False):
 
 @pytest.mark.parametrize("shape", [(6, 3), (4, 5, 3), (4, 5, 6, 3), (2, 3, 2, 2, 3)], ids=len)
 @pytest.mark.parametrize("parts", [{}, {"scale": False}, {"center": False}], ids=str)
-def test_fused_it_is_keras_layer(rng, shape, parts):
-    x, of_y = (tf.constant(rng.normal(2, 3, shape), tf.float32) for _ in range(2))
+def test_fused_layer_matches_keras_layer(rng, shape, parts):
+    x, d_y = (tf.constant(rng.normal(2, 3, shape), tf.float32) for _ in range(2))
     (expected, _), (got, operations) = (
-        trained_once(layer(momentum=0.9, **parts), x, of_y)
+        trained_once(layer(momentum=0.9, **parts), x, d_y)
         for layer in (keras.layers.BatchNormalization, keras_bt.SyncBatchNormalization)
     )
     assert {"FusedBatchNormV3", "FusedBatchNormGradV3"} <= operations
@@ -66,7 +67,7 @@ def test_fused_it_is_keras_layer(rng, shape, parts):
         np.testing.assert_allclose(value, other, rtol=1e-5, atol=2e-5)
 
 
-def test_fused_with_the_statistics_of_training(rng):
+def test_inference_uses_the_moving_statistics(rng):
     layer = keras_bt.SyncBatchNormalization(momentum=0.5)
     x = tf.constant(rng.normal(2, 3, (8, 4, 4, 3)), tf.float32)
     layer(x, training=True)
@@ -81,11 +82,11 @@ def test_fused_with_the_statistics_of_training(rng):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-def test_other_precisions_are_keras_layer_too(rng, policy):
+def test_other_precisions_match_keras_layer(rng, policy):
     dtype = keras.dtype_policies.get(policy).compute_dtype
-    x, of_y = (tf.cast(rng.normal(2, 3, (8, 4, 4, 3)), dtype) for _ in range(2))
+    x, d_y = (tf.cast(rng.normal(2, 3, (8, 4, 4, 3)), dtype) for _ in range(2))
     (expected, _), (got, _) = (
-        trained_once(layer(momentum=0.9, dtype=policy), x, of_y)
+        trained_once(layer(momentum=0.9, dtype=policy), x, d_y)
         for layer in (keras.layers.BatchNormalization, keras_bt.SyncBatchNormalization)
     )
     tolerance = {"bfloat16": 3e-2, "float16": 4e-3, "float64": 1e-12}[dtype]
@@ -96,7 +97,7 @@ def test_other_precisions_are_keras_layer_too(rng, policy):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_large_means_cost_no_digits_of_the_variance(rng, jit_compile):
+def test_large_means_keep_the_digits_of_the_variance(rng, jit_compile):
     x = rng.normal(300, 1, (64, 4, 4, 2)).astype("float32")
     layer = keras_bt.SyncBatchNormalization(momentum=0.0)
     (y, *_), _ = trained_once(layer, tf.constant(x), tf.ones_like(x), jit_compile)
@@ -105,7 +106,7 @@ def test_large_means_cost_no_digits_of_the_variance(rng, jit_compile):
     np.testing.assert_allclose(np.var(y, (0, 1, 2)), [1.5**2, 3.0**2], rtol=2e-3)
 
 
-def test_nested_models_are_converted_with_their_weights(rng):
+def test_converts_nested_models_and_keeps_their_weights(rng):
     inner = small_model()
     model = keras.Sequential([keras.Input((3,)), inner, keras.layers.BatchNormalization()])
     x = rng.normal(size=(8, 3)).astype("float32")
@@ -119,7 +120,7 @@ def test_nested_models_are_converted_with_their_weights(rng):
     assert [weight.path for weight in model.weights] == names
 
 
-def test_on_one_replica_it_trains_as_before(rng):
+def test_converted_model_trains_the_same_on_one_replica(rng):
     x = rng.normal(size=(8, 3)).astype("float32")
     results = []
     for convert in (lambda model: model, keras_bt.sync_batch_norm):
@@ -132,7 +133,7 @@ def test_on_one_replica_it_trains_as_before(rng):
         np.testing.assert_allclose(plain, converted, rtol=2e-5, atol=1e-7)
 
 
-def test_life_in_a_keras_file(tmp_path, rng):
+def test_survives_a_keras_file(tmp_path, rng):
     model = keras_bt.sync_batch_norm(small_model())
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -141,24 +142,24 @@ def test_life_in_a_keras_file(tmp_path, rng):
     np.testing.assert_array_equal(reloaded.predict(x, verbose=0), model.predict(x, verbose=0))
 
 
-def test_other_peoples_kinds_are_told_to_synchronise():
-    class Own(keras.layers.BatchNormalization):
+def test_synchronizes_subclasses_without_changing_their_class():
+    class Custom(keras.layers.BatchNormalization):
         pass
 
-    model = keras.Sequential([keras.Input((3,)), Own()])
-    assert not is_synchronised(model.layers[0])
+    model = keras.Sequential([keras.Input((3,)), Custom()])
+    assert not is_synchronized(model.layers[0])
     keras_bt.sync_batch_norm(model)
-    assert type(model.layers[0]) is Own and model.layers[0].synchronized
+    assert type(model.layers[0]) is Custom and model.layers[0].synchronized
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
-def test_encoders_and_the_whole_model_are_converted(name):
+def test_converts_encoders_and_the_whole_model(name):
     encoder = getattr(keras_bt, name)((8, 8, 3), width=1, stem="small")
     model = keras_bt.BarlowTwins(encoder, keras_bt.projector(encoder.output_shape[1], (4, 4)), None)
     keras_bt.sync_batch_norm(model)
     norms = [
         layer
-        for layer in model._flatten_layers()
+        for layer in flatten_layers(model)
         if isinstance(layer, keras.layers.BatchNormalization)
     ]
-    assert len(norms) > 15 and all(map(is_synchronised, norms))
+    assert len(norms) > 15 and all(map(is_synchronized, norms))

@@ -7,7 +7,7 @@ from keras_bt.layers.random import uniform_draws
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_parts_of_a_batch_draw_what_the_whole_does_and_no_image_what_another(jit_compile):
+def test_parts_of_a_batch_draw_the_rows_of_the_whole_batch(jit_compile):
     def draws(rows, first_row):
         state = keras.Variable([7, 3], dtype="int64")
         table = tf.function(

@@ -1,4 +1,4 @@
-"""The views: same draws everywhere, decisions per image at the published rates."""
+"""The views: same draws everywhere, draws per image, published rates."""
 
 import keras
 import keras_cv
@@ -24,7 +24,7 @@ def view(**arguments):
 
 
 def only(**arguments):
-    """A view that does nothing but what is asked."""
+    """A view with all augmentations off, except for the given arguments."""
     off = dict.fromkeys(
         ("flip_rate", "jitter_rate", "grayscale_rate", "blur_rate", "solarize_rate"), 0.0
     )
@@ -34,7 +34,7 @@ def only(**arguments):
 
 def test_same_draws_eagerly_in_functions_in_tf_data_and_under_xla(photos):
     expected = [(eager := view())(photos).numpy(), eager(photos).numpy()]
-    assert np.abs(expected[0] - expected[1]).mean() > 0.05  # the second call draws anew
+    assert np.abs(expected[0] - expected[1]).mean() > 0.05  # the second call has other draws
 
     function, compiled, in_data = view(), view(), view()
     function = tf.function(function, autograph=False)
@@ -51,8 +51,8 @@ def test_same_draws_eagerly_in_functions_in_tf_data_and_under_xla(photos):
             assert (difference > 1e-4).mean() < 2e-4, (name, number)
 
 
-def test_xla_draws_and_computes_the_same_over_many_calls(rng):
-    """Enough images to meet the rare ones: noise has every order of the three channels."""
+def test_xla_gives_the_same_views_over_many_calls(rng):
+    """Enough images for rare cases: noise has every order of the three channels."""
     noise = rng.integers(0, 256, (64, 8, 8, 3)).astype("uint8")
     eager = keras_bt.BarlowTwinsView(8, seed=0)
     compiled = tf.function(keras_bt.BarlowTwinsView(8, seed=0), autograph=False, jit_compile=True)
@@ -66,7 +66,7 @@ def test_uint8_and_float_images_give_the_same_view(photos):
     np.testing.assert_allclose(view()(photos), view()(photos / np.float32(255)), atol=1e-5)
 
 
-def test_one_image_unbatched(photos):
+def test_takes_one_image_without_a_batch(photos):
     alone = view()(photos[0])
     assert alone.shape == (32, 32, 3)
     np.testing.assert_allclose(alone, view()(photos[:1])[0], atol=1e-6)
@@ -78,17 +78,17 @@ SIDES = st.integers(1, 9)
 
 
 @given(data=st.data())
-def test_every_pixel_of_any_view_is_in_range(data):
+def test_pixels_of_any_view_are_in_range(data):
     shape = (data.draw(st.integers(1, 2)), data.draw(SIDES), data.draw(SIDES), 3)
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    kinds = {
+    contents = {
         "black": np.zeros(shape),
         "white": np.ones(shape),
         "one color": np.broadcast_to(rng.uniform(size=3), shape),
         "extremes": rng.integers(0, 2, shape),
         "noise": rng.uniform(size=shape),
     }
-    image = kinds[data.draw(st.sampled_from(list(kinds)))]
+    image = contents[data.draw(st.sampled_from(list(contents)))]
     dtype = data.draw(st.sampled_from(["uint8", "float16", "float32"]))
     image = (image * (255 if dtype == "uint8" else 1)).astype(dtype)
     options = {
@@ -113,20 +113,20 @@ def test_blurred_white_is_not_above_white():
     assert keras_bt.BarlowTwinsView(16, jitter_rate=0.0, seed=0)(white).numpy().max() <= 1
 
 
-def test_dict_of_images_keeps_the_labels(photos):
+def test_dict_of_images_keeps_its_labels(photos):
     out = view()({"images": tf.constant(photos), "labels": tf.range(8)})
     assert out["images"].shape == (8, 32, 32, 3)
     np.testing.assert_array_equal(out["labels"], np.arange(8))
 
 
-def test_each_image_has_draws_of_its_own(photos):
+def test_each_image_has_its_own_draws(photos):
     same = np.repeat(photos[:1], 64, axis=0)
     views = view()(same).numpy().reshape(64, -1)
     distances = np.abs(views[:, None] - views[None]).mean(-1)
     assert (distances[~np.eye(64, dtype=bool)] > 1e-3).all()
 
 
-def test_seeds_decide(photos):
+def test_seeds_determine_the_draws(photos):
     np.testing.assert_array_equal(view(seed=0)(photos), view(seed=0)(photos))
     assert not np.allclose(view(seed=0)(photos), view(seed=1)(photos), atol=0.01)
     assert not np.allclose(view(seed=None)(photos), view(seed=None)(photos), atol=0.01)
@@ -142,13 +142,13 @@ def test_the_two_views_of_a_pair_draw_independently(photos):
     assert view_a.seed != view_b.seed
 
 
-def test_output_is_in_range_and_of_the_size_asked(photos):
+def test_output_has_the_given_size_and_is_in_range(photos):
     out = keras_bt.BarlowTwinsView((24, 20), seed=0)(photos)
     assert out.shape == (8, 24, 20, 3) and out.dtype == tf.float32
     assert out.numpy().min() >= 0 and out.numpy().max() <= 1
 
 
-def test_nothing_asked_leaves_the_image(photos):
+def test_all_augmentations_off_keep_the_image(photos):
     small = tf.image.resize(photos, (8, 8)) / 255.0
     np.testing.assert_allclose(only()(small), small, atol=1e-6)
 
@@ -160,8 +160,8 @@ def rate(changed):
 COUNT, TOLERANCE = 4000, 0.03
 
 
-@pytest.mark.parametrize("published", [0.2, 0.5, 0.8])
-def test_rates_are_as_asked(rng, published):
+@pytest.mark.parametrize("expected", [0.2, 0.5, 0.8])
+def test_rates_are_as_given(rng, expected):
     images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))
     images = images.astype("float32")
 
@@ -171,20 +171,20 @@ def test_rates_are_as_asked(rng, published):
 
     for name in ("flip_rate", "grayscale_rate", "solarize_rate", "blur_rate"):
         extra = {"blur_sigma": (1.0, 1.0)} if name == "blur_rate" else {}
-        assert rate(changed(**{name: published}, **extra)) == pytest.approx(
-            published, abs=TOLERANCE
+        assert rate(changed(**{name: expected}, **extra)) == pytest.approx(
+            expected, abs=TOLERANCE
         ), name
     strong = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.3}
-    assert rate(changed(jitter_rate=published, **strong)) == pytest.approx(published, abs=TOLERANCE)
+    assert rate(changed(jitter_rate=expected, **strong)) == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_decisions_are_independent_of_each_other(rng):
+def test_draws_of_augmentations_are_independent(rng):
     images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))
     images = images.astype("float32")
     out = only(flip_rate=0.5, solarize_rate=0.5)(images).numpy()
     solarized = out.mean((1, 2, 3)) < 0.5
-    restored = np.where(solarized[:, None, None, None], 1 - out, out)
-    flipped = np.abs(restored - images).max((1, 2, 3)) > 1e-4
+    brightened = np.where(solarized[:, None, None, None], 1 - out, out)
+    flipped = np.abs(brightened - images).max((1, 2, 3)) > 1e-4
     assert np.corrcoef(solarized, flipped)[0, 1] == pytest.approx(0, abs=0.06)
 
 
@@ -197,7 +197,7 @@ def test_brightness_factors_fill_their_range():
     assert factors.mean() == pytest.approx(1.0, abs=0.02)
 
 
-def test_solarize_inverts_from_the_middle_up():
+def test_solarize_inverts_the_upper_half():
     levels = np.arange(256, dtype="uint8").reshape(1, 16, 16, 1).repeat(3, -1)
     solarizing = keras_bt.BarlowTwinsView(
         16,
@@ -227,12 +227,12 @@ def test_published_settings():
     assert (view_a.solarize_rate, view_b.solarize_rate) == (0.0, 0.2)
 
 
-def test_overrides_win_in_both_views():
+def test_overrides_apply_to_both_views():
     for pair in (keras_bt.paper_views, keras_bt.small_image_views):
         assert [one.blur_rate for one in pair(32, blur_rate=0.7)] == [0.7, 0.7]
 
 
-def test_state_travels_with_the_file(photos, tmp_path):
+def test_saved_view_continues_its_draws(photos, tmp_path):
     original = keras.Sequential([keras.Input((40, 48, 3), dtype="uint8"), view()])
     original(photos)
     original.save(tmp_path / "view.keras")
@@ -240,7 +240,7 @@ def test_state_travels_with_the_file(photos, tmp_path):
     np.testing.assert_allclose(reloaded(photos), original(photos), atol=1e-6)
 
 
-def test_mixed_precision_policy_leaves_pixels_in_float32(photos):
+def test_mixed_precision_policy_keeps_pixels_in_float32(photos):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         out = view()(photos)
@@ -250,7 +250,7 @@ def test_mixed_precision_policy_leaves_pixels_in_float32(photos):
     assert view(dtype="bfloat16")(photos).dtype == tf.bfloat16
 
 
-def test_is_a_layer_of_keras_cv():
+def test_is_a_keras_cv_layer():
     assert isinstance(view(), keras_cv.layers.VectorizedBaseImageAugmentationLayer)
 
 
@@ -267,25 +267,25 @@ def test_is_a_layer_of_keras_cv():
         ({"interpolation": "nearest"}, "interpolation must be .*'nearest'"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_rejects_arguments_out_of_range(arguments, message):
     with pytest.raises(ValueError, match=message):
         view(**arguments)
 
 
 @pytest.mark.parametrize("image_size", [4.0, None, (4,), (4, 4, 4), (4.5, 4), "4"])
-def test_image_size_is_an_int_or_two(image_size):
+def test_rejects_image_sizes_other_than_one_or_two_ints(image_size):
     with pytest.raises(ValueError, match="image_size must be an int or two"):
         keras_bt.BarlowTwinsView(image_size)
     assert keras_bt.BarlowTwinsView(np.int64(4)).image_size == (4, 4)
 
 
 @pytest.mark.parametrize("area", [0.5, (0.5,), (0.1, 0.5, 1.0)])
-def test_ranges_are_pairs(area):
+def test_rejects_ranges_that_are_not_pairs(area):
     with pytest.raises(ValueError, match=r"crop_area must be \(low, high\)"):
         view(crop_area=area)
 
 
-def test_images_of_unknown_size_are_named():
+def test_rejects_images_of_unknown_size():
     spec = tf.TensorSpec((None, None, 3))
     unknown = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=spec)
     with pytest.raises(ValueError, match=r"fixed height and width, got \(None, None, 3\)"):
@@ -293,17 +293,17 @@ def test_images_of_unknown_size_are_named():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (8, 1), (1, 9)])
-def test_tiny_images_give_numbers(shape):
+def test_tiny_images_give_finite_pixels(shape):
     out = view(aspect_ratio=(3.0, 4.0))(tf.zeros([4, *shape, 3], tf.uint8))
     assert np.isfinite(out).all()
 
 
-def test_image_size_must_be_positive():
+def test_rejects_an_image_size_of_zero():
     with pytest.raises(ValueError, match="image_size must be at least 1 pixel"):
         keras_bt.BarlowTwinsView(0)
 
 
-def test_wrong_images_are_named():
+def test_rejects_wrong_images():
     with pytest.raises(ValueError, match=r"must be RGB.*\(2, 8, 8, 1\)"):
         view()(tf.zeros([2, 8, 8, 1]))
     with pytest.raises(ValueError, match=r"in \[0, 1\].*\[0, 200\]"):

@@ -1,4 +1,4 @@
-"""The model through Keras's own front door, and its step against one written by hand."""
+"""`BarlowTwins` in `fit`, `evaluate` and `predict`, and its step against one written by hand."""
 
 import keras
 import keras_cv
@@ -10,7 +10,7 @@ import keras_bt
 from keras_bt.functional import invariance_and_redundancy
 
 
-def pairs(rng, count=16):
+def random_pairs(rng, count=16):
     view_a = rng.uniform(size=(count, 8, 8, 3)).astype("float32")
     return view_a, np.clip(view_a + rng.normal(0, 0.1, view_a.shape), 0, 1).astype("float32")
 
@@ -40,9 +40,8 @@ def test_eager_graph_and_xla_train_alike(tiny_model, images):
         np.testing.assert_allclose(other["loss"], losses[0]["loss"], rtol=1e-3)
 
 
-def test_step_is_the_one_of_the_paper(tiny_model, rng):
-    """One step of SGD on ready-made pairs against the same by hand."""
-    view_a, view_b = pairs(rng)
+def test_train_step_matches_one_written_by_hand(tiny_model, rng):
+    view_a, view_b = random_pairs(rng)
     model, twin = tiny_model(None), tiny_model(None)
     twin.set_weights(model.get_weights())
     model.compile(keras.optimizers.SGD(0.1), keras_bt.BarlowTwinsLoss(0.02))
@@ -60,12 +59,12 @@ def test_step_is_the_one_of_the_paper(tiny_model, rng):
     expected = {"loss": loss, "invariance": invariance, "redundancy": redundancy}
     for name, value in expected.items():
         np.testing.assert_allclose(logs[name], value, rtol=1e-5)
-    for got, wanted in zip(model.get_weights(), twin.get_weights(), strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
+    for actual, weight in zip(model.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, weight, rtol=1e-4, atol=1e-6)
 
 
-def test_regularization_is_in_the_loss(tiny_model, rng):
-    view_a, view_b = pairs(rng)
+def test_loss_includes_regularization(tiny_model, rng):
+    view_a, view_b = random_pairs(rng)
     plain = tiny_model(None)
     encoder = keras.Sequential(
         [
@@ -84,7 +83,7 @@ def test_regularization_is_in_the_loss(tiny_model, rng):
     )
 
 
-def test_every_form_of_data_is_the_same_training(tiny_model, images):
+def test_all_forms_of_data_train_alike(tiny_model, images):
     labels = np.arange(16)
     forms = {
         "array": images,
@@ -103,24 +102,24 @@ def test_every_form_of_data_is_the_same_training(tiny_model, images):
         np.testing.assert_allclose(losses[name], losses["array"], rtol=1e-4, err_msg=name)
 
 
-def test_a_dict_with_labels_beside_it(tiny_model, images):
+def test_accepts_a_dict_with_separate_labels(tiny_model, images):
     data = tf.data.Dataset.from_tensors(({"image": images}, np.arange(16)))
     model = tiny_model()
     model.compile("sgd")
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
 
 
-def test_evaluate_leaves_the_model_alone(tiny_model, images):
+def test_evaluate_does_not_change_the_encoder(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
     before = [weight.copy() for weight in model.encoder.get_weights()]
     logs = model.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     assert sorted(logs) == ["invariance", "loss", "redundancy"]
-    for got, wanted in zip(model.encoder.get_weights(), before, strict=True):
-        np.testing.assert_array_equal(got, wanted)
+    for weight, value in zip(model.encoder.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, value)
 
 
-def test_predict_gives_representations(tiny_model, images):
+def test_predict_returns_features(tiny_model, images):
     model = tiny_model()
     expected = model.encoder(images / np.float32(255), training=False)
     np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-6)
@@ -128,7 +127,7 @@ def test_predict_gives_representations(tiny_model, images):
     np.testing.assert_allclose(model.predict(dataset, verbose=0), expected, atol=1e-6)
 
 
-def test_reload_goes_on_where_it_was(tiny_model, images, tmp_path):
+def test_reloaded_model_continues_training(tiny_model, images, tmp_path):
     model = tiny_model()
     loss = keras_bt.BarlowTwinsLoss(0.01, form="gram")
     model.compile(keras_bt.LARS(0.1, momentum=0.5), loss, hold_nonfinite=True)
@@ -146,7 +145,7 @@ def test_reload_goes_on_where_it_was(tiny_model, images, tmp_path):
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
 
 
-def test_mixed_bfloat16(images):
+def test_trains_in_mixed_bfloat16(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         encoder = keras_bt.resnet18((8, 8, 3), width=4, stem="small")
@@ -162,7 +161,7 @@ def test_mixed_bfloat16(images):
         keras.config.set_dtype_policy("float32")
 
 
-def test_mixed_float16_scales_its_loss(tiny_model, images):
+def test_mixed_float16_scales_the_loss(tiny_model, images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
         model = tiny_model()
@@ -174,7 +173,7 @@ def test_mixed_float16_scales_its_loss(tiny_model, images):
         keras.config.set_dtype_policy("float32")
 
 
-def test_an_encoder_of_keras_applications(rng):
+def test_trains_an_encoder_of_keras_applications(rng):
     backbone = keras.applications.MobileNetV2(
         (32, 32, 3), alpha=0.35, weights=None, include_top=False
     )
@@ -195,7 +194,7 @@ def test_an_encoder_of_keras_applications(rng):
     assert model.predict(photos, verbose=0).shape == (8, 1280)
 
 
-def test_a_subclassed_encoder_is_built_by_fit(images, tmp_path):
+def test_fit_builds_a_subclassed_encoder(images, tmp_path):
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__()
@@ -240,7 +239,7 @@ def test_any_layer_can_be_a_view(tiny_model, images, view):
     model.fit(images, batch_size=16, shuffle=False, verbose=0)
     augmented, untouched = sorted(seen, key=lambda x: np.abs(x - images / 255).max())[::-1]
     np.testing.assert_allclose(untouched, images / 255, atol=1e-6)
-    assert np.abs(augmented - images / 255).max() > 0.01  # it did augment, in units of [0, 1]
+    assert np.abs(augmented - images / 255).max() > 0.01
 
 
 @pytest.mark.parametrize(
@@ -256,28 +255,28 @@ def test_any_layer_can_be_a_view(tiny_model, images, view):
     ids=["range", "rank", "batch_of_1", "dict", "dataset_of_dicts", "empty"],
 )
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_wrong_images_are_named_before_training(tiny_model, data, message, jit_compile):
+def test_wrong_images_raise_before_training(tiny_model, data, message, jit_compile):
     model = tiny_model()
     model.compile("sgd", jit_compile=jit_compile)
     with pytest.raises(ValueError, match=message):
         model.fit(data, batch_size=None if isinstance(data, tf.data.Dataset) else 8, verbose=0)
 
 
-def test_integers_are_no_pixels(tiny_model):
+def test_integer_images_raise(tiny_model):
     model = tiny_model()
     model.compile("sgd")
     with pytest.raises(TypeError, match="uint8.*got dtype int64"):
         model.fit(np.zeros((8, 8, 8, 3), "int64"), verbose=0)
 
 
-def test_without_views_the_data_has_to_be_pairs(tiny_model, images):
+def test_without_views_data_must_be_pairs(tiny_model, images):
     model = tiny_model(None)
     model.compile("sgd")
     with pytest.raises(ValueError, match=r"views=None.*pairs.*\(16, 8, 8, 3\)"):
         model.fit(images, verbose=0)
 
 
-def test_wrong_parts_are_named(tiny_model):
+def test_wrong_networks_and_views_raise(tiny_model):
     model = tiny_model()
     encoder, projector, views = model.encoder, model.projector, model.views
     unpooled = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)])
@@ -293,21 +292,21 @@ def test_wrong_parts_are_named(tiny_model):
             keras_bt.BarlowTwins(*arguments)
 
 
-def test_metrics_are_refused(tiny_model):
+def test_metrics_and_loss_weights_raise(tiny_model):
     with pytest.raises(ValueError, match="takes no metrics"):
         tiny_model().compile("sgd", metrics=["accuracy"])
     with pytest.raises(ValueError, match="takes no loss_weights"):
         tiny_model().compile("sgd", loss_weights=[5.0])
 
 
-def test_weights_of_images_are_refused(tiny_model, images):
+def test_sample_weights_raise(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
     with pytest.raises(ValueError, match="cannot be weighted"):
         model.fit(images, sample_weight=np.ones(16), verbose=0)
 
 
-def test_batch_size_is_kerass_third_argument(tiny_model, images):
+def test_batch_size_is_the_third_argument_of_fit(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
     model.fit(images, None, 4, verbose=0)
@@ -315,7 +314,7 @@ def test_batch_size_is_kerass_third_argument(tiny_model, images):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_last_batch_of_one_is_met_before_training(tiny_model, images, jit_compile):
+def test_last_batch_of_one_image_raises_before_training(tiny_model, images, jit_compile):
     model = tiny_model()
     model.compile("sgd", jit_compile=jit_compile)
     for run in (
@@ -332,7 +331,7 @@ def test_a_last_batch_of_one_is_met_before_training(tiny_model, images, jit_comp
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_pixels_out_of_range_are_met_wherever_they_are(tiny_model, images, jit_compile):
+def test_pixels_out_of_range_raise_in_all_forms_of_data(tiny_model, images, jit_compile):
     class Batches(keras.utils.PyDataset):
         def __len__(self):
             return 1
@@ -353,27 +352,27 @@ def test_pixels_out_of_range_are_met_wherever_they_are(tiny_model, images, jit_c
             run()
 
 
-def test_another_loss_is_refused(tiny_model):
+def test_other_losses_raise(tiny_model):
     with pytest.raises(TypeError, match=r"BarlowTwinsLoss, got 'mse'"):
         tiny_model().compile("sgd", loss="mse")
 
 
-def test_one_mirrored_replica(tiny_model, images):
+def test_trains_on_one_mirrored_replica(tiny_model, images):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = tiny_model()
         model.compile("sgd")
     assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()
 
 
-def test_validation_during_fit(tiny_model, images):
+def test_fit_validates(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
     history = model.fit(images, batch_size=8, validation_data=images[:8], verbose=0).history
     assert {"val_loss", "val_invariance", "val_redundancy"} <= set(history)
 
 
-def test_the_compiled_step_repeats_to_the_last_bit(tiny_model, images):
-    """What `--deterministic` relies on."""
+def test_compiled_training_repeats_bit_for_bit(tiny_model, images):
+    """The option `--deterministic` relies on this."""
     runs = []
     for _ in range(2):
         keras.utils.set_random_seed(0)

@@ -14,7 +14,7 @@ def test_loss_is_the_weighted_sum_of_its_terms(rng):
     np.testing.assert_allclose(loss(z_a, z_b), invariance + 0.3 * redundancy, rtol=1e-6)
 
 
-def test_options_reach_the_function(rng):
+def test_options_change_the_terms(rng):
     z_a, z_b = 1 + rng.normal(size=(2, 16, 8)).astype("float32")
     options = {"epsilon": 0.5, "centered": False, "form": "gram", "redundancy_target": -1.0}
     terms = keras_bt.BarlowTwinsLoss(**options).terms(z_a, z_b)
@@ -25,7 +25,7 @@ def test_options_reach_the_function(rng):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_float32_inside_whatever_the_policy(rng, policy):
+def test_computes_in_float32_under_mixed_precision(rng, policy):
     z_a, z_b = rng.normal(size=(2, 64, 32)).astype("float32")
     half = "bfloat16" if policy == "mixed_bfloat16" else "float16"
     z_a, z_b = tf.cast(z_a, half), tf.cast(z_b, half)
@@ -65,26 +65,26 @@ def test_as_the_loss_of_an_ordinary_keras_model(rng):
         ({"redundancy_target": float("nan")}, "redundancy_target must lie .*nan"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_wrong_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_bt.BarlowTwinsLoss(**arguments)
 
 
-def test_a_batch_of_one_is_refused():
+def test_batch_of_one_raises():
     with pytest.raises(ValueError, match="at least 2 images, got a batch of 1"):
         keras_bt.BarlowTwinsLoss()(tf.ones([1, 4]), tf.ones([1, 4]))
 
 
-def test_the_form_that_auto_takes_is_logged_once(caplog):
+def test_form_chosen_by_auto_is_logged_once(caplog):
     caplog.set_level("INFO", logger="keras_bt")
     for _ in range(2):
         keras_bt.BarlowTwinsLoss()(tf.ones([6, 31]), tf.ones([6, 31]))
         keras_bt.BarlowTwinsLoss(form="matrix")(tf.ones([6, 32]), tf.ones([6, 32]))
     (record,) = caplog.records
-    assert "gram form, for 6 images a replica (of 1) and 31 dimensions" in record.getMessage()
+    assert "gram form (images per replica: 6, replicas: 1, dimensions: 31)" in record.getMessage()
 
 
-def test_the_floor_is_that_of_its_settings_and_unknown_for_other_targets():
+def test_floor_follows_the_settings_and_is_none_where_unknown():
     for centered in (True, False):
         floor = keras_bt.loss_floor(32, 64, 0.01, centered=centered)
         assert keras_bt.BarlowTwinsLoss(0.01, centered=centered).floor(32, 64) == floor

@@ -1,4 +1,4 @@
-"""Micro-batches against the whole batch at once: the same gradient, on the memory of a part."""
+"""Micro-batches against the whole batch: the same gradient, less memory."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def policy(name):
 
 
 def model_without_batch_norm(micro_batches, dropout=0.0, views="default"):
-    """One in which an image does not depend on the others of its batch."""
+    """A model in which no image depends on the other images of its batch."""
     keras.utils.set_random_seed(3)
     encoder = keras.Sequential(
         [
@@ -39,7 +39,7 @@ def model_without_batch_norm(micro_batches, dropout=0.0, views="default"):
             layers.Dropout(dropout, seed=7),
         ]
     )
-    last = layers.Dense(8, use_bias=False)  # a bias would have no gradient but rounding
+    last = layers.Dense(8, use_bias=False)  # the gradient of a bias is rounding error
     projector = keras.Sequential([keras.Input((6,)), layers.Dense(12, "gelu"), last])
     if views == "default":
         views = keras_bt.small_image_views(8, seed=0)
@@ -47,7 +47,7 @@ def model_without_batch_norm(micro_batches, dropout=0.0, views="default"):
 
 
 def trained(model, images, optimizer=None, epochs=2, **options):
-    """Weights, logs of training and logs of an evaluation."""
+    """Trains, and returns weights, logs of the training and logs of an evaluation."""
     model.compile(optimizer or keras.optimizers.SGD(0.01), **options)
     fitted = model.fit(images, batch_size=8, epochs=epochs, shuffle=False, verbose=0).history
     evaluated = model.evaluate(images[:13], batch_size=8, verbose=0, return_dict=True)
@@ -64,7 +64,7 @@ def assert_same_training(one, other, rtol):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_same_training_as_the_whole_batch_at_once(images, mode):
+def test_training_is_that_of_the_whole_batch(images, mode):
     whole = trained(model_without_batch_norm(1), images, **MODES[mode])
     parts = trained(model_without_batch_norm(4), images, **MODES[mode])
     assert_same_training(parts, whole, rtol=1e-4)
@@ -72,7 +72,7 @@ def test_the_same_training_as_the_whole_batch_at_once(images, mode):
     assert max(np.abs(a - b).max() for a, b in zip(whole[0], fresh, strict=True)) > 1e-3
 
 
-def test_the_gradient_is_that_of_the_whole_batch(images):
+def test_gradient_is_that_of_the_whole_batch(images):
     view_a = tf.constant(images / np.float32(255))
     view_b = tf.clip_by_value(view_a + 0.1 * tf.random.stateless_normal(view_a.shape, [1, 2]), 0, 1)
     found = []
@@ -89,12 +89,12 @@ def test_the_gradient_is_that_of_the_whole_batch(images):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_both_passes_draw_the_same_random_numbers(images, mode):
-    """Dropout's masks, known from the seed, against the same by hand."""
+    """Compares with a step written by hand, with the same dropout masks."""
     views, k = np.split(images / np.float32(255), 2), 4
     model, twin = (model_without_batch_norm(k, dropout=0.5, views=None) for _ in range(2))
     model.compile(keras.optimizers.SGD(0.1), **MODES[mode])
 
-    @tf.function(jit_compile=mode == "xla")  # which draws other floats
+    @tf.function(jit_compile=mode == "xla")  # XLA draws other floats
     def gradients_by_hand():
         with tf.GradientTape() as tape:
             z = [
@@ -115,7 +115,7 @@ def test_both_passes_draw_the_same_random_numbers(images, mode):
     np.testing.assert_array_equal(*seeds)
 
 
-def test_statistics_move_once_a_micro_batch(images):
+def test_statistics_move_once_per_micro_batch(images):
     views, k = np.split(images / np.float32(255), 2), 4
     encoder = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.BatchNormalization(momentum=0.5), layers.Flatten()]
@@ -131,7 +131,7 @@ def test_statistics_move_once_a_micro_batch(images):
     np.testing.assert_allclose(encoder.layers[0].moving_mean, mean, rtol=1e-5)
 
 
-def test_variables_without_a_part_in_the_loss_have_no_gradient():
+def test_gradient_of_an_unused_variable_is_none():
     used, unused = tf.Variable(2.0), tf.Variable(3.0)
     x, spec = tf.constant([1.0, 2.0, 3.0, 4.0]), tf.TensorSpec([None])
     _, gradients = gradients_by_micro_batches(
@@ -141,19 +141,19 @@ def test_variables_without_a_part_in_the_loss_have_no_gradient():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_held_step_changes_nothing(tiny_model, images, mode):
+def test_held_step_changes_nothing(tiny_model, images, mode):
     model = tiny_model(micro_batches=2)
     model.compile("adam", hold_nonfinite=True, **MODES[mode])
     kernel = model.encoder.layers[0].kernel
     kernel.assign(tf.fill(kernel.shape, float("nan")))
     before = [variable.numpy().copy() for variable in model.variables]
-    with pytest.warns(UserWarning, match="nothing was trained: the invariance term"):
+    with pytest.warns(UserWarning, match="weights did not change: the invariance term"):
         model.fit(images, batch_size=8, verbose=0)
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
-def test_resumed_training_names_the_layer(tiny_model, images, tmp_path):
+def test_resumable_training_names_the_nonfinite_layer(tiny_model, images, tmp_path):
     model = tiny_model(micro_batches=2)
     model.compile("adam", hold_nonfinite=True)
     training = keras_bt.ResumableTraining(tmp_path)
@@ -167,7 +167,7 @@ def test_resumed_training_names_the_layer(tiny_model, images, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision(tiny_model, images, name):
+def test_trains_in_mixed_precision(tiny_model, images, name):
     with policy(name):
         model = tiny_model(micro_batches=2)
         model.compile(keras.optimizers.Adam(0.01), hold_nonfinite=True)
@@ -175,7 +175,7 @@ def test_mixed_precision(tiny_model, images, name):
     assert np.isfinite(history).all() and min(history[-3:]) < history[0]
 
 
-def test_scaled_losses_train_alike(images):
+def test_loss_scaling_does_not_change_training(images):
     scaling = keras.optimizers.LossScaleOptimizer
     runs = [
         trained(model_without_batch_norm(k), images, optimizer)
@@ -185,7 +185,7 @@ def test_scaled_losses_train_alike(images):
 
 
 @pytest.mark.parametrize("mode", [*MODES, "two_steps"])
-def test_batch_norm_trains_and_the_model_reloads(tiny_model, images, tmp_path, mode):
+def test_trains_with_batch_norm_and_reloads(tiny_model, images, tmp_path, mode):
     model = tiny_model(micro_batches=2)
     options = MODES.get(mode, {"steps_per_execution": 2})
     model.compile(keras.optimizers.Adam(0.02), **options)
@@ -200,7 +200,7 @@ def test_batch_norm_trains_and_the_model_reloads(tiny_model, images, tmp_path, m
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
 
 
-def test_a_subclassed_encoder(images):
+def test_trains_a_subclassed_encoder(images):
     class Encoder(keras.Model):
         def __init__(self):
             super().__init__()
@@ -218,7 +218,7 @@ def test_a_subclassed_encoder(images):
     assert np.isfinite(history["loss"]).all()
 
 
-def test_what_cannot_be_cut_is_met_before_training(tiny_model, images):
+def test_batches_that_cannot_be_split_raise_before_training(tiny_model, images):
     with pytest.raises(ValueError, match="micro_batches must be at least 1, got 0"):
         tiny_model(micro_batches=0)
     model = tiny_model(micro_batches=4)
@@ -229,7 +229,7 @@ def test_what_cannot_be_cut_is_met_before_training(tiny_model, images):
         (images, 6, f"{multiple} 6 images"),
         (images[:14], 8, f"{multiple} 6 images"),
         (dataset(images[:10]), None, f"{multiple} 10 images"),
-        (images, 4, "at least 2 images, .* got 4 images a replica and micro_batches=4"),
+        (images, 4, "at least 2 images, .* got 4 images per replica and micro_batches=4"),
     ):
         with pytest.raises(ValueError, match=message):
             model.fit(data, batch_size=batch_size, verbose=0)
@@ -247,7 +247,7 @@ projector, views = keras_bt.projector(128, (64, 64)), keras_bt.small_image_views
 model = keras_bt.BarlowTwins(encoder, projector, views, micro_batches=int(sys.argv[1]))
 model.compile("sgd")
 images = np.random.default_rng(0).integers(0, 256, (512, 32, 32, 3)).astype("uint8")
-def peak():  # of this program: `getrusage` would tell of the parent's, if that is more
+def peak():  # of this process; `getrusage` may return the peak of the parent
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 before = peak()
@@ -258,8 +258,8 @@ print(json.dumps([traced - before, peak() - before]))
 """
 
 
-def growth(micro_batches):
-    """By how much a process grows in training on a small batch, and on a large one."""
+def memory_growth(micro_batches):
+    """Growth of a process that trains on a small batch and then on a large one, in kB."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, str(micro_batches)],
         cwd=Path(__file__).parents[2],
@@ -272,6 +272,6 @@ def growth(micro_batches):
 
 
 @pytest.mark.slow
-def test_eight_micro_batches_need_a_fraction_of_the_memory():
-    whole, parts = (large - small for small, large in (growth(1), growth(8)))
+def test_eight_micro_batches_need_a_third_of_the_memory():
+    whole, parts = (large - small for small, large in (memory_growth(1), memory_growth(8)))
     assert parts < whole / 3, (parts, whole)

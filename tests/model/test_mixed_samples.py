@@ -1,4 +1,4 @@
-"""Mixed samples in `BarlowTwins`: the loss by hand, the draws, and what they do not go with."""
+"""`MixedSampleBarlowTwins`: its loss by hand, its draws, saving and wrong arguments."""
 
 import keras
 import numpy as np
@@ -6,9 +6,10 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt.functional.correlation import invariance_and_redundancy
+from keras_bt.functional.loss import invariance_and_redundancy
 from keras_bt.functional.mixed_samples import mixed_sample_penalty
-from keras_bt.model.mixed_samples import MixedSamples
+from keras_bt.model.barlow_twins import BarlowTwins
+from keras_bt.model.mixed_samples import MixedSampleBarlowTwins, MixedSamples
 
 
 def standardized(z):
@@ -25,14 +26,12 @@ def c(x, y):
 def mixing_model(tiny_model):
     def build(views="default", weight=3.0):
         tiny = tiny_model(views)
-        parts = tiny.encoder, tiny.projector, tiny.views
-        return keras_bt.BarlowTwins(*parts, mixed_sample_weight=weight)
+        return MixedSampleBarlowTwins(tiny.encoder, tiny.projector, tiny.views, weight)
 
     return build
 
 
-def test_step_is_the_one_of_the_paper(mixing_model, rng):
-    """From a twin's embeddings of the views and of mixtures made by hand."""
+def test_train_step_matches_one_written_by_hand(mixing_model, rng):
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
     model, twin = mixing_model(None), mixing_model(None)
     twin.set_weights(model.get_weights())
@@ -69,7 +68,7 @@ def test_step_is_the_one_of_the_paper(mixing_model, rng):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
 
 
-def test_draws_are_the_same_everywhere():
+def test_draws_are_the_same_in_eager_graph_and_xla():
     state, draws = [5, 2], {}
     for name in ("eager", "graph", "xla", "unknown"):
         mixing = MixedSamples()
@@ -91,7 +90,7 @@ def test_draws_are_the_same_everywhere():
     assert len(set(map(float, shares))) == 3
 
 
-def test_share_is_uniform_and_every_order_a_permutation():
+def test_share_is_uniform_and_order_is_a_permutation():
     mixing, view = MixedSamples(), tf.zeros([5, 1, 1, 3])
     draw = tf.function(lambda: mixing(view, view)[1:])
     shares, orders = zip(*(draw() for _ in range(400)), strict=True)
@@ -101,7 +100,7 @@ def test_share_is_uniform_and_every_order_a_permutation():
     np.testing.assert_allclose(places, 0.2, atol=0.07)
 
 
-def test_training_goes_on_after_a_reload(mixing_model, images, tmp_path):
+def test_reloaded_model_continues_training(mixing_model, images, tmp_path):
     model = mixing_model()
     model.compile(keras.optimizers.Adam(0.01), hold_nonfinite=True)
     model.fit(images, batch_size=8, verbose=0)
@@ -117,28 +116,31 @@ def test_training_goes_on_after_a_reload(mixing_model, images, tmp_path):
         np.testing.assert_allclose(both[0][name], both[1][name], rtol=1e-5)
 
 
-def test_without_a_weight_nothing_is_there(mixing_model, images):
-    plain = mixing_model(weight=0.0)
-    plain.compile("sgd", run_eagerly=True)
-    assert not [weight for weight in plain.weights if "mixed_samples" in weight.path]
-    assert "mixed" not in plain.fit(images, batch_size=8, verbose=0).history
-    mixing = mixing_model()
-    mixing.compile("sgd", run_eagerly=True)
-    logs = mixing.evaluate(images, batch_size=8, verbose=0, return_dict=True)
+def test_evaluate_logs_the_penalty(mixing_model, images):
+    model = mixing_model()
+    model.compile("sgd", run_eagerly=True)
+    logs = model.evaluate(images, batch_size=8, verbose=0, return_dict=True)
     assert logs["mixed"] > 0
 
 
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_a_weight_out_of_range_is_named(mixing_model, weight):
+@pytest.mark.parametrize("weight", [0.0, 4.0])
+def test_reads_configs_of_the_time_before_this_class(tiny_model, weight):
+    """Every `BarlowTwins` had a weight of mixed samples then."""
+    model = BarlowTwins.from_config({**tiny_model().get_config(), "mixed_sample_weight": weight})
+    assert type(model) is (MixedSampleBarlowTwins if weight else BarlowTwins)
+    assert model.get_config().get("mixed_sample_weight", 0.0) == weight
+
+
+@pytest.mark.parametrize("weight", [-1.0, 0.0, float("nan"), float("inf")])
+def test_wrong_weights_raise(mixing_model, weight):
     with pytest.raises(ValueError, match=f"mixed_sample_weight must be finite.*got {weight}"):
         mixing_model(weight=weight)
 
 
-def test_batches_in_parts_are_refused(tiny_model, mixing_model):
+def test_batches_in_parts_raise(tiny_model, mixing_model):
     tiny = tiny_model()
-    parts = tiny.encoder, tiny.projector, tiny.views
     with pytest.raises(ValueError, match="got 1 replicas and micro_batches=2"):
-        keras_bt.BarlowTwins(*parts, micro_batches=2, mixed_sample_weight=1.0)
+        MixedSampleBarlowTwins(tiny.encoder, tiny.projector, None, 1.0, micro_batches=2)
     with (
         tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope(),
         pytest.raises(ValueError, match="got 2 replicas and micro_batches=1"),

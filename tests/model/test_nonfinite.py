@@ -1,10 +1,13 @@
+"""Steps with NaN or infinity: held without a trace, reported and located."""
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt.model.nonfinite import StepGuard, apply_if, first_nonfinite
+from keras_bt.model.nonfinite import first_nonfinite
+from keras_bt.model.step_guard import StepGuard, apply_if
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -18,31 +21,33 @@ NAN, INFINITY = float("nan"), float("inf")
         ([1.0, 1.0, 0.0], NAN, "gradient"),
     ],
 )
-def test_the_first_term_is_named_and_all_after_it_wait(terms, gradient, named):
+def test_guard_names_the_first_nonfinite_term_and_holds_later_steps(terms, gradient, named):
     guard = StepGuard()
     for _ in range(3):
-        assert guard.lets_pass([1.0, 1.0, 0.0], [tf.constant([0.0, 1.0]), None])
-    assert guard.held_by() is None
-    assert not guard.lets_pass(terms, [None, tf.constant([0.0, gradient])])
-    assert not guard.lets_pass([1.0, 1.0, 0.0], [])
-    assert not guard.lets_pass([NAN, NAN, NAN], [])
-    assert (guard.steps(), guard.held_by()) == (3, named)
+        assert guard.check([1.0, 1.0, 0.0], [tf.constant([0.0, 1.0]), None])
+    assert guard.nonfinite_term() is None
+    assert not guard.check(terms, [None, tf.constant([0.0, gradient])])
+    assert not guard.check([1.0, 1.0, 0.0], [])
+    assert not guard.check([NAN, NAN, NAN], [])
+    assert (guard.finite_steps(), guard.nonfinite_term()) == (3, named)
     guard.reset()
-    assert (guard.steps(), guard.held_by()) == (0, None)
+    assert (guard.finite_steps(), guard.nonfinite_term()) == (0, None)
 
 
-def test_gradients_matter_unless_the_scale_of_the_loss_is_looked_for():
+def test_guard_can_accept_nonfinite_gradients():
     guard = StepGuard()
     for matter, passes in ((tf.constant(False), True), (tf.constant(True), False)):
-        found = guard.lets_pass([1.0, 1.0, 0.0], [tf.constant(NAN)], matter)
+        found = guard.check([1.0, 1.0, 0.0], [tf.constant(NAN)], matter)
         assert bool(found) == passes
 
 
-def test_fit_tells_of_steps_that_were_held(bursting_model, images):
+def test_fit_warns_of_held_steps(bursting_model, images):
     model, layer = bursting_model
     model.compile("adam", hold_nonfinite=True)
     layer.bursting.assign(1.0)
-    message = "From step 1 of this fit on nothing was trained: the invariance term was not finite"
+    message = (
+        "From step 1 of this fit on the weights did not change: the invariance term was not finite"
+    )
     with pytest.warns(UserWarning, match=message):
         model.fit(images, batch_size=8, verbose=0)
     layer.bursting.assign(0.0)
@@ -60,7 +65,7 @@ def test_apply_if_applies_or_does_nothing():
 
 
 class Burst(keras.layers.Layer):
-    """Passes its inputs on, but infinities while `bursting`."""
+    """Returns its inputs, or infinities while `bursting` is 1."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -72,7 +77,7 @@ class Burst(keras.layers.Layer):
 
 @pytest.fixture
 def bursting_model(tiny_model):
-    """A model one of whose layers can be made to burst, and that layer."""
+    """A model with a `Burst` layer, and the layer."""
     model, layer = tiny_model(), Burst(name="burst")
     encoder = keras.Sequential([*model.encoder.layers, layer, keras.layers.ReLU()], name="encoder")
     return keras_bt.BarlowTwins(encoder, model.projector, model.views), layer
@@ -84,7 +89,7 @@ def variables(model):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "loss scaling"])
-def test_a_held_step_changes_nothing(bursting_model, images, jit_compile, optimizer):
+def test_held_step_changes_nothing(bursting_model, images, jit_compile, optimizer):
     model, layer = bursting_model
     if optimizer == "loss scaling":
         optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())
@@ -93,22 +98,25 @@ def test_a_held_step_changes_nothing(bursting_model, images, jit_compile, optimi
     model.fit(batches, steps_per_epoch=2, verbose=0)
     before = [variable.numpy().copy() for variable in variables(model)]
 
-    class Burst(keras.callbacks.Callback):
-        """Undoes that `fit` has reset the logs, and bursts."""
+    class StartBurst(keras.callbacks.Callback):
+        """Starts the burst, and restores the metrics that `fit` resets."""
 
         def on_epoch_begin(self, epoch, logs=None):
             layer.bursting.assign(1.0)
             for variable, value in zip(variables(model), before, strict=True):
                 variable.assign(value)
 
-    with pytest.warns(UserWarning, match="nothing was trained"):
-        model.fit(batches, steps_per_epoch=3, callbacks=[Burst()], verbose=0)
-    assert (model.step_guard.steps(), model.step_guard.held_by()) == (0, "invariance term")
+    with pytest.warns(UserWarning, match="weights did not change"):
+        model.fit(batches, steps_per_epoch=3, callbacks=[StartBurst()], verbose=0)
+    assert (model.step_guard.finite_steps(), model.step_guard.nonfinite_term()) == (
+        0,
+        "invariance term",
+    )
     for variable, value in zip(variables(model), before, strict=True):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
-def test_a_guarded_training_is_the_same(tiny_model, images):
+def test_guard_does_not_change_finite_training(tiny_model, images):
     logs = []
     for hold in (False, True):
         model = tiny_model()
@@ -122,7 +130,7 @@ def test_a_guarded_training_is_the_same(tiny_model, images):
     np.testing.assert_allclose(*logs, rtol=1e-5)
 
 
-def test_the_first_layer_is_named_and_nothing_is_changed(bursting_model, images):
+def test_first_nonfinite_names_the_layer_and_changes_nothing(bursting_model, images):
     model, layer = bursting_model
     model.compile("adam", hold_nonfinite=True)
     model.fit(images, batch_size=8, verbose=0)
@@ -134,7 +142,7 @@ def test_the_first_layer_is_named_and_nothing_is_changed(bursting_model, images)
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
-def test_a_gradient_is_named_where_all_outputs_are_finite(tiny_model, images):
+def test_first_nonfinite_names_a_gradient(tiny_model, images):
     @tf.custom_gradient
     def without_gradient(x):
         return tf.identity(x), lambda upstream: upstream * NAN

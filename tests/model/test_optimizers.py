@@ -1,3 +1,5 @@
+"""LARS and the learning rate schedule against golden numbers of the official code."""
+
 import json
 from pathlib import Path
 
@@ -27,7 +29,7 @@ class Table(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_golden_trajectory_with_changing_rates(golden, jit_compile):
+def test_lars_follows_the_golden_trajectory(golden, jit_compile):
     numbers = golden("lars.npz")
     rates = [float(numbers[f"lr_weights_{t}"]) for t in range(8)]
     ratio = float(numbers["lr_biases_3"] / numbers["lr_weights_3"])
@@ -54,7 +56,7 @@ def test_golden_trajectory_with_changing_rates(golden, jit_compile):
             np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_weight_decay_acts_inside_the_adapted_direction():
+def test_weight_decay_is_part_of_the_adapted_direction():
     weight = keras.Variable([[3.0, 4.0]])
     optimizer = keras_bt.LARS(1.0, momentum=0.0, weight_decay=0.5, trust_coefficient=0.1)
     optimizer.apply([tf.constant([[1.0, 0.0]])], [weight])
@@ -72,7 +74,7 @@ def test_excluded_weights_are_not_decayed():
     assert weights[1].numpy()[0, 1] < 4.0
 
 
-def test_in_fit_under_a_strategy_of_one():
+def test_lars_trains_an_ordinary_keras_model():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(keras_bt.LARS(0.5, trust_coefficient=0.05), loss="mse")
     x = np.float32(np.eye(3))
@@ -81,7 +83,7 @@ def test_in_fit_under_a_strategy_of_one():
 
 
 @pytest.mark.parametrize("case", SCHEDULE, ids=lambda case: f"{case['epochs']}-{case['step']}")
-def test_golden_schedule(case):
+def test_schedule_matches_golden_rates(case):
     peak = 0.2 * case["batch_size"] / 256
     steps_per_epoch = case["steps_per_epoch"]
     schedule = warmup_cosine(
@@ -93,25 +95,25 @@ def test_golden_schedule(case):
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
-def test_schedule_is_that_of_keras(dtype):
+def test_schedule_equals_keras_cosine_decay(dtype):
     schedule = warmup_cosine(0.3, 7, 50)
-    of_keras = keras.optimizers.schedules.CosineDecay.from_config(schedule.get_config())
+    keras_schedule = keras.optimizers.schedules.CosineDecay.from_config(schedule.get_config())
     steps = tf.range(60, dtype=dtype)
     ours = [float(schedule(step)) for step in steps]
-    expected = [float(of_keras(step)) for step in steps]
+    expected = [float(keras_schedule(step)) for step in steps]
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
     reloaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(schedule))
     assert [float(reloaded(step)) for step in steps] == ours
 
 
-def test_schedule_without_warm_up_and_beyond_its_end():
+def test_schedule_without_warm_up_and_after_its_end():
     schedule = warmup_cosine(0.5, 0, 10)
     assert float(schedule(0)) == pytest.approx(0.5)
     assert float(schedule(10)) == float(schedule(25)) == pytest.approx(0.0005)
 
 
 @pytest.mark.parametrize("warmup_steps", [-1, 10, 11])
-def test_schedule_needs_room_for_its_cosine(warmup_steps):
+def test_schedule_needs_a_step_after_the_warm_up(warmup_steps):
     with pytest.raises(ValueError, match=rf"\[0, total_steps\), got {warmup_steps} of 10"):
         warmup_cosine(0.5, warmup_steps, 10)
 
@@ -125,6 +127,6 @@ def test_schedule_needs_room_for_its_cosine(warmup_steps):
         ({"bias_learning_rate_ratio": 0}, "bias_learning_rate_ratio must be above 0"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_wrong_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_bt.LARS(0.1, **arguments)

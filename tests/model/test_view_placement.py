@@ -1,26 +1,28 @@
+"""Views in the step, compiled or computed ahead by `tf.data`: the same training."""
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_bt.functional.xla import compiled_by_xla
 
 import keras_bt
+from keras_bt._support.compat import compiled_by_xla
 from keras_bt.model.view_placement import PLACEMENTS
 
 
-def blurred():
+def blurred_views():
     return keras_bt.small_image_views(8, blur_rate=0.3, seed=0)
 
 
-def of_keras():
+def keras_views():
     return keras.layers.RandomFlip(seed=1), keras.layers.RandomBrightness(0.3, (0, 1), seed=2)
 
 
 @pytest.fixture
 def trained(tiny_model, images):
-    """A tiny model after two fits that go through the images in turn."""
+    """Trains a tiny model by two calls of `fit` on consecutive batches."""
 
-    def train(placement, steps=(3, 2), views=blurred):
+    def train(placement, steps=(3, 2), views=blurred_views):
         keras.utils.set_random_seed(0)
         model = tiny_model(views())
         model.compile(keras.optimizers.SGD(0.01), hold_nonfinite=True, view_placement=placement)
@@ -35,53 +37,53 @@ def trained(tiny_model, images):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS[1:])
-def test_the_training_is_that_of_views_in_the_step(trained, placement):
+def test_training_is_that_of_views_in_the_step(trained, placement):
     expected, got = trained("step"), trained(placement)
     for weight, value in zip(expected.weights, got.weights, strict=True):
         np.testing.assert_allclose(value, weight, rtol=1e-3, atol=1e-4, err_msg=weight.path)
     assert [int(view.seed_and_calls[1]) for view in got.views] == [5, 5]
 
 
-def test_other_views_would_be_noticed(trained):
+def test_other_views_change_the_training(trained):
     expected = trained("step")
     got = trained("step", views=lambda: keras_bt.small_image_views(8, blur_rate=0.3, seed=1))
     assert not np.allclose(got.weights[0], expected.weights[0], rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("views", [blurred, of_keras])
-def test_views_ahead_are_not_counted_before_they_are_trained_on(trained, views):
-    """Keras's layers keep their state in a seed generator, which is not among their weights."""
+@pytest.mark.parametrize("views", [blurred_views, keras_views])
+def test_state_of_views_counts_trained_batches_only(trained, views):
+    """Keras's layers keep their state in a seed generator, which is not a weight."""
     in_one, in_parts = (trained("data", steps, views) for steps in ((5,), (1, 1, 3)))
     for variable, value in zip(in_one.variables, in_parts.variables, strict=True):
         if "iteration" not in variable.path:
             np.testing.assert_allclose(value, variable, rtol=1e-4, atol=1e-5)
 
 
-def test_an_evaluation_leaves_views_ahead_alone(trained, images):
+def test_evaluation_does_not_change_the_state_of_views(trained, images):
     model = trained("data")
     before = [np.copy(view.seed_and_calls) for view in model.views]
     model.evaluate(images, batch_size=8, verbose=0)
     np.testing.assert_array_equal([view.seed_and_calls for view in model.views], before)
-    model.train_on_batch(images[:8])  # whose views `tf.data` has not made
+    model.train_on_batch(images[:8])  # images without views
     assert int(model.views[0].seed_and_calls[1]) == before[0][1] + 1
 
 
 @pytest.mark.parametrize(("placement", "expected"), [("step", False), ("compiled", True)])
-def test_what_is_compiled(tiny_model, images, placement, expected):
-    surroundings = []
+def test_only_placement_compiled_uses_xla(tiny_model, images, placement, expected):
+    compiled = []
 
     class Probe(keras.layers.Layer):
         def call(self, images):
-            surroundings.append(compiled_by_xla())
+            compiled.append(compiled_by_xla())
             return images + tf.random.stateless_normal(tf.shape(images), [0, 0], stddev=1e-3)
 
     model = tiny_model([Probe(), Probe()])
     model.compile("sgd", view_placement=placement)
     model.fit(images, batch_size=8, verbose=0)
-    assert set(surroundings) == {expected}
+    assert set(compiled) == {expected}
 
 
-def test_placement_survives_a_keras_file(tiny_model, images, tmp_path):
+def test_reloaded_model_keeps_the_placement(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd", view_placement="compiled")
     model.fit(images, batch_size=8, verbose=0)
@@ -89,16 +91,16 @@ def test_placement_survives_a_keras_file(tiny_model, images, tmp_path):
     assert keras.saving.load_model(tmp_path / "model.keras").view_placement == "compiled"
 
 
-def test_wrong_places_are_named(tiny_model, images):
+def test_unsupported_placements_raise(tiny_model, images):
     with pytest.raises(ValueError, match="view_placement must be one of .*, got 'gpu'"):
         tiny_model().compile("sgd", view_placement="gpu")
     with pytest.raises(ValueError, match="'data' needs views, got views=None"):
         tiny_model(views=None).compile("sgd", view_placement="data")
     model = tiny_model()
     model.compile("sgd", view_placement="data")
-    with pytest.raises(TypeError, match=r"takes a tf.data.Dataset, got ndarray"):
+    with pytest.raises(TypeError, match=r"needs a tf.data.Dataset, got ndarray"):
         model.fit(images, batch_size=8)
     with tf.distribute.OneDeviceStrategy("CPU:0").scope():
         model = tiny_model()
-        with pytest.raises(ValueError, match="'compiled' does not go with a strategy's scope"):
+        with pytest.raises(ValueError, match="'compiled' does not work inside a strategy's scope"):
             model.compile("sgd", view_placement="compiled")

@@ -1,4 +1,4 @@
-"""A TPU runs what XLA compiles: the whole train step, views included, with static shapes."""
+"""XLA, and so a TPU, can compile the whole train step with its views: kernels and static shapes."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from tensorflow.python.framework import kernels
 
 import keras_bt
 
-STRUCTURE = {"NoOp", "Placeholder"}  # of a graph; nothing to compile
+NOT_COMPILED = {"NoOp", "Placeholder"}
 
 
 def model_for(optimizer, jit_compile=True):
@@ -22,7 +22,7 @@ def model_for(optimizer, jit_compile=True):
 
 
 def operations(function):
-    """Every operation of a traced function and of those that it calls."""
+    """All operations of a traced function and of the functions that it calls."""
     graph = function.graph.as_graph_def()
     yield from graph.node
     for called in graph.library.function:
@@ -37,12 +37,14 @@ def optimizer(request):
     return keras.optimizers.AdamW(1e-3)
 
 
-def test_every_operation_of_the_step_has_a_kernel_for_xla(optimizer):
+def test_xla_has_a_kernel_for_every_operation_of_the_step(optimizer):
     model = model_for(optimizer)
     step = tf.function(model.train_step, jit_compile=True)
     traced = step.get_concrete_function(tf.TensorSpec([8, 24, 24, 3], tf.uint8))
-    names = {node.op for node in operations(traced)} - STRUCTURE
-    assert {"Conv2D", "StatelessRandomUniformFullIntV2"} <= names, "the step was not seen"
+    names = {node.op for node in operations(traced)} - NOT_COMPILED
+    assert {"Conv2D", "StatelessRandomUniformFullIntV2"} <= names, (
+        "operations of called functions are missing"
+    )
     without = {
         name
         for name in names
@@ -52,7 +54,7 @@ def test_every_operation_of_the_step_has_a_kernel_for_xla(optimizer):
     assert not without
 
 
-def test_every_shape_of_the_step_is_known(optimizer):
+def test_all_shapes_in_the_step_are_static(optimizer):
     model = model_for(optimizer)
     step = tf.function(model.train_step, jit_compile=True)
     traced = step.get_concrete_function(tf.TensorSpec([8, 24, 24, 3], tf.uint8))
@@ -66,7 +68,7 @@ def test_every_shape_of_the_step_is_known(optimizer):
 
 
 @pytest.mark.slow
-def test_the_step_compiles_and_is_the_same(rng):
+def test_compiled_step_trains_like_the_graph(rng):
     images = rng.integers(0, 255, (16, 24, 24, 3), "uint8")
     histories = []
     for jit_compile in (False, True):

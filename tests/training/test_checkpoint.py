@@ -15,7 +15,7 @@ def weights(rng):
 
 @pytest.fixture
 def saved(weights, tmp_path):
-    """Checkpoints of steps 10 and 20, in which the weights are one apart."""
+    """Checkpoints of steps 10 and 20; the weights of 20 are larger by one."""
     checkpoints = Checkpoints(tmp_path / "checkpoints", weights, {"width": (4, 2)})
     for step in (10, 20):
         for weight in weights.values():
@@ -28,7 +28,7 @@ def values(weights):
     return [weight.numpy() for weight in weights.values()]
 
 
-def spoil(weights):
+def set_to_zero(weights):
     for weight in weights.values():
         weight.assign(tf.zeros_like(weight))
 
@@ -37,7 +37,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_the_newest_few_are_kept(saved, weights):
+def test_keeps_the_newest_checkpoints(saved, weights):
     saved.keep = 2
     saved.save(30)
     assert saved.steps() == [20, 30]
@@ -46,24 +46,24 @@ def test_the_newest_few_are_kept(saved, weights):
         Checkpoints(saved.folder, weights, keep=0)
 
 
-def test_a_step_is_saved_once(saved, weights):
-    spoil(weights)
+def test_saves_a_step_once(saved, weights):
+    set_to_zero(weights)
     saved.save(20)
     saved.restore()
     assert all(np.any(value) for value in values(weights))
 
 
 def damages(content):
-    """Every truncation at a tenth of a file, and one bit flipped in every place."""
+    """Truncations at every tenth of a file, and one flipped bit in every byte."""
     yield from (content[: len(content) * tenth // 10] for tenth in range(10))
-    for place in range(len(content)):
+    for position in range(len(content)):
         flipped = bytearray(content)
-        flipped[place] ^= 1
+        flipped[position] ^= 1
         yield bytes(flipped)
 
 
 @pytest.mark.parametrize("name", ["state.data-00000-of-00001", "state.index"])
-def test_no_damage_gives_wrong_weights_in_silence(saved, weights, name, caplog):
+def test_damaged_checkpoints_are_detected(saved, weights, name, caplog):
     newest = values(weights)
     file = saved.folder / "ckpt-20" / name
     content = file.read_bytes()
@@ -75,22 +75,22 @@ def test_no_damage_gives_wrong_weights_in_silence(saved, weights, name, caplog):
             file.unlink()
         else:
             file.write_bytes(damaged)
-        spoil(weights)
+        set_to_zero(weights)
         caplog.clear()
         step = saved.restore()
         older = step == 10
-        for got, wanted in zip(values(weights), newest, strict=True):
-            np.testing.assert_array_equal(got, wanted - older)
+        for restored, saved_value in zip(values(weights), newest, strict=True):
+            np.testing.assert_array_equal(restored, saved_value - older)
         assert bool(caplog.records) == older
         assert (saved.folder / "damaged" / "ckpt-20").exists() == older
         outcomes.add(step)
         shutil.rmtree(saved.folder / "damaged", ignore_errors=True)
         shutil.rmtree(saved.folder / "ckpt-20", ignore_errors=True)
         shutil.copytree(spare, saved.folder / "ckpt-20")
-    assert 10 in outcomes  # a flip in the table's padding may do no harm
+    assert 10 in outcomes  # some flips are harmless, in the padding of the table
 
 
-def test_a_damaged_one_is_named_and_set_aside(saved, caplog):
+def test_damaged_checkpoint_is_named_and_moved(saved, caplog):
     (saved.folder / "ckpt-20" / "state.index").write_bytes(b"")
     assert saved.restore() == 10
     assert "ckpt-20 is damaged: " in caplog.text
@@ -100,21 +100,23 @@ def test_a_damaged_one_is_named_and_set_aside(saved, caplog):
     assert saved.steps() == [10, 20]
 
 
-def test_readers_leave_damaged_ones_where_they_are(saved):
+def test_changes_no_file_without_writes(saved, weights):
     (saved.folder / "ckpt-20" / "state.index").unlink()
-    assert saved.restore(set_aside=False) == 10
+    reader = Checkpoints(saved.folder, weights, {"width": (4, 2)}, writes=False)
+    assert reader.restore() == 10
+    reader.save(30)
     assert names(saved.folder) == ["ckpt-10", "ckpt-20"]
 
 
-def test_training_does_not_begin_anew_where_all_are_damaged(saved):
+def test_raises_if_all_checkpoints_are_damaged(saved):
     for step in saved.steps():
         (saved.folder / f"ckpt-{step}" / "state.index").write_bytes(b"nothing")
-    for _ in range(2):  # nor when it is tried again
+    for _ in range(2):  # again at a second attempt
         with pytest.raises(CheckpointError, match="All checkpoints in .* are damaged"):
             saved.restore()
 
 
-def test_what_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
+def test_unreadable_checkpoint_is_not_damaged(saved, monkeypatch):
     def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -126,7 +128,7 @@ def test_what_may_not_be_read_is_not_taken_for_damaged(saved, monkeypatch):
 
 def test_other_settings_are_named(saved, weights):
     other = Checkpoints(saved.folder, weights, {"width": (4, 3)})
-    with pytest.raises(CheckpointError, match=r"width: \[4, 2\] there, \[4, 3\] now"):
+    with pytest.raises(CheckpointError, match=r"width: \[4, 2\] before, \[4, 3\] now"):
         other.restore()
 
 
@@ -142,7 +144,7 @@ def test_another_model_is_refused(saved, weights, change):
         Checkpoints(saved.folder, weights, {"width": (4, 2)}).restore()
 
 
-def test_what_cannot_be_written_leaves_the_others(saved, weights, monkeypatch):
+def test_failed_save_keeps_other_checkpoints(saved, weights, monkeypatch):
     def full(self, prefix):
         raise tf.errors.ResourceExhaustedError(None, None, f"{prefix}; No space left on device")
 
@@ -153,7 +155,7 @@ def test_what_cannot_be_written_leaves_the_others(saved, weights, monkeypatch):
     assert saved.restore() == 20
 
 
-def test_half_written_ones_of_a_killed_process_are_removed(saved):
+def test_removes_unfinished_checkpoints_of_a_killed_process(saved):
     (saved.folder / ".keras_bt-123-ckpt-30").mkdir()
     (saved.folder / "ckpt-40.bak").mkdir()
     assert saved.steps() == [10, 20]

@@ -7,70 +7,70 @@ from keras_bt.training.signals import SignalHandler, TrainingInterrupted
 
 
 @pytest.fixture
-def interruption():
-    listening = SignalHandler()
-    listening.listen()
-    yield listening
-    listening.close()
+def signals():
+    handler = SignalHandler()
+    handler.listen()
+    yield handler
+    handler.close()
 
 
 @pytest.mark.parametrize(
     ("number", "end"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 )
-def test_a_signal_is_raised_at_once_or_waits(interruption, number, end):
+def test_signal_is_raised_at_once_or_at_release(signals, number, end):
     with pytest.raises(TrainingInterrupted) as at_once:
         signal.raise_signal(number)
     with pytest.raises(TrainingInterrupted, match=signal.Signals(number).name):
-        interruption.release()
+        signals.release()
     with pytest.raises(end) as left:
-        at_once.value.leave()
+        at_once.value.exit()
     if end is SystemExit:
         assert left.value.code == 143
 
 
-def test_nothing_came(interruption):
-    interruption.held = True
-    interruption.release()
+def test_release_without_a_signal(signals):
+    signals.delayed = True
+    signals.release()
 
 
-def test_a_second_sigint_does_not_wait(interruption):
-    interruption.held = True
+def test_second_sigint_is_not_delayed(signals):
+    signals.delayed = True
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_second_signal_does_not_end_what_the_first_began(interruption):
+def test_second_signal_does_not_interrupt_the_work_after_the_first(signals):
     with pytest.raises(TrainingInterrupted):
         signal.raise_signal(signal.SIGINT)
-    signal.raise_signal(signal.SIGTERM)  # waits
-    assert interruption.held
+    signal.raise_signal(signal.SIGTERM)
+    assert signals.delayed
 
 
 def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        listening = SignalHandler()
-        listening.listen()
+        handler = SignalHandler()
+        handler.listen()
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        listening.close()
+        handler.close()
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_handlers_are_given_back():
+def test_close_restores_the_handlers():
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    listening = SignalHandler()
-    listening.listen()
-    listening.listen()
-    listening.close()
+    handler = SignalHandler()
+    handler.listen()
+    handler.listen()
+    handler.close()
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_other_threads_have_no_signals():
-    listening = SignalHandler()
-    thread = threading.Thread(target=listening.listen)
+def test_other_threads_handle_no_signals():
+    handler = SignalHandler()
+    thread = threading.Thread(target=handler.listen)
     thread.start()
     thread.join()
-    assert signal.getsignal(signal.SIGTERM) != listening._receive
+    assert signal.getsignal(signal.SIGTERM) != handler._handle

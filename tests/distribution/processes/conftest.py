@@ -1,7 +1,7 @@
-"""Runs each test's training in processes of its own, which end with the test.
+"""Runs each test's training in separate processes, which end with the test.
 
-Several strategies in one process poison each other's collectives, and a worker that waits for
-a dead one waits for ever: every process belongs to a group that is killed in the end.
+Several strategies in one process break each other's collectives. A worker that waits for a dead
+one waits for ever. So each process has a group, which is killed at the end.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-collect_ignore = ["training.py", "refusals.py"]  # programs, started by the tests
+collect_ignore = ["training.py", "refusals.py"]  # programs that the tests start
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 
 
 @contextlib.contextmanager
 def start_process(*command, **environment):
-    """A Python process in a group of its own, of which nothing is alive afterwards."""
+    """Starts a Python process in a new group, and kills the group at the end."""
     with subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -39,7 +39,7 @@ def start_process(*command, **environment):
 
 
 def run(*command, seconds=900, **environment):
-    """Runs a Python command to its end, or for so long."""
+    """Runs a Python command; raises after `seconds`."""
     with start_process(*command, **environment) as process:
         stdout, stderr = process.communicate(timeout=seconds)
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
@@ -57,7 +57,7 @@ def start():
 
 @pytest.fixture(scope="session")
 def train(tmp_path_factory):
-    """Runs `training.py` under a strategy: by process and case, what it ended with."""
+    """Runs `training.py` under a strategy; returns the results of each process by case."""
 
     def train(cases, strategy="one", devices="cpu:1", workers=1):
         folder = tmp_path_factory.mktemp("training")
@@ -65,7 +65,8 @@ def train(tmp_path_factory):
         if workers > 1:
             launch = [
                 "-m",
-                "keras_bt.distribution.launch",
+                "keras_bt",
+                "launch",
                 f"--workers={workers}",
                 "--restarts=0",
                 "--",
@@ -91,7 +92,7 @@ def by_case(arrays, cases):
 
 @pytest.fixture(scope="session")
 def assert_same():
-    """Compares figures, and every replica's own copy of every weight, with one device's."""
+    """Compares metrics, and every replica's copy of every weight, with those of one device."""
 
     def assert_same(result, one_device, tolerance):
         assert result.keys() == one_device.keys()

@@ -1,4 +1,4 @@
-"""What a model says under four replicas, printed as JSON: the message of each situation."""
+"""The errors of a model under four replicas, printed as JSON: a message for each situation."""
 
 import json
 import os
@@ -18,64 +18,64 @@ strategy = keras_bt.strategy("mirrored", devices="cpu:4")
 IMAGES = np.random.default_rng(0).uniform(size=(32, 8, 8, 3)).astype("float32")
 
 
-def model(optimizer=None, parts=None, synchronised=True, **arguments):
+def build_model(optimizer=None, parts=None, synchronized=True, **arguments):
     with strategy.scope():
         parts = parts or (encoder(), projector(6), keras_bt.small_image_views(8, seed=0))
-        made = keras_bt.BarlowTwins(*parts)
-        if synchronised:
-            keras_bt.sync_batch_norm(made)
-        made.compile(optimizer or keras.optimizers.SGD(0.01), **arguments)
-    return made
+        model = keras_bt.BarlowTwins(*parts)
+        if synchronized:
+            keras_bt.sync_batch_norm(model)
+        model.compile(optimizer or keras.optimizers.SGD(0.01), **arguments)
+    return model
 
 
 def outside_the_scope():
-    model(parts=(encoder(), projector(6), keras_bt.small_image_views(8, seed=0)))
+    build_model(parts=(encoder(), projector(6), keras_bt.small_image_views(8, seed=0)))
 
 
 def accumulated():
-    model(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
+    build_model(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2))
 
 
 def central_storage():
     with tf.distribute.experimental.CentralStorageStrategy(["CPU:0"]).scope():
-        made = keras_bt.BarlowTwins(encoder(), projector(6), keras_bt.small_image_views(8))
-        made.compile("sgd")
+        model = keras_bt.BarlowTwins(encoder(), projector(6), keras_bt.small_image_views(8))
+        model.compile("sgd")
 
 
-def unsynchronised():
+def unsynchronized():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model(synchronised=False)
+        build_model(synchronized=False)
     return " ".join(str(warning.message) for warning in caught)
 
 
 def short_last_batch_of_a_dataset():
     images = tf.data.Dataset.from_tensor_slices(IMAGES[:13]).batch(8)
-    model().fit(images, verbose=0)
+    build_model().fit(images, verbose=0)
 
 
-def looked_at():
-    made = model()
+def monitored():
+    model = build_model()
     health = keras_bt.EmbeddingHealth(tf.data.Dataset.from_tensors(IMAGES), batch_size=8)
-    made.fit(IMAGES, batch_size=8, verbose=0, callbacks=[health])
-    return f"{steps_made(made.optimizer)} steps, the first loss {health.untrained_loss:.1f}"
+    model.fit(IMAGES, batch_size=8, verbose=0, callbacks=[health])
+    return f"{steps_made(model.optimizer)} steps, the first loss {health.untrained_loss:.1f}"
 
 
 SITUATIONS = {
-    "jit": lambda: model(jit_compile=True),
+    "jit": lambda: build_model(jit_compile=True),
     "outside the scope": outside_the_scope,
     "accumulated": accumulated,
     "central storage": central_storage,
-    "not synchronised": unsynchronised,
-    "indivisible": lambda: model().fit(IMAGES, batch_size=6, verbose=0),
-    "fewer images than replicas": lambda: model().fit(IMAGES[:1], batch_size=8, verbose=0),
-    "a replica without images": lambda: model().fit(IMAGES[:13], batch_size=8, verbose=0),
+    "not synchronized": unsynchronized,
+    "indivisible": lambda: build_model().fit(IMAGES, batch_size=6, verbose=0),
+    "fewer images than replicas": lambda: build_model().fit(IMAGES[:1], batch_size=8, verbose=0),
+    "a replica without images": lambda: build_model().fit(IMAGES[:13], batch_size=8, verbose=0),
     "a replica without images, of a dataset": short_last_batch_of_a_dataset,
-    "looked at": looked_at,
+    "monitored": monitored,
 }
 
 
-def message(situation):
+def message_of(situation):
     try:
         return situation() or "nothing"
     except (ValueError, RuntimeError, tf.errors.InvalidArgumentError) as error:
@@ -83,4 +83,4 @@ def message(situation):
 
 
 if __name__ == "__main__":
-    print(json.dumps({name: message(each) for name, each in SITUATIONS.items()}))
+    print(json.dumps({name: message_of(each) for name, each in SITUATIONS.items()}))

@@ -1,4 +1,4 @@
-"""The number of devices changes only the speed: one against several, mirrored and in workers."""
+"""Training on several devices equals training on one: mirrored replicas and workers."""
 
 import numpy as np
 import pytest
@@ -10,20 +10,20 @@ FORMS_AND_OPTIMIZERS = {
     for form in ("matrix", "gram")
     for name in ("sgd", "lars")
 }
-# Four steps an epoch, of which the last has 7 images; in float64, where the small batch
-# does not amplify rounding. Five epochs of 24-image batches make 20 steps either way.
+# Four steps an epoch; the last batch has 7 images. In float64, because a small batch amplifies
+# rounding. Five epochs of 24-image batches make 20 steps with 79 and with 96 images.
 UNEVEN = {
     f"uneven-{form}": {
         "form": form,
         "optimizer": {"name": "sgd"},
         "images": 79,
         "floatx": "float64",
-        "redundancy_target": -1.0,  # adds its terms to those of 0
+        "redundancy_target": -1.0,  # has more terms than 0
         "evaluate": True,
     }
     for form in ("matrix", "gram")
 }
-# Our loss compiled into another Keras model. Under workers Keras 3.15 cannot `fit` one.
+# Our loss in another Keras model. Keras 3.15 cannot `fit` other models under workers.
 FOREIGN = {
     f"foreign-{form}": {"form": form, "optimizer": {"name": "sgd"}, "foreign": True}
     for form in ("matrix", "gram")
@@ -49,7 +49,7 @@ def one_device(train):
 
 
 @pytest.mark.parametrize("name", BY_STRATEGY)
-def test_twenty_steps_with_other_data_on_each_replica(name, train, one_device, assert_same):
+def test_twenty_steps_with_different_data_on_each_replica(name, train, one_device, assert_same):
     foreign = FOREIGN if STRATEGIES[name]["strategy"] == "mirrored" else {}
     for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):
         for case in (*FORMS_AND_OPTIMIZERS, *foreign):
@@ -58,7 +58,7 @@ def test_twenty_steps_with_other_data_on_each_replica(name, train, one_device, a
             assert_same(result[case], one_device[case], tolerance=1e-10)
 
 
-def test_the_twenty_steps_move_every_weight(train, one_device):
+def test_twenty_steps_change_every_weight(train, one_device):
     before = train({case: {**FORMS_AND_OPTIMIZERS[case], "epochs": 1} for case in ("gram-sgd",)})[0]
     for name, weight in one_device["gram-sgd"].items():
         if name.startswith("weights/"):

@@ -1,4 +1,4 @@
-"""Clipping and loss scaling act on the global gradient, not on each replica's own."""
+"""Clipping and loss scaling apply to the global gradient, not to that of each replica."""
 
 import numpy as np
 import pytest
@@ -34,13 +34,13 @@ HELD = {
         "hold_nonfinite": True,
         "epochs": 2,
     },
-    "held by no step, with a scale": {
+    "no step held, with a scale": {
         "optimizer": {"name": "sgd", "loss_scale": True},
         "overflow": True,
         "hold_nonfinite": True,
         "epochs": 1,
     },
-    "held by no step": {"optimizer": {"name": "lars"}, "hold_nonfinite": True, "epochs": 2},
+    "no step held": {"optimizer": {"name": "lars"}, "hold_nonfinite": True, "epochs": 2},
 }
 STRATEGIES = {
     "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
@@ -62,13 +62,13 @@ def one_device(train):
 
 
 @pytest.mark.parametrize("name", BY_STRATEGY)
-def test_as_on_one_device(name, train, one_device, assert_same):
+def test_equals_one_device(name, train, one_device, assert_same):
     results = train({**CLIPPED, **OVERFLOW, **HELD}, **STRATEGIES[name])
     for result in results:
         for case in (*CLIPPED, *HELD, "overflow", "overflow clipped"):
             assert_same(result[case], one_device[case], tolerance=1e-4)
         np.testing.assert_array_equal(result["overflow"]["scale"], 2**15 / 2)
-        for case in OVERFLOW:  # float16 overflows by itself as well, before its scale is found
+        for case in OVERFLOW:  # float16 also overflows while its scale is too large
             assert (result[case]["scale"] == results[0][case]["scale"][0]).all()
             assert (result[case]["scale"] <= 2**15 / 2).all()
             for weight, copies in result[case].items():
@@ -78,16 +78,16 @@ def test_as_on_one_device(name, train, one_device, assert_same):
                     np.testing.assert_array_equal(copies, np.broadcast_to(first, copies.shape))
 
 
-def test_a_gradient_that_is_not_finite_on_one_replica_holds_all(one_device, assert_same):
+def test_nonfinite_gradient_on_one_replica_holds_all_replicas(one_device, assert_same):
     np.testing.assert_array_equal(one_device["held"]["finite steps"], [1, True])
-    for name, steps in (("held by no step", 8), ("held by no step, with a scale", 4)):
+    for name, steps in (("no step held", 8), ("no step held, with a scale", 4)):
         np.testing.assert_array_equal(one_device[name]["finite steps"], [steps, False])
-    guarded = {**one_device["held by no step"]}
+    guarded = {**one_device["no step held"]}
     del guarded["finite steps"]
     assert_same(guarded, one_device["free lars"], tolerance=1e-5)
 
 
-def test_clipping_and_the_overflow_change_something(one_device):
+def test_clipping_and_overflow_change_the_weights(one_device):
     for case in CLIPPED:
         ratio = one_device[case]["weights/00"] / one_device["free"]["weights/00"]
         assert np.abs(ratio - 1).max() > 1e-2, case

@@ -1,4 +1,4 @@
-"""Micro-batches on several replicas are those of one device, synchronised batch norm included."""
+"""Micro-batches on several replicas equal those on one device, with synchronized batch norm."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,14 @@ def one_device(train):
 
 
 @pytest.mark.parametrize("name", BY_STRATEGY)
-def test_as_on_one_device(name, train, one_device, assert_same):
+def test_equals_one_device(name, train, one_device, assert_same):
     for result in train(MICRO, **STRATEGIES[name]):
         for case in MICRO:
             tolerance = 1e-10 if case == "float64" else 1e-4
             assert_same(result[case], one_device[case], tolerance)
 
 
-def test_batch_norm_sees_a_micro_batch(train, one_device):
+def test_batch_norm_uses_statistics_of_a_micro_batch(train, one_device):
     whole = train({"float64": CASES["float64"]})[0]["float64"]
     ratio = one_device["float64"]["weights/00"] / whole["weights/00"]
     assert np.abs(ratio - 1).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Wrong input under several replicas is met before training, by name."""
+"""Errors for wrong input under several replicas, before training."""
 
 import json
 import re
@@ -13,12 +13,12 @@ MESSAGES = {
     "outside the scope": "was made outside the strategy's scope; make encoder, projector",
     "accumulated": "gradient_accumulation_steps needs a single replica",
     "central storage": "CentralStorageStrategy.* does not keep its replicas in step",
-    "not synchronised": "2 batch norms, .* first, take their statistics by replica",
+    "not synchronized": "2 batch normalization layers, .* take their statistics on each replica",
     "indivisible": "must be divisible by the replicas, got 6 images for 4 replicas",
     "fewer images than replicas": "at least 2 images, got a batch of 1",
-    "a replica without images": "A replica is without images: .* Of 13 images, batch_size 8",
-    "a replica without images, of a dataset": "A replica is without images: leave out",
-    "looked at": r"^4 steps, the first loss [1-9]",
+    "a replica without images": "A replica has no images: .* Of 13 images, batch_size 8",
+    "a replica without images, of a dataset": "A replica has no images: drop the short last batch",
+    "monitored": r"^4 steps, the first loss [1-9]",
 }
 
 
@@ -30,5 +30,5 @@ def messages(start):
 
 
 @pytest.mark.parametrize("situation", MESSAGES)
-def test_named(messages, situation):
+def test_message_names_the_error(messages, situation):
     assert re.search(MESSAGES[situation], messages[situation]), messages[situation]

@@ -1,4 +1,4 @@
-"""Scripts with several workers: killed and restarted, started differently, read by one."""
+"""Runs of several workers: killed, restarted, interrupted, with different settings."""
 
 import json
 import os
@@ -13,24 +13,23 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[3]
 TINY = ("--width=2", "--projector_dims=16,8", "--batch_size=256", "--epochs=8")
-LAUNCH = ("-m", "keras_bt.distribution.launch", "--workers=2")
-PRETRAIN = (ROOT / "examples" / "pretrain.py", *TINY, "--checkpoint_steps=3", "--seed=4")
-OF_THE_RUN_ALONE = ("seconds", "images_per_second", "encoder_dir")
+LAUNCH = ("-m", "keras_bt", "launch", "--workers=2")
+PRETRAIN = ("pretrain", *TINY, "--checkpoint_steps=3", "--seed=4")
+CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
 
 
 def metrics(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def figures(result):
-    return {name: value for name, value in result.items() if name not in OF_THE_RUN_ALONE}
+def comparable(result):
+    return {name: value for name, value in result.items() if name not in CHANGES_BY_RUN}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(start, tmp_path_factory):
-    """The folder of a run of two workers, and its figures."""
+    """The folder and the result of a run of two workers."""
     workdir = tmp_path_factory.mktemp("runs") / "undisturbed"
     done = start(*LAUNCH, "--restarts=0", "--", *PRETRAIN, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -80,7 +79,7 @@ def wait_for(condition, seconds=120):
         time.sleep(0.05)
 
 
-def test_a_killed_worker_changes_nothing_in_the_result(undisturbed, started, tmp_path):
+def test_killed_worker_does_not_change_the_result(undisturbed, started, tmp_path):
     workdir = tmp_path / "killed"
     command = (*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
     with started(*command) as launcher:
@@ -89,14 +88,14 @@ def test_a_killed_worker_changes_nothing_in_the_result(undisturbed, started, tmp
         stdout, stderr = launcher.communicate(timeout=240)
     assert launcher.returncode == 0, stderr[-4000:]
     assert "worker 1 was killed by SIGKILL; restarting all, 1 of 3 times" in stderr
-    assert figures(json.loads(stdout)) == figures(undisturbed[1])
+    assert comparable(json.loads(stdout)) == comparable(undisturbed[1])
     losses, expected = (
         [line["loss"] for line in metrics(folder)] for folder in (workdir, undisturbed[0])
     )
     assert losses == expected
 
 
-def test_a_signal_to_the_launcher_saves_the_run(undisturbed, started, tmp_path):
+def test_signal_to_the_launcher_saves_the_run(undisturbed, started, tmp_path):
     workdir = tmp_path / "left"
     flags = [flag for flag in PRETRAIN if flag != "--checkpoint_steps=3"]
     command = (*LAUNCH, "--", *flags, f"--workdir={workdir}")
@@ -109,16 +108,15 @@ def test_a_signal_to_the_launcher_saves_the_run(undisturbed, started, tmp_path):
     assert list(workdir.glob("checkpoints/ckpt-*"))
     with started(*command) as launcher:
         stdout, stderr = launcher.communicate(timeout=240)
-    assert figures(json.loads(stdout)) == figures(undisturbed[1])
+    assert comparable(json.loads(stdout)) == comparable(undisturbed[1])
 
 
-def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path):
-    """The number of devices is no setting of the run."""
+def test_one_device_resumes_a_run_of_two_workers(undisturbed, start, tmp_path):
     workdir = tmp_path / "moved"
     shutil.copytree(undisturbed[0], workdir)
     (workdir / "result.json").unlink()
     shutil.rmtree(workdir / "checkpoints" / "ckpt-40")
-    done = start(*PRETRAIN, f"--workdir={workdir}")
+    done = start("-m", "keras_bt", *PRETRAIN, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
     assert result["replicas"] == 1
@@ -126,23 +124,23 @@ def test_one_device_goes_on_where_two_workers_were(undisturbed, start, tmp_path)
 
 
 @pytest.mark.variant
-def test_a_finished_run_is_told_again_by_workers(undisturbed, start):
+def test_workers_print_the_result_of_a_finished_run(undisturbed, start):
     workdir, result = undisturbed
     done = start(*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr[-4000:]
     assert json.loads(done.stdout) == result
 
 
-def test_the_chiefs_refusal_ends_all_workers(undisturbed, start):
+def test_refusal_by_the_chief_ends_all_workers(undisturbed, start):
     flags = (*PRETRAIN, f"--workdir={undisturbed[0]}", "--redundancy_weight=0.02")
     done = start(*LAUNCH, "--", *flags)
     assert done.returncode == 2
-    assert "redundancy_weight: 0.0051 there, 0.02 now" in done.stderr
+    assert "redundancy_weight: 0.0051 before, 0.02 now" in done.stderr
     assert "Traceback" not in done.stderr and "restarting" not in done.stderr
 
 
 @pytest.mark.variant
-def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
+def test_workers_share_the_plan_for_a_budget_of_minutes(start, tmp_path):
     flags = (*TINY[:3], "--minutes=0.05", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -153,7 +151,7 @@ def test_minutes_are_measured_once_for_all_workers(start, tmp_path):
 
 
 @pytest.mark.variant
-def test_a_diverging_run_is_not_started_again(start, tmp_path):
+def test_diverging_run_is_not_restarted(start, tmp_path):
     flags = ("--optimizer=adamw", "--learning_rate=1e30", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--", PRETRAIN[0], *TINY, *flags)
     assert done.returncode == 2, done.stderr[-4000:]
@@ -163,7 +161,7 @@ def test_a_diverging_run_is_not_started_again(start, tmp_path):
     )
 
 
-DIFFERENTLY = """
+DIFFERENT_SETTINGS = """
 import json, os
 import keras_bt
 from keras_bt.distribution import workers
@@ -177,26 +175,28 @@ workers.leave_together(strategy)
 """
 
 
-def test_workers_that_were_started_differently_are_told_so(start):
-    done = start(*LAUNCH, "--restarts=0", "--", sys.executable, "-c", DIFFERENTLY)
+def test_workers_with_different_settings_raise_on_all(start):
+    done = start(*LAUNCH, "--restarts=0", "--", sys.executable, "-c", DIFFERENT_SETTINGS)
     assert done.returncode == 0, done.stderr[-4000:]
-    expected = "The workers were started differently.\n  seed: 0 on worker 0, 1 on worker 1\n"
+    expected = (
+        "The workers have different settings; start all with the same ones.\n"
+        "  seed: 0 on worker 0, 1 on worker 1\n"
+    )
     assert done.stdout == expected
-    assert expected in done.stderr  # what the other worker prints
+    assert expected in done.stderr  # the output of the other worker
 
 
 @pytest.mark.variant
-def test_wrong_flags_are_not_tried_again(start, tmp_path):
-    script = ROOT / "examples" / "pretrain.py"
+def test_wrong_flags_are_not_restarted(start, tmp_path):
     flags = ("--recipe=digits", "--batch_size=255", f"--workdir={tmp_path}/run")
-    done = start(*LAUNCH, "--", script, *flags)
+    done = start(*LAUNCH, "--", "pretrain", *flags)
     assert done.returncode == 2
     assert "batch_size" in done.stderr and "giving up" in done.stderr
     assert "restarting" not in done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_a_hanging_worker_ends_with_the_test(start):
+def test_hanging_worker_ends_with_the_test(start):
     code = "import time; time.sleep(600)"
     with pytest.raises(subprocess.TimeoutExpired):
         start(*LAUNCH, "--", sys.executable, "-c", code, seconds=15)

@@ -1,7 +1,7 @@
-"""A few steps of training, as a process of its own: `python training.py CASES FOLDER`.
+"""A few training steps in a separate process: `python training.py CASES FOLDER`.
 
-Started by `conftest.py` of this folder, for one device and for the workers of a strategy, with
-the same cases as JSON; every process writes what it ended with to a file by its number.
+`conftest.py` starts it on one device and as workers of a strategy, with the same cases as JSON.
+Each process writes its results to a file named by its index.
 """
 
 import json
@@ -24,7 +24,7 @@ OVERFLOWING = 45  # in the second step, in the last part of any number of replic
 
 
 def images(count):
-    """Images that differ in mean and spread, so that every part of a batch has its own."""
+    """Images that differ in mean and spread, so that the parts of a batch differ."""
     rng = np.random.default_rng(0)
     means, spreads = rng.uniform(60, 190, (count, 1, 1, 3)), rng.uniform(10, 60, (count, 1, 1, 1))
     noisy = means + spreads * rng.normal(size=(count, SIZE, SIZE, 3))
@@ -32,7 +32,7 @@ def images(count):
 
 
 class OverflowAtBlack(keras.layers.Layer):
-    """Passes features on; those of a black image with a gradient of infinity."""
+    """The identity, with an infinite gradient for black images."""
 
     def call(self, features, image):
         black = tf.reduce_all(image == 0, axis=[1, 2, 3])[:, None, None, None]
@@ -48,7 +48,7 @@ class OverflowAtBlack(keras.layers.Layer):
 
 
 def encoder():
-    """Smooth throughout: a ReLU that flips in the last bit of a sum would be amplified."""
+    """A smooth network: a ReLU would amplify differences in the last bit of a sum."""
     image = keras.Input((SIZE, SIZE, 3))
     x = layers.Conv2D(6, 3, strides=2, use_bias=False)(image)
     x = OverflowAtBlack()(x, image)
@@ -82,14 +82,14 @@ def dataset(case):
     data = images(case.get("images", IMAGES))
     if case.get("overflow"):
         data[OVERFLOWING] = 0
-        data = (data, np.clip(data, 0, 100))  # pairs, so that no view brightens the black one
+        data = (data, np.clip(data, 0, 100))  # pairs: a view would brighten the black image
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return tf.data.Dataset.from_tensor_slices(data).batch(BATCH).with_options(options)
 
 
-def own_copies(strategy, variable):
-    """The values of a variable on each of this process's replicas."""
+def copies_of(strategy, variable):
+    """The values of a variable on each replica of this process."""
     return np.stack([copy.numpy() for copy in strategy.experimental_local_results(variable.value)])
 
 
@@ -114,7 +114,7 @@ def train(strategy, case):
     batches = dataset(case)
     history = model.fit(batches, epochs=case.get("epochs", 5), verbose=0).history
     result = {
-        f"weights/{index:02}": own_copies(strategy, weight)
+        f"weights/{index:02}": copies_of(strategy, weight)
         for index, weight in enumerate(model.weights)
     }
     result.update({f"history/{name}": np.array(values) for name, values in history.items()})
@@ -123,27 +123,27 @@ def train(strategy, case):
         result.update({f"evaluate/{name}": np.array(value) for name, value in scores.items()})
         result["predict"] = model.predict(batches, verbose=0)
     if hasattr(model.optimizer, "dynamic_scale"):
-        result["scale"] = own_copies(strategy, model.optimizer.dynamic_scale)
+        result["scale"] = copies_of(strategy, model.optimizer.dynamic_scale)
     if model.step_guard:
-        term = model.step_guard.held_by()
-        result["finite steps"] = np.array([model.step_guard.steps(), term == "gradient"])
+        term = model.step_guard.nonfinite_term()
+        result["finite steps"] = np.array([model.step_guard.finite_steps(), term == "gradient"])
     return result
 
 
 def train_foreign(strategy, case):
-    """Another Keras model, which learns to follow given embeddings with our loss."""
+    """Trains another Keras model with our loss to predict given embeddings."""
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(1)
     random = np.random.default_rng(2)
     given = random.normal(size=(IMAGES, 12)).astype("float32")
     inputs = (given @ random.normal(size=(12, 16)) + 3).astype("float32")
     with strategy.scope():
-        last = layers.Dense(12, use_bias=False)  # a bias would have no gradient but rounding
+        last = layers.Dense(12, use_bias=False)  # the gradient of a bias is rounding error
         model = keras.Sequential([keras.Input((16,)), layers.Dense(20, "gelu"), last])
         model.compile(optimizer(**case["optimizer"]), keras_bt.BarlowTwinsLoss(form=case["form"]))
     pairs = tf.data.Dataset.from_tensor_slices((inputs, given)).batch(BATCH)
     history = model.fit(pairs, epochs=5, verbose=0).history
-    weights = {f"weights/{i}": own_copies(strategy, w) for i, w in enumerate(model.weights)}
+    weights = {f"weights/{i}": copies_of(strategy, w) for i, w in enumerate(model.weights)}
     return {**weights, "history/loss": np.array(history["loss"])}
 
 
@@ -151,8 +151,8 @@ def main(cases, folder):
     strategy = keras_bt.strategy(os.environ["STRATEGY"], devices=os.environ.get("DEVICES"))
     results = {}
     for name, case in json.loads(cases).items():
-        ended = (train_foreign if case.get("foreign") else train)(strategy, case)
-        results.update({f"{name}/{key}": value for key, value in ended.items()})
+        arrays = (train_foreign if case.get("foreign") else train)(strategy, case)
+        results.update({f"{name}/{key}": value for key, value in arrays.items()})
     worker = json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0)
     np.savez(Path(folder) / str(worker), **results)
     workers.leave_together(strategy)

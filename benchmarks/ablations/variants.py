@@ -1,4 +1,4 @@
-"""Losses and models that lack something of Barlow Twins, or have something more."""
+"""Variants of the loss and the model for ablations."""
 
 import keras
 import tensorflow as tf
@@ -21,16 +21,16 @@ class RedundancyOnly(BarlowTwinsLoss):
 
 
 class FeatureNormalized(BarlowTwinsLoss):
-    """Standardized embeddings are also brought to one length, image by image.
+    """The loss of standardized embeddings that are also scaled to one length per image.
 
         u[b] = sqrt(dim) z_hat[b] / ||z_hat[b]||
         c = mean over the batch of  u_a[b, i] * u_b[b, j]
 
-    On a single replica, by the matrix form.
+    For a single replica; uses the matrix form.
 
     Source: arXiv 2103.03230, table 5, "normalization along feature dimension".
-    Differs from source: the length is sqrt(dim), with which the mean of c_ii can be 1; the
-        source does not say its scale.
+    Differs from source: the length is sqrt(dim), so that the mean of c_ii can be 1. The source
+        does not say which length it uses.
     """
 
     def terms(self, z_a, z_b):
@@ -39,36 +39,33 @@ class FeatureNormalized(BarlowTwinsLoss):
             return z_hat.shape[1] ** 0.5 * tf.math.l2_normalize(z_hat, axis=1)
 
         c = cross_correlation(normalized(z_a), normalized(z_b))
-        return terms_of(c, self.redundancy_target)
+        return _terms_of_matrix(c, self.redundancy_target)
 
 
 class CrossCovariance(BarlowTwinsLoss):
-    """The loss of the cross-covariance matrix: embeddings are centered, but not scaled.
+    """The loss of the cross-covariance matrix: embeddings are centered but not scaled.
 
-    On a single replica, by the matrix form.
+    For a single replica; uses the matrix form.
 
     Source: arXiv 2103.03230, table 5, "no BN in MLP + no normalization".
     """
 
     def terms(self, z_a, z_b):
         z_a, z_b = (z - tf.reduce_mean(z, axis=0) for z in (z_a, z_b))
-        return terms_of(cross_correlation(z_a, z_b), self.redundancy_target)
+        return _terms_of_matrix(cross_correlation(z_a, z_b), self.redundancy_target)
 
 
-def terms_of(c, redundancy_target):
-    """The two terms of the loss from a matrix [dim, dim]: invariance and redundancy.
-
-    Example:
-        >>> [float(term) for term in terms_of(tf.constant([[1.0, 2.0], [0.0, 0.5]]), 0.0)]
-        [0.25, 4.0]
-    """
+def _terms_of_matrix(c, redundancy_target):
+    """Returns the invariance and the redundancy term of a matrix [dim, dim]."""
     diagonal = tf.linalg.diag_part(c)
     redundancy = tf.linalg.set_diag(c - redundancy_target, tf.zeros_like(diagonal))
     return tf.reduce_sum(tf.square(1.0 - diagonal)), tf.reduce_sum(tf.square(redundancy))
 
 
 class WithoutBatchNorm(BarlowTwins):
-    """`BarlowTwins` whose projector, a chain of layers, has no batch norms.
+    """`BarlowTwins` whose projector has no batch normalization.
+
+    The projector must be a sequence of layers.
 
     Source: arXiv 2103.03230, table 5, "no BN in MLP".
     """
@@ -85,18 +82,20 @@ class WithoutBatchNorm(BarlowTwins):
 
 
 class StopGradient(BarlowTwins):
-    """`BarlowTwins` that learns from view A alone.
+    """`BarlowTwins` without a gradient through view B.
 
     Source: arXiv 2103.03230, table 6.
     """
 
     def embeddings(self, view_a, view_b, training):
-        z_a, z_b, regularization = super().embeddings(view_a, view_b, training)
-        return z_a, tf.stop_gradient(z_b), regularization
+        z_a, z_b, extra = super().embeddings(view_a, view_b, training)
+        return z_a, tf.stop_gradient(z_b), extra
 
 
 class WithPredictor(BarlowTwins):
-    """`BarlowTwins` with two dense layers more, BN and ReLU between, for view A alone.
+    """`BarlowTwins` with a predictor after the projector, for view A only.
+
+    The predictor has two dense layers with batch normalization and ReLU between them.
 
     Source: arXiv 2103.03230, table 6.
     """
@@ -107,12 +106,12 @@ class WithPredictor(BarlowTwins):
         self.predictor = projector(dim, (dim, dim))
 
     def embeddings(self, view_a, view_b, training):
-        z_a, z_b, regularization = super().embeddings(view_a, view_b, training)
-        return self.predictor(z_a, training=training), z_b, regularization
+        z_a, z_b, extra = super().embeddings(view_a, view_b, training)
+        return self.predictor(z_a, training=training), z_b, extra
 
 
 class WithPredictorAndStopGradient(WithPredictor, StopGradient):
-    """Both: view B's embedding is what a predictor of view A's is to find.
+    """`BarlowTwins` with a predictor for view A and no gradient through view B.
 
     Source: arXiv 2103.03230, table 6.
     """
