@@ -135,7 +135,7 @@ def main(arguments):
         return
     try:
         if len(arguments) > 1:
-            raise ValueError(f"unexpected arguments {arguments[1:]}; flags are --name=value.")
+            raise ValueError(f"unexpected arguments {arguments[1:]}; write flags as --name=value.")
         names, seeds = rows_of_flags(), seeds_of_flags()
         check_ledger(FLAGS)
         recipe, _, open_source = settle(FLAGS, tf.distribute.get_strategy())

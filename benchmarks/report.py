@@ -17,8 +17,8 @@ RACES = {
     "step": (
         "Training step without views",
         "ResNet-18 for 32 pixels, projector 2048-2048-2048, a fixed pair of batches. keras_bt "
-        "runs the whole step of `fit` in a recipe. Convolutions and dense layers are most of a "
-        "step, and both frameworks run them with oneDNN's kernels, so only the rest can differ. "
+        "runs the whole step of `fit` in a recipe. Convolutions and dense layers take most of a "
+        "step. Both frameworks run them with oneDNN's kernels, so only the rest can differ. "
         "Differences of a few percent are noise.",
     ),
     "end_to_end": (
@@ -26,7 +26,7 @@ RACES = {
         "ResNet-18 of width 16, batches of 256, a projector of three layers, images in memory. "
         "lightly trains as in its example, keras_bt with its recipe and LARS. The arithmetic of "
         "the networks limits both, as in the step above. Views take a hundredth of keras_bt's "
-        "time, while the workers of a loader take cores from the step.",
+        "time. The workers of lightly's loader use cores that its step needs.",
     ),
     "memory": (
         "Peak memory",
@@ -34,8 +34,8 @@ RACES = {
     ),
     "startup": (
         "Start of a process",
-        "From the start of a process until it has imported or trained. All files are in the disk "
-        "cache.",
+        "Time from the start of a process to the end of its imports or of its first step. All "
+        "files are in the disk cache.",
     ),
 }
 
@@ -60,9 +60,9 @@ def collectives():
 
 Bytes that each replica sends per step, for loss and gradient. "By formula" is for k replicas that
 sum float32 in a ring: 8 (k - 1) / k dim^2 bytes in the matrix form, 8 (k - 1) / k batch dim in the
-Gram form. "Sent" is the count of the loopback device, with the overhead of its protocol. Times are
-medians of seven steps. Replicas are processes of one thread each on two cores, so the times compare
-the two forms and do not show a speed-up.
+Gram form. "Sent" is counted by the loopback device, with the overhead of its protocol. Times are
+medians of seven steps. Replicas are processes of one thread each on two cores. The times compare
+the two forms; they do not show a speed-up.
 
 {origin(measured[0])}.
 
@@ -89,8 +89,8 @@ def formats():
     head = ["encoder", "format", "MB", "export s", "load s", "ms, batch 1", "ms, batch 32"]
     return f"""## Formats of an exported encoder
 
-Each format runs in its own runtime on all cores, in processes that take turns; medians of three.
-Export includes its checks.
+Each format runs in its own runtime on all cores, in new processes, one after the other. Times are
+medians of three rounds. Export times include the checks.
 
 {origin(measured[0])}; {versions_of(measured)}.
 
@@ -108,8 +108,8 @@ def races():
             """## Speed and memory
 
 The contestants of a case take turns, each in a process of its own. Fastest and slowest are single
-rounds. "Relative" is the time or memory divided by that of the first contestant, as median over
-rounds. "Aim" is the goal for "relative" that was set before measuring.
+rounds. "Relative" is the time or memory divided by that of the first contestant, as the median over
+rounds. "Aim" is the goal for "relative", set before measuring.
 """,
             *parts,
         ]
@@ -120,7 +120,9 @@ def race(name):
     """Returns the subsection on a race: how it was measured, and its table."""
     measured = rows(name)
     title, text = RACES[name]
-    note = {"step": share_of_the_rest, "startup": seconds_more}.get(name, lambda measured: "")
+    note = {"step": share_outside_networks, "startup": seconds_beyond_first}.get(
+        name, lambda measured: ""
+    )
     versions = versions_of(measured)
     return f"""### {title}
 
@@ -132,7 +134,7 @@ def race(name):
 """
 
 
-def share_of_the_rest(measured):
+def share_outside_networks(measured):
     """Returns a sentence on the share of a step that is not encoder and projector."""
     shares = [
         f"{1 - row['ratio']:.1%} ({row['case']})"
@@ -142,7 +144,7 @@ def share_of_the_rest(measured):
     return f" Share of a step outside encoder and projector: {', '.join(shares)}." if shares else ""
 
 
-def seconds_more(measured):
+def seconds_beyond_first(measured):
     """Returns a sentence on the seconds beyond those of the first contestant."""
     first, *others = measured
     added = [

@@ -1,4 +1,4 @@
-"""Every public Keras object has a complete config and survives a .keras file."""
+"""Every public Keras object has a complete config and reloads from a .keras file."""
 
 import copy
 import inspect
@@ -81,7 +81,7 @@ def test_cases_cover_every_public_class():
     assert classes == set(CASES)
 
 
-def test_all_classes_survive_a_keras_file(tmp_path, images):
+def test_all_classes_reload_from_a_keras_file(tmp_path, images):
     config = {**CASES["BarlowTwinsView"]().get_config(), "image_size": 8}
     model = keras_bt.BarlowTwins(
         keras_bt.resnet18((8, 8, 3), width=1, stem="small"),

@@ -1,4 +1,4 @@
-"""The house of ARCHITECTURE.md: every file in a room, imports in one direction."""
+"""The folders of ARCHITECTURE.md ("rooms"): every file is in one, imports have one direction."""
 
 import ast
 from pathlib import Path
@@ -52,8 +52,8 @@ def wrong_directions(package):
                 yield f"{path.relative_to(package)} imports {'.'.join(module)}"
 
 
-def circles(package):
-    """Rooms with files that import each other in a circle."""
+def cycles(package):
+    """Rooms with files that import each other in a cycle."""
     for room in (folder for folder in package.iterdir() if folder.name in ROOMS):
         files = {path.stem for path in room.glob("*.py")} - {"__init__"}
         needs = {
@@ -67,7 +67,7 @@ def circles(package):
         while needs:
             free = {name for name, others in needs.items() if not others & set(needs)}
             if not free:
-                yield f"{room.name}: a circle among {sorted(needs)}"
+                yield f"{room.name}: a cycle among {sorted(needs)}"
                 break
             needs = {name: others for name, others in needs.items() if name not in free}
 
@@ -82,7 +82,7 @@ def test_imports_go_up_the_list():
 
 
 def test_files_of_a_room_import_each_other_one_way():
-    assert not list(circles(PACKAGE))
+    assert not list(cycles(PACKAGE))
 
 
 @pytest.mark.parametrize(
@@ -93,15 +93,15 @@ def test_files_of_a_room_import_each_other_one_way():
         "import pack.data.{other}",
     ],
 )
-def test_a_circle_inside_a_room_is_found(tmp_path, line):
+def test_a_cycle_inside_a_room_is_found(tmp_path, line):
     room = tmp_path / "pack" / "data"
     room.mkdir(parents=True)
     (room / "__init__.py").touch()
     (room / "one.py").write_text(line.format(other="two"))
     (room / "two.py").write_text("x = 1")
-    assert not list(circles(tmp_path / "pack"))
+    assert not list(cycles(tmp_path / "pack"))
     (room / "two.py").write_text(line.format(other="one"))
-    assert list(circles(tmp_path / "pack")) == ["data: a circle among ['one', 'two']"]
+    assert list(cycles(tmp_path / "pack")) == ["data: a cycle among ['one', 'two']"]
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_resumes_after_sigterm(uninterrupted, start, tmp_path, trial):
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM
     (step,) = checkpoints(workdir)
-    assert f"SIGTERM at step {step}; the same command continues from there." in stderr
+    assert f"SIGTERM at step {step}; run the same command to continue" in stderr
     assert "Traceback" not in stderr
     assert_same_state(workdir, uninterrupted, step)
     finish(start, workdir, seldom)

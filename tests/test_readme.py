@@ -133,7 +133,7 @@ def test_flags_shown_alone_belong_to_a_command():
         assert None in problems, (code, problems)
 
 
-def test_no_other_flag_is_named():
+def test_all_named_flags_exist():
     known = {name for command in COMMANDS for name in flags_of(command)} | SLURM_FLAGS
     assert set(re.findall(r"--(\w[\w-]*)", README)) - known <= set(flags_of_ablate())
 
@@ -162,7 +162,7 @@ def test_all_recipes_are_named():
         assert re.search(rf"`(--recipe=)?{name}`", README), name
 
 
-def test_accuracies_are_those_of_the_ledger():
+def test_accuracies_match_the_ledger():
     lines = (ROOT / "results/ledger.jsonl").read_text(encoding="utf-8").splitlines()
     ledger = [row for row in map(json.loads, lines) if row["date"] in README]
     table = re.search(r"\| run \| metric (.+\n)+", README)[0].splitlines()[2:]

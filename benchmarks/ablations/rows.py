@@ -13,7 +13,7 @@ from keras_bt.model.losses import BarlowTwinsLoss
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """What one row of the table changes in a recipe.
+    """The changes that one row of the table makes to a recipe.
 
     Args:
         changes: The change in words.

@@ -155,7 +155,7 @@ def _move(temporary: Path, path: Path) -> None:
 
 
 def _reason(error: OSError | tf.errors.OpError) -> str:
-    """The system's words for an error; TensorFlow has them inside its message."""
+    """The operating system's message of an error; TensorFlow's message contains it."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     text = str(error)

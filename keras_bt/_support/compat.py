@@ -115,7 +115,7 @@ def wait_at_barrier(name: str, timeout_seconds: float) -> None:
         timeout_seconds: How long to wait.
 
     Raises:
-        tf.errors.OpError: If a worker does not arrive in time.
+        tf.errors.OpError: If a worker does not reach the barrier in time.
     """
     context.context().wait_at_barrier(name, int(1000 * timeout_seconds))
 
@@ -139,7 +139,7 @@ def slurm_hosts_and_tasks(hosts: str, tasks: str) -> Iterator[tuple[str, int]]:
 
 @contextlib.contextmanager
 def workers_use_all_devices() -> Iterator[None]:
-    """Inside the block, a MultiWorkerMirroredStrategy uses all logical CPUs of the worker.
+    """Makes MultiWorkerMirroredStrategy use all logical CPUs of a worker inside the block.
 
     TensorFlow 2.21 uses all GPUs of a worker, but only one logical CPU.
     """

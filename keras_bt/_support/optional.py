@@ -16,7 +16,7 @@ def import_optional(packages: Iterable[str], extra: str) -> list[ModuleType]:
         The modules.
 
     Raises:
-        ImportError: If a package is missing; names it.
+        ImportError: If a package is missing. The message names it.
 
     Example:
         >>> import_optional(["no_such_package"], extra="onnx")

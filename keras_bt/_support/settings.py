@@ -15,8 +15,8 @@ def differences(
     Args:
         first: Settings by name.
         second: Settings by name.
-        first_name: What the lines call the first mapping.
-        second_name: What the lines call the second mapping.
+        first_name: Name of the first mapping in the lines.
+        second_name: Name of the second mapping in the lines.
 
     Returns:
         Lines sorted by the setting's name; empty if all settings agree.

@@ -16,9 +16,9 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # on Linux, and in Windows' subsys
 def import_tensorflow() -> None:
     """Imports TensorFlow, enables oneDNN and hides the messages of the import.
 
-    TensorFlow 2.21 prints about oneDNN and missing GPUs before it reads its log level. So stderr
-    is hidden during the import. If the import fails, everything that it printed is shown. A log
-    level that the user has set stays, and then nothing is hidden.
+    TensorFlow 2.21 prints messages about oneDNN and missing GPUs before it reads its log level.
+    So stderr is hidden during the import. If the import fails, everything that it printed is
+    shown. A log level that the user has set stays, and then nothing is hidden.
 
     Example:
         >>> import_tensorflow()
@@ -35,7 +35,7 @@ def import_tensorflow() -> None:
                 # Without a GPU, TensorFlow prints a CUDA error the first time it lists devices.
                 tf.config.list_physical_devices("GPU")
     finally:
-        # TensorFlow has read it. Child processes would take it for the user's, and hide nothing.
+        # TensorFlow has read it. Child processes would mistake it for the user's, and hide nothing.
         del os.environ[LOG_LEVEL]
 
 

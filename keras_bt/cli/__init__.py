@@ -1,1 +1,1 @@
-"""The command line `keras-bt`: one file a command."""
+"""The command line `keras-bt`: one file per command."""

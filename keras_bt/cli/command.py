@@ -16,9 +16,9 @@ from absl.flags import FlagValues
 
 from keras_bt._support.errors import first_line
 
-REFUSED = 2  # exit status: the settings are wrong, and trying again would not help
+REFUSED = 2  # exit status: the message says what to change; `launch` does not try again
 INTERRUPTED = 130  # a shell's status for SIGINT
-# What users cause: wrong settings, files, images, packages that are not installed.
+# Wrong settings, files, images and missing packages. RuntimeError: a check of an export failed.
 REFUSALS = (
     ValueError,
     OSError,
@@ -34,8 +34,8 @@ WIDTH = 100
 class FlagGroup:
     """Defines flags of one command under a heading of its help.
 
-    Each call has a definition's name in absl: `string`, `integer`, `float`, `bool`, `enum` and
-    `list`; arguments are those of `absl.flags.DEFINE_string` and so on.
+    Each method defines a flag of one type: `string`, `integer`, `float`, `bool`, `enum` or `list`.
+    Its arguments are those of `absl.flags.DEFINE_string` and so on.
 
     Args:
         values: The flags of the command.
@@ -77,8 +77,8 @@ class Invocation:
 
     Args:
         flags: The values of its flags.
-        arguments: What was given besides flags.
-        command_line: The whole command, as results keep it.
+        arguments: The arguments that are not flags.
+        command_line: The whole command as text, for run.json and the ledger.
     """
 
     flags: FlagValues
@@ -91,14 +91,14 @@ class Command:
     """A command of `keras-bt`.
 
     Args:
-        name: Of the command.
+        name: Name of the command.
         doc: Its help: one line, an empty line, and then examples and an explanation.
-        define_flags: Adds the flags to those of the command.
+        define_flags: Defines the flags of the command.
         run: Does the work, and returns the exit status; None means 0.
-        first: The flags that most people want, which the help shows first.
+        first: The flags that the help shows first.
         required: Flags that must be given.
-        exclusive: Groups of flags of which one at most can be given.
-        arguments: What can be given besides flags, as the help shows it; empty for nothing.
+        exclusive: Groups of flags; at most one of each group may be given.
+        arguments: The arguments besides flags, as the help shows them; empty if there are none.
 
     Example:
         >>> hello = Command(
@@ -131,10 +131,10 @@ class Command:
         """Runs the command.
 
         Args:
-            arguments: What follows the name of the command.
+            arguments: The arguments after the name of the command.
 
         Returns:
-            Exit status: 0, 2 if something was refused, 130 after Ctrl-C, or that of `run`.
+            Exit status: 0, 2 for one of `REFUSALS`, 130 after Ctrl-C, or that of `run`.
         """
         values = self._new_flags()
         try:
@@ -146,22 +146,22 @@ class Command:
             with _log_on_stderr():
                 line = shlex.join(["keras-bt", self.name, *arguments])
                 return self.run(Invocation(values, tuple(rest), line)) or 0
-        except BrokenPipeError:  # `keras-bt ... | head`: nobody reads the rest
+        except BrokenPipeError:  # `keras-bt ... | head` closes the pipe early
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except REFUSALS as error:
-            self.refuse(error)
+            self.print_error(error)
             return REFUSED
         except KeyboardInterrupt:
             return INTERRUPTED
 
-    def refuse(self, error: BaseException) -> None:
+    def print_error(self, error: BaseException) -> None:
         """Prints an error on stderr, after the name of the command."""
         message = first_line(error) if isinstance(error, flags.Error) else str(error)
         print(f"keras-bt {self.name}: {message or first_line(error)}", file=sys.stderr)
 
     def help(self, values: FlagValues) -> str:
-        """The help: what the command does, then its flags, those of `first` before the others."""
+        """The help: the description, then the flags, those of `first` before the others."""
         groups = {
             title: [flag for flag in found if flag.name not in _COMMON]
             for title, found in values.flags_by_module_dict().items()
@@ -177,27 +177,27 @@ class Command:
             for title, found in chosen.items():
                 if found:
                     parts.append("\n".join([f"{title}:", *map(_flag_help, found)]))
-        parts.append("--flagfile=FILE reads flags from a file, one a line.")
+        parts.append("--flagfile=FILE reads flags from a file, one per line.")
         return "\n\n".join(parts)
 
     def _new_flags(self) -> FlagValues:
         values = FlagValues()
         self.define_flags(values)
         for name in ("help", "helpfull"):
-            flags.DEFINE_bool(name, False, "Print the help and end.", flag_values=values)
+            flags.DEFINE_bool(name, False, "Print the help and exit.", flag_values=values)
         flags.DEFINE_string("flagfile", "", "Read flags from this file.", flag_values=values)
         return values
 
     def _check(self, values: FlagValues, rest: Sequence[str]) -> None:
         if rest and not self.arguments:
-            raise ValueError(f"unexpected arguments {rest}; flags are --name=value.")
+            raise ValueError(f"unexpected arguments {rest}; write flags as --name=value.")
         for name in self.required:
             if values[name].value is None:
                 raise ValueError(f"--{name} is missing: {values[name].help}")
         for names in self.exclusive:
             given = [f"--{name}" for name in names if values[name].value is not None]
             if len(given) > 1:
-                raise ValueError(f"{' and '.join(given)} exclude each other; give one of them.")
+                raise ValueError(f"{' and '.join(given)} cannot be combined; give only one.")
 
 
 _COMMON = ("help", "helpfull", "flagfile")
@@ -222,11 +222,12 @@ def _log_on_stderr() -> Iterator[None]:
 
 
 class _Formatter(logging.Formatter):
-    """The message alone, after "Warning:" where it is one."""
+    """Formats the message alone; warnings and errors begin with their level."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
-        return f"Warning: {message}" if record.levelno >= logging.WARNING else message
+        level = record.levelname.capitalize()
+        return f"{level}: {message}" if record.levelno >= logging.WARNING else message
 
 
 def _flag_help(flag: flags.Flag) -> str:

@@ -1,4 +1,4 @@
-"""The flags that say on which devices a run trains."""
+"""The flags that choose the devices of a run."""
 
 import tensorflow as tf
 from absl.flags import FlagValues
@@ -8,21 +8,23 @@ from keras_bt.distribution import strategies
 
 
 def define_device_flags(values: FlagValues) -> None:
-    """Adds the flags that name devices."""
+    """Adds the flags that choose the devices."""
     devices = FlagGroup(values, "Devices")
     devices.enum(
         "strategy",
         "auto",
         strategies.STRATEGIES,
         "one: a single device. mirrored: all devices of this process. multi_worker: all devices "
-        "of all processes that TF_CONFIG or SLURM name. tpu: a TPU. auto: everything available.",
+        "of all processes in TF_CONFIG or the SLURM step. tpu: a TPU. auto: everything available.",
     )
     devices.string(
-        "devices", None, "cpu:4 splits the CPU into four devices, gpu:2 takes the first two GPUs."
+        "devices", None, "cpu:4 splits the CPU into four devices, gpu:2 uses the first two GPUs."
     )
-    devices.float("worker_timeout_seconds", 600.0, "How long to wait until all workers start.", 0.0)
+    devices.float(
+        "worker_timeout_seconds", 600.0, "Seconds to wait for the other workers to start.", 0.0
+    )
 
 
 def strategy_of_flags(flags: FlagValues) -> tf.distribute.Strategy:
-    """The strategy that the flags name."""
+    """The strategy that the flags choose."""
     return strategies.strategy(flags.strategy, flags.devices, flags.worker_timeout_seconds)

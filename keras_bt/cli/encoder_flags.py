@@ -13,14 +13,16 @@ def define_encoder_flags(values: FlagValues) -> None:
     """Adds the flags that name an encoder."""
     encoder = FlagGroup(values, "Encoder")
     encoder.string("encoder", None, "Folder of an exported encoder.")
-    encoder.string("model", None, "Instead a .keras file, of a BarlowTwins or of an encoder.")
+    encoder.string(
+        "model", None, "Instead of --encoder: a .keras file of a BarlowTwins or of an encoder."
+    )
 
 
 def open_encoder(flags: FlagValues, trainable: bool = False) -> keras.Layer:
     """The encoder that the flags name.
 
     Raises:
-        ValueError: If they name none, or it cannot be loaded.
+        ValueError: If they name no encoder, or it cannot be loaded.
     """
     if flags.encoder is not None:
         return keras_bt.load_encoder(flags.encoder, trainable)

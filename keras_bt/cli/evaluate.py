@@ -4,10 +4,10 @@
     keras-bt evaluate --encoder=runs/photos/encoder --image_dir=photos
     keras-bt evaluate --encoder=runs/digits/encoder --protocol=sgd --epochs=100
 
-The encoder is frozen. The first two take seconds on small data. The third is the published linear
-protocol: a classifier trained by SGD on augmented images. Images are scored on the held-out part
-of the data set or folder. The last line of stdout is the result as JSON, with the protocol of
-each metric in words.
+The encoder is frozen. The first two commands take seconds on small data. The third uses the
+published linear protocol: SGD trains a classifier on augmented images. Accuracies are measured on
+the held-out images of the data set or folder. The last line of stdout is the result as JSON, with
+the protocol of each metric in words.
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ EXACT = {
     "cosine, temperature 0.1; accuracy on all held-out images",
     "linear_accuracy": "offline, frozen encoder: logistic regression on all training images, its "
     "penalty chosen on them alone; accuracy on all held-out images",
-    "few_label_accuracy": "offline, frozen encoder: the same on 10 training images a class, mean "
+    "few_label_accuracy": "offline, frozen encoder: the same on 10 training images per class, mean "
     "of 5 draws; accuracy on all held-out images",
 }
 SGD = (

@@ -25,7 +25,7 @@ def define_evaluation_flags(values: FlagValues) -> None:
     define_encoder_flags(values)
     define_image_flags(values)
     images = FlagGroup(values, "Images")
-    images.integer("image_size", None, "Side of the images, for an encoder that takes any.", 1)
+    images.integer("image_size", None, "Side of the images, for an encoder that takes any size.", 1)
     views = FlagGroup(values, "Augmentation of training images")
     views.list(
         "crop_area", ["0.08", "1"], "Lowest and highest share of the area that a crop keeps."
@@ -66,7 +66,7 @@ def numbers(flags: FlagValues, name: str) -> tuple[float, ...]:
         return tuple(float(text) for text in texts)
     except ValueError:
         raise ValueError(
-            f"--{name} takes numbers with commas between, got {','.join(texts)}."
+            f"--{name} takes numbers separated by commas, got {','.join(texts)}."
         ) from None
 
 
@@ -79,7 +79,7 @@ def open_view(flags: FlagValues, image_size: int) -> keras.Layer:
 
 
 def description(flags: FlagValues, labelled: Labelled) -> dict[str, Any]:
-    """Which encoder was evaluated on which images, for the result."""
+    """The encoder and the images of the evaluation, for the result."""
     return {
         "encoder_dir": flags.encoder,
         "model": flags.model,
@@ -90,7 +90,7 @@ def description(flags: FlagValues, labelled: Labelled) -> dict[str, Any]:
 
 
 def print_result(invocation: Invocation, measure: Callable[[FlagValues], dict[str, Any]]) -> None:
-    """Prints what `measure` returns as JSON, and adds it to the ledger."""
+    """Prints the result of `measure` as JSON, and adds it to the ledger."""
     started = time.monotonic()
     check_ledger(invocation.flags)
     result = measure(invocation.flags)

@@ -4,7 +4,7 @@
     keras-bt export --encoder=runs/digits/encoder --out=digits.onnx --format=onnx
 
 The model is a saved `BarlowTwins`, or any Keras model from images to features. The SavedModel's
-model card gets the metrics of the result.json beside the model. Prints the path.
+model card shows the metrics of the result.json in the model's folder. Prints the path.
 """
 
 import json
@@ -30,16 +30,19 @@ def _define_flags(values: FlagValues) -> None:
         ("saved_model", "onnx", "litert", "litert_int8"),
         "ONNX needs pip install 'keras-bt[onnx]', LiteRT needs 'keras-bt[litert]'.",
     )
-    output.bool("overwrite", "Replace what exists.")
+    output.bool("overwrite", "Replace an existing file or folder.")
     saved_model = FlagGroup(values, "SavedModel only")
     saved_model.integer(
-        "image_size", None, "Side to which image files are resized; the encoder's by default.", 1
+        "image_size",
+        None,
+        "Side to which image files are resized; by default that of the encoder.",
+        1,
     )
     saved_model.string("licence", None, "Licence, for the model card.")
 
 
 def run(invocation: Invocation) -> None:
-    """Exports what the flags name, and prints its path."""
+    """Exports the encoder, and prints the path."""
     flags = invocation.flags
     if flags.format == "saved_model":
         path = _export_saved_model(flags)
@@ -72,7 +75,7 @@ def _export_saved_model(flags: FlagValues) -> str:
 
 
 def _metadata(flags: FlagValues) -> dict[str, Any]:
-    """The result of the run, if it is beside the model, and the licence."""
+    """The result of the run, if it is in the model's folder, and the licence."""
     file = Path(flags.model).with_name("result.json")
     result = json.loads(file.read_text("utf-8")) if file.exists() else {}
     return result | ({"licence": flags.licence} if flags.licence else {})

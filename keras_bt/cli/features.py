@@ -2,9 +2,9 @@
 
     keras-bt features --encoder=runs/photos/encoder --image_dir=photos --out=features.parquet
 
-Columns (or arrays of an .npz) are `path` and `representation`. The last line of stdout says what
-was done, as JSON. Started again after an interruption, it resumes. `keras-bt neighbors` searches
-the file.
+The columns (in an .npz file, the arrays) are `path` and `representation`. The last line of stdout
+is a summary as JSON. After an interruption, the same command resumes. `keras-bt neighbors`
+searches the file.
 """
 
 import json
@@ -22,7 +22,7 @@ def _define_flags(values: FlagValues) -> None:
     FlagGroup(values, "Encoder").string("encoder", None, "Folder of the exported encoder.")
     images = FlagGroup(values, "Images")
     images.string("image_dir", None, "Folder of images, at any depth.")
-    images.integer("image_size", None, "Side of the images, for an encoder that takes any.", 1)
+    images.integer("image_size", None, "Side of the images, for an encoder that takes any size.", 1)
     define_file_flags(values, bad_images="skip")
     output = FlagGroup(values, "Output")
     output.string("out", None, "File to write, .parquet or .npz.")
@@ -30,7 +30,7 @@ def _define_flags(values: FlagValues) -> None:
 
 
 def run(invocation: Invocation) -> None:
-    """Extracts the features that the flags name."""
+    """Extracts the features of the folder into the file."""
     flags = invocation.flags
     if Path(flags.out).exists() and not flags.overwrite:
         raise FileExistsError(f"{flags.out} exists; --overwrite replaces it.")

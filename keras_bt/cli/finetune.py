@@ -1,13 +1,13 @@
-"""Fine-tunes an encoder on parts of the labels, beside a linear probe.
+"""Fine-tunes an encoder on fractions of the labels, beside a linear probe.
 
     keras-bt finetune --encoder=runs/digits/encoder --fractions=0.01,0.1,1.0
     keras-bt finetune --model=runs/digits/model.keras --from_scratch
 
-For each fraction, the encoder and a linear classifier are trained on that part of each class: the
-published semi-supervised protocol. A linear probe of the frozen encoder on the same images shows
-what fine-tuning adds. The second command trains the same architecture from random weights, which
-shows what pretraining adds. The last line of stdout is the result as JSON, with the protocol of
-each metric in words.
+For each fraction of each class, the published semi-supervised protocol trains the encoder and a
+linear classifier. A linear probe of the frozen encoder on the same images shows what fine-tuning
+adds. The second command trains the same architecture from random weights, which shows what
+pretraining adds. The last line of stdout is the result as JSON, with the protocol of each metric
+in words.
 """
 
 import sys
@@ -49,11 +49,11 @@ PROTOCOL = {
 def _define_flags(values: FlagValues) -> None:
     define_evaluation_flags(values)
     training = FlagGroup(values, "Training")
-    training.list("fractions", ["0.01", "0.1", "1.0"], "Parts of the labels, in (0, 1].")
+    training.list("fractions", ["0.01", "0.1", "1.0"], "Fractions of the labels, in (0, 1].")
     training.integer(
-        "seed", 0, "Seed of the parts, the classifier and the augmentation.", 0, 2**31 - 1
+        "seed", 0, "Seed of the subsets, the classifier and the augmentation.", 0, 2**31 - 1
     )
-    training.integer("epochs", None, "20 by default, or as many as make 1,000 steps.", 1)
+    training.integer("epochs", None, "20 by default, or more, to make at least 1,000 steps.", 1)
     training.float("encoder_learning_rate", None, "0.005 by default; 0.1 from scratch.", 0.0)
     training.float("head_learning_rate", None, "0.5 by default; 0.1 from scratch.", 0.0)
     training.bool("from_scratch", "Train the architecture of --model from random weights.")
@@ -121,7 +121,7 @@ def _learning_rates(flags: FlagValues) -> list[float]:
 
 
 def _open_encoder(flags: FlagValues) -> keras.Layer:
-    """The encoder to train; with --from_scratch one like it, with random weights."""
+    """The encoder to train; with --from_scratch, its architecture with random weights."""
     if not flags.from_scratch:
         return open_encoder(flags, trainable=True)
     if flags.model is None:
@@ -131,7 +131,7 @@ def _open_encoder(flags: FlagValues) -> keras.Layer:
 
 
 def _probe(flags: FlagValues, train, train_labels, test, test_labels) -> float | None:
-    """The linear probe; None from scratch, or where no class has the two images it needs."""
+    """The linear probe; None with --from_scratch, or if no class has two images."""
     if flags.from_scratch or np.bincount(train_labels).max() < 2:
         return None
     return evaluation.linear_probe(train, train_labels, test, test_labels)

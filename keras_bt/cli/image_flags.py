@@ -1,4 +1,4 @@
-"""The flags that say which images: a folder, TFRecords, or a data set."""
+"""The flags that choose the images: a folder, TFRecords, or a data set."""
 
 import hashlib
 import os
@@ -10,11 +10,11 @@ from keras_bt import data
 from keras_bt.cli.command import FlagGroup
 from keras_bt.data.files import LARGEST_MAX_PIXELS, MAX_PIXELS
 
-IMAGES = ("image_dir", "tfrecords", "dataset")  # each names images; one at most can be given
+IMAGES = ("image_dir", "tfrecords", "dataset")  # at most one of them can be given
 
 
 def define_image_flags(values: FlagValues) -> None:
-    """Adds the flags that name images."""
+    """Adds the flags that choose the images."""
     images = FlagGroup(values, "Images")
     images.string("image_dir", None, "Folder of images, with or without class folders.")
     images.string("dataset", None, "digits, or a TensorFlow Datasets name.")
@@ -31,12 +31,12 @@ def define_file_flags(values: FlagValues, bad_images: str) -> None:
     """Adds the flags about unreadable files of a folder; `bad_images` is the default."""
     images = FlagGroup(values, "Images")
     images.enum(
-        "bad_images", bad_images, ("fail", "skip"), "What happens at unreadable files of a folder."
+        "bad_images", bad_images, ("fail", "skip"), "How unreadable files in a folder are handled."
     )
     images.integer(
         "max_pixels",
         MAX_PIXELS,
-        "Files of a folder with more pixels count as unreadable.",
+        "Images in a folder with more pixels count as unreadable.",
         1,
         LARGEST_MAX_PIXELS,
     )
@@ -68,7 +68,7 @@ def _whole_source(flags: FlagValues, dataset: str | None, workdir: str | None) -
 
 
 def index_path(image_dir: str, workdir: str) -> Path:
-    """Path of the index of an image folder; folders of the same name have different ones."""
+    """Path of the index of an image folder; folders with the same name get different paths."""
     folder = Path(image_dir).expanduser().absolute()
     digest = hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]
     beside = Path(workdir).expanduser().absolute().parent

@@ -4,8 +4,8 @@
     keras-bt import-torch --checkpoint=checkpoint.pth --out=encoders/resnet50 \\
         --projector=encoders/projector.keras
 
-The checkpoint is torchvision's or the official code's, alone or inside the checkpoint of a whole
-training. PyTorch is not needed, and no code in the file is run. Prints the path.
+The file holds weights of torchvision or of the official code, alone or inside the checkpoint of a
+whole training. PyTorch is not needed, and no code in the file is run. Prints the path.
 """
 
 import logging
@@ -20,20 +20,20 @@ from keras_bt.cli.command import Command, FlagGroup, Invocation
 
 def _define_flags(values: FlagValues) -> None:
     weights = FlagGroup(values, "Weights")
-    weights.string("checkpoint", None, "File of torch.save.")
+    weights.string("checkpoint", None, "File written by torch.save.")
     output = FlagGroup(values, "Output")
     output.string("out", None, "Folder of the SavedModel to write.")
-    output.string("keras", None, "A .keras file of the encoder to write too.")
-    output.string("projector", None, "A .keras file to write the projector to.")
+    output.string("keras", None, "Also write the encoder to this .keras file.")
+    output.string("projector", None, "Also write the projector to this .keras file.")
     output.integer(
         "image_size", 224, "Side to which the SavedModel resizes image files, in pixels.", 1
     )
     output.string("licence", None, "Licence of the weights, for the model card.")
-    output.bool("overwrite", "Replace what exists.")
+    output.bool("overwrite", "Replace existing files and folders.")
 
 
 def run(invocation: Invocation) -> None:
-    """Imports what the flags name, and prints the path of the SavedModel."""
+    """Imports the checkpoint, and prints the path of the SavedModel."""
     flags = invocation.flags
     logging.getLogger("keras_bt").setLevel(logging.INFO)
     for name in ("keras", "projector"):

@@ -3,10 +3,10 @@
     keras-bt launch --workers=2 -- pretrain --recipe=digits
     keras-bt launch --workers=2 -- my_script.py --flag=value
 
-Each worker gets a TF_CONFIG with new ports, and an equal share of the CPU's cores and of the GPUs
-in CUDA_VISIBLE_DEVICES. The output of the first worker goes to stdout, that of the others to
-stderr. When a worker dies, the others are stopped and all are started again. A command that
-refuses its settings (exit status 2) is not started again.
+Each worker gets a TF_CONFIG with new ports. The workers share the CPU's cores and the GPUs in
+CUDA_VISIBLE_DEVICES equally. The output of the first worker goes to stdout, that of the others to
+stderr. When a worker fails, the others are stopped and all are restarted. After exit status 2
+(wrong settings) nothing is restarted.
 """
 
 import signal
@@ -22,8 +22,8 @@ from keras_bt.distribution.launch import launch, worker_command
 def _define_flags(values: FlagValues) -> None:
     workers = FlagGroup(values, "Workers")
     workers.integer("workers", None, "Number of workers.", 1)
-    workers.integer("restarts", 3, "How often all are started again when one dies.", 0)
-    workers.float("grace_seconds", 10.0, "Time between SIGTERM and SIGKILL.", 0.0)
+    workers.integer("restarts", 3, "Largest number of restarts after a worker fails.", 0)
+    workers.float("grace_seconds", 10.0, "Seconds between SIGTERM and SIGKILL.", 0.0)
 
 
 def run(invocation: Invocation) -> int:

@@ -33,4 +33,4 @@ def add_to_ledger(invocation: Invocation, **row: Any) -> None:
     try:
         ledger.add_row(invocation.flags.ledger, command_line=invocation.command_line, **row)
     except OSError as error:  # the metrics are printed anyway
-        logging.getLogger("keras_bt").warning("The ledger has no row of this run: %s", error)
+        logging.getLogger("keras_bt").warning("The result was not added to the ledger: %s", error)

@@ -1,4 +1,8 @@
-"""`keras-bt COMMAND --flag=value`: finds the command and runs it."""
+"""`keras-bt COMMAND --flag=value`: finds the command and runs it.
+
+A new command needs a file of its name in this folder, with a `COMMAND` (see `command.Command`). Its
+name must be in `COMMANDS` below.
+"""
 
 import difflib
 import importlib
@@ -23,10 +27,10 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line.
+    """Runs a command of the command line.
 
     Args:
-        arguments: The name of a command and what follows it; None for this process's.
+        arguments: The name of a command and its arguments; None for those of this process.
 
     Returns:
         Exit status, see `Command.main`.
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.4)
         hint = f"; did you mean {nearest[0]}?" if nearest else "."
         print(
-            f"keras-bt: there is no command {name!r}{hint} There are {', '.join(COMMANDS)}.",
+            f"keras-bt: there is no command {name!r}{hint} Available: {', '.join(COMMANDS)}.",
             file=sys.stderr,
         )
         return REFUSED
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def find_command(name: str) -> Command:
-    """The command of a name in `COMMANDS`, from the file of that name."""
+    """Returns a command by its name in `COMMANDS`."""
     return importlib.import_module(f"keras_bt.cli.{name.replace('-', '_')}").COMMAND
 
 
@@ -66,7 +70,7 @@ def overview() -> str:
     lines = [f"  {name:13} {find_command(name).summary}" for name in COMMANDS]
     return "\n".join(
         [
-            "Barlow Twins self-supervised pretraining: images without labels in, an encoder out.",
+            "Barlow Twins self-supervised pretraining: trains an encoder on images without labels.",
             "",
             "  keras-bt COMMAND --flag=value ...",
             "",

@@ -3,8 +3,8 @@
     keras-bt neighbors --features=features.parquet --image=photos/cat.jpg --out=near.png
 
 Searches a file of `keras-bt features`, and prints a line of JSON for each image found: its path
-and the cosine. The image may be in the folder, or any other: the encoder of the file then extracts
-its features. --out draws the image beside those found.
+and the cosine similarity. The image may be in the folder. For any other image, the encoder of the
+file extracts the features. --out draws the image beside those found.
 """
 
 import json
@@ -26,7 +26,7 @@ TILE, GAP = 128, 4  # pixels
 
 def _define_flags(values: FlagValues) -> None:
     search = FlagGroup(values, "Search")
-    search.string("features", None, "File of `keras-bt features`.")
+    search.string("features", None, "File written by `keras-bt features`.")
     search.string("image", None, "The image to compare with.")
     search.integer("count", 10, "Number of images to find.", 1)
     search.string("encoder", None, "Folder of the encoder, if it has moved.")
@@ -59,13 +59,13 @@ def _stored(features: Any, path: str) -> np.ndarray | None:
 
 
 def _extracted(flags: FlagValues, image: Path, metadata: Mapping[str, Any]) -> np.ndarray:
-    """The features of an image that is not in the file, by the encoder of the file."""
+    """Extracts the features of an image that is not in the file, with the file's encoder."""
     folder = flags.encoder or metadata.get("encoder")
     if folder is None:
         raise ValueError(f"{flags.features} does not name its encoder; give --encoder.")
     encoder = keras_bt.load_encoder(folder)
     if encoder.digest != metadata.get("encoder_digest", encoder.digest):
-        raise ValueError(f"{flags.features} was made by another encoder than {folder}.")
+        raise ValueError(f"{flags.features} was written with another encoder than {folder}.")
     images = _image_of(image)
     return keras_bt.extract_features(encoder, images.batches(1, metadata["image_size"]))[0][0]
 

@@ -4,7 +4,7 @@
     keras-bt pretrain --image_dir=photos --image_size=64 --minutes=60 --workdir=runs/photos
     keras-bt launch --workers=2 -- pretrain --recipe=digits
 
-The first needs no network and takes about two minutes on two CPU cores. The folder of the run gets
+The first needs no internet and takes about two minutes on two CPU cores. The folder of the run gets
 the encoder (a SavedModel), report.html and result.json; the last line of stdout is the result as
 JSON. Started again on the same folder, the run resumes from its last checkpoint.
 """
@@ -44,20 +44,21 @@ def _define_flags(values: FlagValues) -> None:
         "progress",
         "bar",
         tuple(DISPLAYS),
-        "bar: a bar, and a summary at the end, on stderr. json: a line of JSON an epoch on stdout. "
-        "none: warnings only. The last line of stdout is always the result.",
+        "bar: a bar, and a summary at the end, on stderr. json: a line of JSON per epoch on "
+        "stdout. none: warnings only. The last line of stdout is always the result.",
     )
     define_ledger_flag(values)
-    output.bool("tensorboard", "Write logs for TensorBoard into the folder.")
-    output.bool("profile", "Print and store where the time went.")
+    output.bool("tensorboard", "Write logs for TensorBoard to the folder of the run.")
+    output.bool("profile", "Print and store the time of each part of a step and of the run.")
     training = FlagGroup(values, "Training")
     training.float(
-        "minutes", None, "Budget of time; replaces the number of epochs of the recipe.", 0.01
+        "minutes", None, "Time budget; replaces the number of epochs of the recipe.", 0.01
     )
     training.integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
-    training.bool("linear_monitor", "Fit linear probes during training too.")
+    training.bool("linear_monitor", "Also fit linear probes during training.")
     training.bool(
-        "deterministic", "Repeat to the last bit. Compiles the step with XLA; slower on a CPU."
+        "deterministic",
+        "Make runs equal to the last bit. Compiles the step with XLA; slower on a CPU.",
     )
     training.enum(
         "view_placement",
@@ -68,20 +69,22 @@ def _define_flags(values: FlagValues) -> None:
     )
     checkpoints = FlagGroup(values, "Checkpoints")
     checkpoints.float("checkpoint_minutes", 5.0, "Minutes between checkpoints.", 0.0)
-    checkpoints.integer("checkpoint_steps", None, "Steps between checkpoints, if sooner.", 1)
+    checkpoints.integer(
+        "checkpoint_steps", None, "Steps between checkpoints, if that is sooner.", 1
+    )
     checkpoints.integer("keep_checkpoints", 3, "Number of newest checkpoints to keep.", 1)
     checkpoints.enum(
         "on_nonfinite",
         "stop",
         ACTIONS,
-        "At a step with NaN or infinity, which never changes the weights: stop, skip its batch, "
+        "After a step with NaN or infinity, which never changes the weights: stop, skip its batch, "
         "or rewind to the last checkpoint and skip its batch.",
     )
     define_device_flags(values)
 
 
 def run(invocation: Invocation) -> int | None:
-    """Pretrains as the flags say; every refusal comes before training."""
+    """Checks all settings, then pretrains and prints the result."""
     flags, strategy = invocation.flags, None
     try:
         strategy = strategy_of_flags(flags)
@@ -100,7 +103,7 @@ def run(invocation: Invocation) -> int | None:
     logging.getLogger("keras_bt").setLevel(level)
     if pretraining is None:
         result = folder.result()
-        logging.getLogger("keras_bt").info("%s holds the finished run.", folder.path)
+        logging.getLogger("keras_bt").info("The run in %s is finished already.", folder.path)
         if chief:
             ReportWriter(folder.path).write_if_older()
     else:
@@ -128,7 +131,7 @@ def run(invocation: Invocation) -> int | None:
 
 
 def _settings(flags: FlagValues, recipe: Recipe) -> dict[str, Any]:
-    """Everything that decides the run, for run.json; the number of devices does not."""
+    """All settings that determine the run, for run.json; devices are not among them."""
     names = ["image_dir", "bad_images", "max_pixels", "tfrecords"]
     names += ["seed", "minutes", "deterministic"]
     if flags.view_placement != "auto":
@@ -145,7 +148,7 @@ def _prepare(
     workdir: str,
     open_source: Callable[[], Source],
 ) -> tuple[RunFolder, Pretraining | None]:
-    """The folder of the run, and the run; None instead of a run that is finished."""
+    """The folder of the run, and the run; None instead of a finished run."""
     flags = invocation.flags
     settings, chief = _settings(flags, recipe), workers.is_chief(strategy)
     workers.check_agreement(strategy, settings)
@@ -178,9 +181,9 @@ def _prepare(
 
 
 def _refuse(error: BaseException, strategy: tf.distribute.Strategy | None) -> int:
-    """Prints the error once, and ends all workers with the status of a refusal."""
+    """Prints the error on the chief, and ends all workers with exit status 2."""
     if strategy is None or workers.is_chief(strategy):
-        COMMAND.refuse(error)
+        COMMAND.print_error(error)
     if strategy is not None:
         with contextlib.suppress(tf.errors.OpError):
             workers.leave_together(strategy, timeout_seconds=30.0)

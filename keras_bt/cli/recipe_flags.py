@@ -22,8 +22,8 @@ FIELDS = [
     for field in dataclasses.fields(Recipe)
     if field.name not in ("name", "dataset", "sources")
 ]
-DEFAULT_IMAGE_SIZE = 32  # of images that no recipe is for
-# From the first field of a heading on, fields stand under it.
+DEFAULT_IMAGE_SIZE = 32  # of images without a recipe
+# The first field under each heading.
 HEADINGS = {
     "epochs": "Training",
     "image_size": "Sizes",
@@ -42,10 +42,10 @@ def define_recipe_flags(values: FlagValues) -> None:
         "recipe",
         None,
         f"Settings to start from: {', '.join(recipes)}. By default the recipe of --dataset; for "
-        "other images, settings by rules from their number, --image_size, --batch_size and "
-        "--projector_dims.",
+        "other images, rules choose the settings from their number, --image_size, --batch_size "
+        "and --projector_dims.",
     )
-    settings.bool("describe", "Print every setting with its source, and end.")
+    settings.bool("describe", "Print every setting with its source, and exit.")
     title = ""
     for field in FIELDS:
         title = HEADINGS.get(field.name, title)
@@ -65,7 +65,7 @@ def settle(
 ) -> tuple[Recipe, str, Callable[[], Source]]:
     """The recipe, the folder of the run, and a function that opens the images.
 
-    On several workers all agree, and the chief opens the images first.
+    All workers get the same recipe, and the chief opens the images first.
 
     Args:
         flags: Flags of `define_recipe_flags`, and `workdir`.
@@ -104,7 +104,7 @@ def named_recipe(flags: FlagValues) -> Recipe | None:
 
 
 def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) -> Recipe:
-    """A recipe with the values of the flags in place of its own.
+    """A recipe whose fields are replaced by the values of the flags.
 
     Args:
         flags: Flags of `define_recipe_flags`.
@@ -139,7 +139,7 @@ def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) ->
 
 
 def _given_fields(flags: FlagValues) -> dict[str, Any]:
-    """The fields that flags give, with their values."""
+    """The fields that flags set, with their values."""
     values = {field.name: getattr(flags, field.name) for field in FIELDS}
     given = {
         field.name: _numbers(field, values[field.name])
@@ -158,5 +158,5 @@ def _numbers(field: dataclasses.Field, texts: list[str]) -> tuple:
         return tuple(kind(text) for text in texts)
     except ValueError as error:
         raise ValueError(
-            f"--{field.name} takes {kind.__name__}s with commas between, got {','.join(texts)}."
+            f"--{field.name} takes {kind.__name__}s separated by commas, got {','.join(texts)}."
         ) from error

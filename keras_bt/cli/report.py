@@ -3,7 +3,7 @@
     keras-bt report runs/digits
     keras-bt report runs/a runs/b --out=comparison.html
 
-Works while a run trains, too. Prints the path of the report.
+Also works during training. Prints the path of the report.
 """
 
 from absl.flags import FlagValues

@@ -34,7 +34,7 @@ def _define_flags(values: FlagValues) -> None:
     picture.integer("rows", 6, "Number of images.", 1)
     picture.integer("pairs", 3, "Pairs of views of each image.", 1)
     picture.integer("seed", 0, "Seed of the views.", 0, 2**32 - 1)
-    picture.string("workdir", None, "Folder of a later run; its index of the images is used.")
+    picture.string("workdir", None, "Folder of a later run, which shares its index of the images.")
 
 
 def run(invocation: Invocation) -> None:
@@ -54,7 +54,7 @@ def run(invocation: Invocation) -> None:
 
 def _columns(flags: FlagValues, recipe: Recipe, source: Source) -> list[list[Image.Image]]:
     """The images, then view A and view B of them, `pairs` times."""
-    train = source.train  # only the first images of a data set that is read in order are at hand
+    train = source.train  # without random access, the first images
     rows = train.at_most(flags.rows) if train.fetch else train
     images = as_unit_range(next(iter(rows.batches(flags.rows, recipe.load_size)))["image"])
     views = recipe.build_views(flags.seed)
@@ -66,7 +66,7 @@ def _columns(flags: FlagValues, recipe: Recipe, source: Source) -> list[list[Ima
 
 
 def _enlarged(pixels: np.ndarray, side: int) -> Image.Image:
-    """An image of a given side; pixels of small images stay square."""
+    """Resizes an image to a side; enlarges small images without smoothing."""
     smooth = Image.Resampling.NEAREST if len(pixels) < side else Image.Resampling.LANCZOS
     return Image.fromarray(pixels).resize((side, side), smooth)
 

@@ -45,10 +45,10 @@ def _field(description: str) -> Any:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides a pretraining run, except the seed.
+    """All settings of a pretraining run, except the seed.
 
-    Each field below says what it is, in which unit and range. `sources` says for each field where
-    its value comes from; `describe` prints all of them.
+    The description of each field states its unit and range. `sources` has the source of each
+    value, and `describe` prints them.
 
     Example:
         >>> recipe = Recipe.for_images(count=5000, image_size=32).override(width=16)
@@ -59,14 +59,14 @@ class Recipe:
     name: str = _field("Name of the recipe.")
     dataset: str = _field("digits, or a TensorFlow Datasets name.")
     epochs: int = _field("Passes over the images.")
-    batch_size: int = _field("Images a step, over all devices.")
+    batch_size: int = _field("Images per step, over all devices.")
     micro_batches: int = _field(
-        "Number of parts in which the networks take a batch, to save memory. The loss and its "
-        "gradient stay those of the whole batch."
+        "Number of parts in which a batch passes through the networks, to save memory. The loss "
+        "and its gradient are those of the whole batch."
     )
     precision: str = _field(
-        "float32, mixed_bfloat16 or mixed_float16: what the networks compute in. Weights, loss "
-        "and views stay in float32."
+        "float32, mixed_bfloat16 or mixed_float16: precision of the networks. Weights, loss and "
+        "views stay in float32."
     )
     image_size: int = _field("Side of the encoder's images, in pixels.")
     view_size: int | None = _field(
@@ -83,26 +83,32 @@ class Recipe:
     projector_dims: tuple[int, ...] = _field("Width of each layer of the projector.")
     redundancy_weight: float = _field("Weight of the redundancy term, the paper's lambda.")
     redundancy_target: float = _field(
-        "Correlation wanted between different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
+        "Target correlation of different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
         "HSIC form."
     )
     mixed_sample_weight: float = _field(
         "Weight of the penalty on mixed samples, times redundancy_weight; 0 turns it off."
     )
     optimizer: str = _field("lars or adamw.")
-    learning_rate: float = _field("Peak rate for a batch of 256; in proportion to the batch.")
-    bias_learning_rate_ratio: float = _field(
-        "LARS only: rate of biases and batch norm over the rate of weights."
+    learning_rate: float = _field(
+        "Peak learning rate for a batch of 256; scaled in proportion to the batch."
     )
-    trust_coefficient: float = _field("LARS only: length of a step over the norm of the weight.")
+    bias_learning_rate_ratio: float = _field(
+        "LARS only: learning rate of biases and batch norm, divided by that of weights."
+    )
+    trust_coefficient: float = _field(
+        "LARS only: length of a step, divided by the norm of the weight."
+    )
     weight_decay: float = _field("Weight decay of the optimizer.")
     warmup_epochs: float = _field(
-        "Epochs in which the rate rises from 0. A cosine then lowers it to a thousandth."
+        "Epochs in which the learning rate rises from 0. A cosine then lowers it to a thousandth."
     )
     crop_area: tuple[float, float] = _field(
         "Lowest and highest share of the image's area that a crop keeps, in (0, 1]."
     )
-    aspect_ratio: tuple[float, float] = _field("Lowest and highest width over height of a crop.")
+    aspect_ratio: tuple[float, float] = _field(
+        "Lowest and highest ratio of width to height of a crop."
+    )
     flip_rate: float = _field("Probability of mirroring a view left to right.")
     jitter_rate: float = _field("Probability of the four color changes below.")
     brightness: float = _field("Largest relative change of brightness.")
@@ -134,7 +140,7 @@ class Recipe:
         if self.view_size is not None and self.view_size < 1:
             raise ValueError(f"view_size must be at least 1, got {self.view_size}.")
         if not self.projector_dims:
-            raise ValueError("projector_dims must hold one width a layer, got none.")
+            raise ValueError("projector_dims must hold one width per layer, got none.")
         for field in ("crop_area", "aspect_ratio", "blur_rates", "blur_sigma", "solarize_rates"):
             if len(getattr(self, field)) != 2:
                 raise ValueError(f"{field} must be two numbers, got {getattr(self, field)}.")
@@ -154,7 +160,7 @@ class Recipe:
         Args:
             count: Number of images, at least 2.
             image_size: Side of the encoder's images and of a view, in pixels.
-            batch_size: Images a step, over all devices; None for the rule's.
+            batch_size: Images per step, over all devices; None for the rule's.
             dim: Width of the embedding; None for the rule's.
             epochs: Passes over the images; None for the rule's.
 
@@ -175,11 +181,11 @@ class Recipe:
 
     @classmethod
     def from_sourced(cls, name: str, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
-        """The recipe with each field's value and the source of that value.
+        """Builds a recipe from the values of the fields and their sources.
 
         Args:
             name: Name of the recipe.
-            fields: From every other field to (value, source).
+            fields: Maps every other field to (value, source).
         """
         values = {field: value for field, (value, _) in fields.items()}
         sources = {field: source for field, (_, source) in fields.items()}
@@ -197,7 +203,7 @@ class Recipe:
             >>> print(Recipe.for_images(count=5000, image_size=32).describe())
             images
               dataset                   images of your own  as given
-              epochs                    1000                from 200,000 images on 300, ...
+              epochs                    1000                1,000 epochs as on CIFAR-10 ...
         """
         values = {
             name: ",".join(map(_short, value)) if isinstance(value, tuple) else _short(value)
@@ -214,7 +220,7 @@ class Recipe:
     def without_effect(self, field: str) -> str | None:
         """The reason why a field changes nothing in this recipe; None if it changes something."""
         if field in ("bias_learning_rate_ratio", "trust_coefficient") and self.optimizer != "lars":
-            return f"optimizer is {self.optimizer}, which has none"
+            return f"optimizer {self.optimizer} does not use it"
         if field in ("brightness", "contrast", "saturation", "hue") and self.jitter_rate == 0:
             return "jitter_rate is 0"
         if field == "blur_sigma" and not any(self.blur_rates):

@@ -13,10 +13,10 @@ def base_learning_rate(batch_size: int) -> float:
 
         between the measured batch sizes: interpolated over log2(batch_size)
 
-    The schedule multiplies it by batch_size / 256.
+    The peak of the schedule is this rate times batch_size / 256.
 
     Args:
-        batch_size: Images a step, over all devices, at least 2.
+        batch_size: Images per step, over all devices, at least 2.
 
     Returns:
         The rate; below 64 and above 4096 that of the nearest.
@@ -39,8 +39,8 @@ def bias_ratio(dim: int) -> float:
 
         ratio = min(1, 196 / dim)
 
-    The loss grows with `dim`. LARS makes the step of a weight independent of the loss's scale, but
-    not the step of biases and batch norm. The gradient of the source is 1 / GPUs of the true
+    The loss grows with `dim`. LARS makes the step of weights independent of this scale, but not
+    the step of biases and batch norm. The gradient of the source is 1 / GPUs of the true
     gradient, which is used here. On its 16 to 32 GPUs biases move less by that factor.
 
     Args:
@@ -111,7 +111,7 @@ def settings_for(
     Args:
         count: Number of images, at least 2.
         image_size: Side of a view, in pixels.
-        batch_size: Images a step, over all devices; None for the rule's.
+        batch_size: Images per step, over all devices; None for the rule's.
         dim: Width of the embedding; None for the rule's.
         epochs: Passes over the images; None for the rule's.
 
@@ -124,7 +124,7 @@ def settings_for(
     Example:
         >>> fields = settings_for(count=5000, image_size=96)
         >>> fields["batch_size"]
-        (256, 'fits on one device for images of this kind, with at least 8 steps an epoch')
+        (256, 'fits on one device for images of this kind, with at least 8 steps per epoch')
     """
     for name, value, least in (
         ("count", count, 2),
@@ -161,13 +161,13 @@ def _training(
         "epochs": _unless_given(
             epochs,
             300 if many else 1000,
-            "from 200,000 images on 300, a third of the paper's time for 1.8 points less (arXiv "
-            "2103.03230, section 4); below 1,000, as on CIFAR-10 (solo-learn)",
+            "1,000 epochs as on CIFAR-10 (solo-learn); 300 from 200,000 images on, a third of the "
+            "paper's time for 1.8 points less (arXiv 2103.03230, section 4)",
         ),
         "batch_size": _unless_given(
             batch_size,
             fitting,
-            "fits on one device for images of this kind, with at least 8 steps an epoch",
+            "fits on one device for images of this kind, with at least 8 steps per epoch",
         ),
         "micro_batches": (1, "for batches that fit into memory"),
         "precision": (
@@ -192,12 +192,13 @@ def _encoder(small: bool, many: bool) -> dict[str, tuple[Any, str]]:
     return {
         "encoder": (
             "resnet50" if many else "resnet18",
-            "from 200,000 images on the paper's; below, the usual one for CIFAR and STL-10",
+            "the paper's from 200,000 images on; for fewer, the usual one for CIFAR and STL-10",
         ),
         "width": (64, "torchvision's; 16 takes a tenth of the time, with a lower accuracy"),
         "stem": (
             "small" if small else "imagenet",
-            "up to 64 pixels 3x3 without pooling, which shrinks the maps too much (solo-learn)",
+            "3x3 without pooling up to 64 pixels, because pooling shrinks the maps too much "
+            "(solo-learn)",
         ),
     }
 
@@ -219,7 +220,8 @@ def _projector_and_loss(small: bool, dim: int | None) -> dict[str, tuple[Any, st
         "redundancy_target": (0.0, "the paper's; -1 is the HSIC form (arXiv 2104.13712)"),
         "mixed_sample_weight": (
             0.0,
-            "not the paper's; helps small data, in half as much time again (arXiv 2312.02151)",
+            "not the paper's; helps with small data sets, but takes 1.5 times as long "
+            "(arXiv 2312.02151)",
         ),
     }
 
@@ -227,10 +229,10 @@ def _projector_and_loss(small: bool, dim: int | None) -> dict[str, tuple[Any, st
 def _optimizer(small: bool, batch_size: int, dim: int) -> dict[str, tuple[Any, str]]:
     if small:
         fields = {
-            "optimizer": ("adamw", "reached more than LARS in short runs on CIFAR-10 here"),
+            "optimizer": ("adamw", "more accurate than LARS in our short runs on CIFAR-10"),
             "learning_rate": (
                 4e-3,
-                "for a batch of 256; twice that did better in runs of minutes on CIFAR-10 here",
+                "for a batch of 256; twice that was better in our runs of minutes on CIFAR-10",
             ),
             "weight_decay": (1e-4, "as in the recipe cifar10 (solo-learn)"),
         }
@@ -239,7 +241,7 @@ def _optimizer(small: bool, batch_size: int, dim: int) -> dict[str, tuple[Any, s
             "optimizer": ("lars", "the paper's"),
             "learning_rate": (
                 base_learning_rate(batch_size),
-                f"for a batch of {batch_size}: the best rate on ImageNet by batch size, "
+                f"times batch_size / 256; the best on ImageNet at a batch of {batch_size}, "
                 "facebookresearch/barlowtwins issue 7",
             ),
             "weight_decay": (1e-6, "the official code's"),

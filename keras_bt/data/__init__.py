@@ -1,7 +1,7 @@
 """Sources of images: folders, arrays, TFRecords and TensorFlow Datasets, all as `Images`.
 
-Every source yields uint8 squares (or floats in [0, 1]) of one size, read by `tf.data`. This
-room does not augment.
+Every source yields uint8 squares (or floats in [0, 1]) of one size, read by `tf.data`. There is
+no augmentation here.
 """
 
 from keras_bt.data.decode import fit_square

@@ -14,7 +14,7 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def decode_jpeg_or_png(encoded: tf.Tensor) -> tf.Tensor:
-    """Decodes a JPEG or PNG to uint8 RGB, with the pixels that other software decodes."""
+    """Decodes a JPEG or PNG to uint8 RGB, with the same pixels as other software."""
     # TensorFlow's default method differs by up to 6 of 255.
     return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 

@@ -2,7 +2,7 @@
 
 TensorFlow decodes most JPEG and PNG files to the pixels that a viewer shows. Their kind is
 "plain". All others (CMYK, EXIF orientation, transparency, 16-bit gray, BMP, GIF, WebP) are
-"odd": Pillow decodes them and writes a BMP file, so that one decoder reads all.
+"odd": Pillow converts them to BMP, so that one decoder reads all.
 """
 
 import errno
@@ -72,7 +72,7 @@ def encoded_image(path: str, record: FileRecord, max_pixels: int = MAX_PIXELS) -
         max_pixels: See `examine`.
 
     Raises:
-        UnreadableError: If the file is gone, or no longer an image.
+        UnreadableError: If the file is missing, or no longer an image.
     """
     try:
         encoded, plain = _read_bytes(path, record.size_bytes + 1), record.kind == "plain"
@@ -87,7 +87,7 @@ def encoded_image(path: str, record: FileRecord, max_pixels: int = MAX_PIXELS) -
 
 
 def printable(path: str) -> str:
-    """A path for messages: on one line, whatever characters it has."""
+    """A path for messages, always on one line."""
     return path if path.isprintable() else repr(path)
 
 
@@ -130,7 +130,7 @@ def _check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
 
 
 def _kind(encoded: bytes) -> str:
-    """Returns "plain" or "odd"; decodes the image to see that it is whole."""
+    """Returns "plain" or "odd"; decodes the whole image to detect damage."""
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     is_jpeg_or_png = image.format in ("JPEG", "MPO", "PNG")
     if is_jpeg_or_png:  # also odd ones, because Pillow accepts some damaged files
@@ -174,7 +174,7 @@ def _orientation(image: Image.Image) -> int | None:
     """The EXIF orientation, if there is one."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # the EXIF data may be damaged where the image is not
+    except Exception:  # EXIF data can be damaged although the image is not
         return None
 
 

@@ -39,8 +39,8 @@ def from_folder(
         path: The folder. Images end in .jpg, .jpeg, .png, .bmp, .gif or .webp.
         bad_images: "fail", or "skip" to leave out images that cannot be read.
         max_pixels: Larger images count as unreadable.
-        index: File that stores which images can be read, so that the next start is faster;
-            None stores nothing.
+        index: File that stores which images can be read, to make the next start faster. None
+            stores nothing.
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images that
@@ -219,7 +219,7 @@ def _first_folder(path: str, root: Path) -> str | None:
 
 
 def _images(name: str, reader: Reader, labels: list[int] | None) -> Images:
-    """Images that a reader reads."""
+    """`Images` of the files of a reader."""
     label_tensor = None if labels is None else tf.constant(labels, tf.int64)
 
     def decode(file: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -21,14 +21,14 @@ class Images:
     Args:
         name: Name for messages.
         count: Number of images.
-        elements: Dataset of something small: indices, paths or encoded bytes.
+        elements: Dataset of small elements: indices, paths or encoded bytes.
         decode: Maps an element, after `fetch`, to {"image": [height, width, 3]} and, if
             `labelled`, "label": a class number.
         labelled: Whether the images have labels.
         shuffle_buffer: Number of elements shuffled at a time; `count` shuffles all.
         fetch: Maps a dataset of elements to the dataset that `decode` takes, in the same
             order; None passes the elements on.
-        replaced: Paths of files that training could not read, and replaced by other images.
+        replaced: Paths of files that training could not read and replaced by other images.
             Grows during training.
         file_names: One path per image; None for images that are not in files.
 
@@ -206,7 +206,7 @@ class Source:
     def for_validation(self) -> "Source":
         """A source that holds out every tenth labelled training image, for choosing settings.
 
-        The images in `test` are not in it, so they stay unseen.
+        It does not contain the images in `test`.
 
         Raises:
             ValueError: If there are no labels, or fewer than ten labelled images.
@@ -228,7 +228,7 @@ class Source:
 
 
 def problems_message(kind: str, count: int, problems: Sequence[str]) -> str:
-    """Says how many of `count` images or records cannot be read, and lists the first ten."""
+    """Returns a message with the number of unreadable images or records, and the first ten."""
     listed = "\n  ".join(problems[:10])
     return f"{len(problems)} of {count} {kind} cannot be read:\n  {listed}"
 

@@ -49,8 +49,8 @@ def from_arrays(
         name: Name for messages.
 
     Raises:
-        ValueError: If the shape, dtype or range of the images is wrong, or the number of
-            labels differs from the number of images.
+        ValueError: If the shape, dtype or range of the images is wrong, or their number differs
+            from that of the labels.
 
     Example:
         >>> from_arrays(np.zeros([2, 8, 8], "uint8")).count

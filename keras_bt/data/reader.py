@@ -1,4 +1,4 @@
-"""Reads examined files for `tf.data`, and replaces files that are gone by then."""
+"""Reads examined files for `tf.data`, and replaces files that have vanished."""
 
 import atexit
 import contextlib
@@ -30,7 +30,7 @@ class Reader:
 
     Attributes:
         count: Number of files.
-        replaced: Paths of files that could not be read, and were replaced by others.
+        replaced: Paths of files that could not be read and were replaced by others.
     """
 
     def __init__(self, paths: list[str], records: Sequence[FileRecord], max_pixels: int) -> None:

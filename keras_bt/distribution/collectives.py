@@ -40,14 +40,14 @@ def loop(
 
         state = step(0, *state); state = step(1, *state); ...
 
-    In a graph it is a loop, too. Its iterations run one after the other, so that the memory of
-    a single iteration suffices.
+    A graph contains one loop, not a copy of each step. Iterations run one after the other, so
+    the memory of a single one suffices.
 
     Args:
         times: Number of iterations.
         step: Function of the iteration, a scalar int32 tensor, and the state. Returns the next
             state, of the same shapes.
-        state: The first state.
+        state: The initial state.
 
     Returns:
         The state after the last iteration.

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
 
-SETTLE_SECONDS = 1.0  # after a worker dies, the workers that it crashes die within this time
+SETTLE_SECONDS = 1.0  # after a failure; the workers that it crashes fail within this time
 REFUSED = 2  # exit status of a command with wrong settings; a restart would not help
 
 Process = subprocess.Popen[bytes]
@@ -42,20 +42,20 @@ def worker_command(arguments: Sequence[str], commands: Collection[str]) -> list[
 def launch(
     command: Sequence[str], count: int, restarts: int = 3, grace_seconds: float = 10.0
 ) -> int:
-    """Runs workers until they succeed, refuse their settings, or fail too often.
+    """Runs workers until they succeed, reject their settings, or fail too often.
 
     The output of the first worker goes to stdout, that of the others to stderr. When a worker
-    dies, the others are stopped and all are started again. A worker with exit status 2 refuses
-    its settings, and is not started again.
+    fails, the others are stopped and all are restarted. After exit status 2 (wrong settings)
+    nothing is restarted.
 
     Args:
         command: The command line of each worker.
         count: Number of workers.
-        restarts: How often all are started again after one has died.
+        restarts: Largest number of restarts after a worker fails.
         grace_seconds: Time between SIGTERM and SIGKILL for workers that are stopped.
 
     Returns:
-        Exit status as in a shell: 0, that of the worker that died, or 128 plus its signal.
+        Exit status as in a shell: 0, that of the worker that failed, or 128 plus its signal.
 
     Raises:
         ValueError: If there are GPUs, but fewer than workers.
@@ -69,9 +69,13 @@ def launch(
         if dead_worker is None:
             return 0
         index, status = dead_worker
-        how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"exited {status}"
+        how = (
+            f"was killed by {signal.Signals(-status).name}"
+            if status < 0
+            else f"exited with status {status}"
+        )
         last = attempt == restarts or status == REFUSED
-        next_act = "giving up" if last else f"restarting all, {attempt + 1} of {restarts} times"
+        next_act = "giving up" if last else f"restarting all (restart {attempt + 1} of {restarts})"
         print(f"launch: worker {index} {how}; {next_act}.", file=sys.stderr, flush=True)
         if last:
             break
@@ -79,7 +83,7 @@ def launch(
 
 
 def run_once(command: Sequence[str], count: int, grace_seconds: float) -> tuple[int, int] | None:
-    """Runs the workers until all succeed or one dies; then stops the others.
+    """Runs the workers until all succeed or one fails; then stops the others.
 
     Args:
         command: See `launch`.
@@ -87,7 +91,7 @@ def run_once(command: Sequence[str], count: int, grace_seconds: float) -> tuple[
         grace_seconds: See `launch`.
 
     Returns:
-        (index, exit status) of the worker that caused the end, or None if all succeeded. The
+        (index, exit status) of the worker that failed first, or None if all succeeded. The
         status is negative for a signal.
 
     Raises:
@@ -101,7 +105,7 @@ def run_once(command: Sequence[str], count: int, grace_seconds: float) -> tuple[
         while True:
             statuses = [worker.poll() for worker in workers]
             if any(statuses):
-                return _first_cause(workers)
+                return _first_failure(workers)
             if None not in statuses:
                 return None
             time.sleep(0.1)
@@ -156,8 +160,8 @@ def worker_environments(
     return environments
 
 
-def _first_cause(workers: Sequence[Process]) -> tuple[int, int]:
-    """The dead worker that crashed the others: a refusal, else a signal before an error."""
+def _first_failure(workers: Sequence[Process]) -> tuple[int, int]:
+    """The worker that crashed the others: one with status 2, else a signal before an error."""
     time.sleep(SETTLE_SECONDS)
     statuses = [(index, worker.poll()) for index, worker in enumerate(workers)]
     dead = [(index, status) for index, status in statuses if status]

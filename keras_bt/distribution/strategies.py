@@ -28,9 +28,9 @@ def strategy(
     Args:
         name: "one": a single device. "mirrored": all devices of this process.
             "multi_worker": all devices of all processes in TF_CONFIG or the SLURM step. "tpu":
-            the TPU of this machine, or the one named by TPU_NAME. "auto": chosen by the
+            the TPU of this machine, or the one named by TPU_NAME. "auto": chosen from the
             environment and the devices.
-        devices: None for all devices of the machine, "cpu:4" for four logical CPUs, "gpu:2" for
+        devices: None for all devices, "cpu:4" for four logical CPUs, "gpu:2" for
             the first two GPUs of each process.
         timeout_seconds: How long to wait for the other workers.
 
@@ -39,7 +39,7 @@ def strategy(
 
     Raises:
         ValueError: If the strategy is unknown or not available on this machine.
-        TimeoutError: If a worker does not arrive; names it.
+        TimeoutError: If a worker does not start in time; the message names it.
 
     Example:
         >>> strategy("one").num_replicas_in_sync
@@ -102,7 +102,7 @@ def _check_name(name: str) -> None:
         )
     nearest = difflib.get_close_matches(name, STRATEGIES, n=1, cutoff=0.3)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-    raise ValueError(f"There is no strategy {name!r}{hint} There are {', '.join(STRATEGIES)}.")
+    raise ValueError(f"There is no strategy {name!r}{hint} Available: {', '.join(STRATEGIES)}.")
 
 
 def _set_devices(devices: str) -> None:
@@ -179,7 +179,7 @@ def _tf_config_of_slurm() -> dict[str, Any]:
 def _multi_worker(
     jobs: Jobs, job: str, index: int, timeout_seconds: float
 ) -> tf.distribute.Strategy:
-    """A strategy over all workers, after all have arrived."""
+    """A strategy over all workers, after all have started."""
     others = {
         f"{kind} {number} at {address}": address
         for kind, addresses in jobs.items()
@@ -205,7 +205,7 @@ def _wait_for_workers(
         server.listen(len(others) + 1)
         missing, deadline = dict(others), time.monotonic() + timeout_seconds
         while missing:
-            missing = {other: at for other, at in missing.items() if not _answers(at)}
+            missing = {other: at for other, at in missing.items() if not _accepts_connections(at)}
             if missing and time.monotonic() > deadline:
                 raise TimeoutError(
                     f"After {timeout_seconds:g} s {name} still waits for {', '.join(missing)}."
@@ -213,7 +213,7 @@ def _wait_for_workers(
             time.sleep(0.1 if missing else 0)
 
 
-def _answers(address: str) -> bool:
+def _accepts_connections(address: str) -> bool:
     """Whether a port accepts connections."""
     host, port = address.rsplit(":", 1)
     try:

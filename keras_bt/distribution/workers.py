@@ -1,4 +1,4 @@
-"""Workers of a strategy: who is the chief, shared values, common errors, common exit."""
+"""Workers of a strategy: the chief, gathered values, shared errors, common exit."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
         strategy: The strategy of the training.
 
     Returns:
-        True on one process of a strategy.
+        True on exactly one process of a strategy.
 
     Example:
         >>> is_chief(tf.distribute.get_strategy())
@@ -39,7 +39,7 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
         strategy: The strategy of the training.
 
     Returns:
-        0 also in a strategy of a single process.
+        Always 0 in a strategy of a single process.
 
     Example:
         >>> worker_index(tf.distribute.get_strategy())
@@ -89,11 +89,11 @@ def run_on_all_workers(strategy: tf.distribute.Strategy, function: Callable[[], 
         function: Must not wait for other workers.
 
     Returns:
-        What `function` returns on this worker.
+        The result of `function` on this worker.
 
     Raises:
-        ValueError: If it raises a ValueError or OSError on any worker, with the message of the
-            first of them.
+        ValueError: If `function` raises a ValueError or OSError on any worker. The message is
+            that of the first such worker.
 
     Example:
         >>> run_on_all_workers(tf.distribute.get_strategy(), lambda: 3)
@@ -118,7 +118,7 @@ def run_on_chief_first(strategy: tf.distribute.Strategy, function: Callable[[], 
         function: For example a download. Must not wait for other workers.
 
     Returns:
-        What `function` returns on this worker.
+        The result of `function` on this worker.
 
     Raises:
         ValueError: See `run_on_all_workers`.
@@ -143,7 +143,7 @@ def leave_together(strategy: tf.distribute.Strategy, timeout_seconds: float = WE
         timeout_seconds: How long to wait. The chief's evaluation may take hours.
 
     Raises:
-        tf.errors.OpError: If a worker does not arrive in time.
+        tf.errors.OpError: If a worker is not done in time.
 
     Example:
         >>> leave_together(tf.distribute.get_strategy())

@@ -20,12 +20,13 @@ from keras_bt.encoders.torch_pickle import Storage, read_pickle
 
 OLD_MAGIC, OLD_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 OLD_START = pickle.dumps(OLD_MAGIC, protocol=2)
-# A ResNet-101 with its optimizer has a pickle of 0.2 MB. A hostile one takes 200 times its size.
+# The pickle of a ResNet-101 with its optimizer has 0.2 MB. A hostile one can take 200 times its
+# size in memory.
 MAX_PICKLE_BYTES = 4 * 2**20
 
 
 def read_torch_file(path: str | PathLike[str]) -> Any:
-    """Reads what `torch.save` wrote, with tensors as `StoredTensor`.
+    """Reads a file of `torch.save`, with tensors as `StoredTensor`.
 
     Args:
         path: Path of the file.
@@ -34,15 +35,15 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         See `read_pickle`.
 
     Raises:
-        ValueError: If the file is damaged or not one of `torch.save`, or if its pickle uses
-            anything but tensors, containers, numbers and strings.
+        ValueError: If the file is damaged, was not written by `torch.save`, or holds anything
+            but tensors, containers, numbers and strings.
         OSError: If the file cannot be opened.
 
     Example:
         >>> read_torch_file("README.md")
         Traceback (most recent call last):
             ...
-        ValueError: README.md is not a file of torch.save.
+        ValueError: README.md was not written by torch.save.
 
     Source: pytorch/pytorch torch/serialization.py@v2.14, `_save` and `_legacy_load`.
         Differs from source: reads a tensor when it is needed; ignores devices.
@@ -51,15 +52,15 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
     with path.open("rb") as file:
         old = file.read(len(OLD_START)) == OLD_START
     if not old and not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a file of torch.save.")
-    with _errors_naming(path):
+        raise ValueError(f"{path} was not written by torch.save.")
+    with _errors_with_path(path):
         return _read_old(path) if old else _read_zip(path)
 
 
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         pickles = [name for name in archive.namelist() if name.split("/")[1:] == ["data.pkl"]]
-        _check(len(pickles) == 1, "it is a zip archive, but not one of torch.save")
+        _check(len(pickles) == 1, "it is a zip archive that torch.save did not write")
         folder = pickles[0].removesuffix("data.pkl")
         if f"{folder}byteorder" in archive.namelist():
             _check(_entry(archive, f"{folder}byteorder") == b"little", "its bytes are big-endian")
@@ -69,7 +70,7 @@ def _read_zip(path: Path) -> Any:
             _check(size_bytes == length * dtype.itemsize, "a storage has the wrong size")
 
             def read() -> np.ndarray:
-                with _errors_naming(path), zipfile.ZipFile(path) as archive:
+                with _errors_with_path(path), zipfile.ZipFile(path) as archive:
                     values = np.frombuffer(_entry(archive, f"{folder}data/{key}"), dtype)
                     _check(len(values) == length, "a storage is cut off")
                     return values
@@ -91,7 +92,7 @@ def _read_old(path: Path) -> Any:
         _check(expected[key][1] <= size_bytes, "a storage is cut off")
 
         def read() -> np.ndarray:
-            with _errors_naming(path), path.open("rb") as file:
+            with _errors_with_path(path), path.open("rb") as file:
                 file.seek(places[key])
                 values = np.frombuffer(file.read(length * dtype.itemsize), dtype)
                 _check(len(values) == length, "a storage is cut off")
@@ -129,7 +130,7 @@ def _check(condition: bool, problem: str) -> None:
 
 
 @contextlib.contextmanager
-def _errors_naming(path: Path) -> Iterator[None]:
+def _errors_with_path(path: Path) -> Iterator[None]:
     """Raises ValueError with the file's name; damaged files raise errors of many types."""
     try:
         yield

@@ -46,7 +46,7 @@ def import_torch_resnet(
         encoder, projector = import_torch_resnet("resnet50.pth")      # projector is None
         encoder, projector = import_torch_resnet("checkpoint.pth")    # of the official code
 
-    PyTorch is not needed, and nothing in the file runs. The file holds a state dict with
+    PyTorch is not needed, and no code in the file is run. The file holds a state dict with
     torchvision's names, alone or inside other dicts, with any prefix (`module.backbone.`). A
     projector beside `backbone.` is built too. A classifier (`fc`) is ignored. Depth, width, stem
     and channels follow from the weights.
@@ -60,11 +60,11 @@ def import_torch_resnet(
     Returns:
         encoder: Float [batch, height, width, channels] in [0, 1] to [batch, features].
         projector: Float [batch, features] to [batch, dim]. None if the file has none, or,
-            with a warning, if it has another kind.
+            with a warning, if it has one of another kind.
 
     Raises:
-        ValueError: If the file is not one of `torch.save`, could run code, or holds no such
-            ResNet. The message lists missing, unknown and misshapen weights.
+        ValueError: If `torch.save` did not write the file, it could run code, or it holds no
+            such ResNet. The message lists missing and unknown weights and wrong shapes.
         OSError: If the file cannot be opened.
 
     Example:
@@ -85,7 +85,7 @@ def import_torch_resnet(
         try:
             imported_projector = _build_projector(head, encoder.output_shape[-1], path)
         except ValueError as error:
-            log.warning("%s The projector is left out.", error)
+            log.warning("%s The projector is not imported.", error)
     used = {prefix + name for name in backbone} | {head_prefix + name for name in head}
     if unused := sorted(set(tensors) - used):
         log.info("Ignored in %s: %s.", path, ", ".join(unused))

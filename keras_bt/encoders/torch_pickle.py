@@ -1,7 +1,7 @@
-"""Unpickles what `torch.save` pickled, without importing or running anything that it names.
+"""Reads pickles of `torch.save` without importing or running anything that they name.
 
-A file may come from a stranger. So the unpickler knows the instructions and functions that a
-state dict needs, in versions of its own, and refuses all others.
+A file may be hostile. The unpickler has its own versions of the instructions and functions that a
+state dict needs, and rejects all others.
 """
 
 import io
@@ -67,7 +67,7 @@ def read_pickle(file: io.BytesIO, storage: Callable[[str, np.dtype, int], Storag
     """Reads one pickle, with tensors as `StoredTensor`.
 
     Args:
-        file: Stays behind the last byte of the pickle.
+        file: Open file. Its position on return is after the pickle.
         storage: Returns the storage of a key, a dtype and a number of values.
 
     Returns:
@@ -111,7 +111,7 @@ def _build(unpickler: Any) -> None:
         raise _refused("sets attributes of an object")
 
 
-# The unpickler in C (CPython 3.11) is no base for this one. Five bytes make it allocate 32 GB (the
+# The unpickler in C (CPython 3.11) is unsafe. Five bytes make it allocate 32 GB (the
 # index of LONG_BINPUT), EXT1 takes from a cache of `copyreg`, and keys cannot be checked.
 _STANDARD: dict[int, Callable[[Any], None]] = {
     vars(pickle)[name][0]: pickle._Unpickler.dispatch[vars(pickle)[name][0]]
@@ -151,7 +151,7 @@ class _Unpickler(pickle._Unpickler):
                 return self.storage(key, np.dtype(DTYPES[name]), length)
             case (_, Name() as kind, *_):
                 raise _refused(f"holds a storage {'.'.join(kind)!r:.80}")
-        raise _refused("refers to an object outside that is not a storage")
+        raise _refused("refers to an object outside the pickle that is not a storage")
 
 
 def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
@@ -215,7 +215,7 @@ FUNCTIONS: dict[Name, Callable[..., Any]] = {
 
 
 def _check_keys(keys: Iterable[Any]) -> None:
-    """Refuses keys that take long to hash or compare; a deeply nested tuple crashes Python."""
+    """Rejects keys that take long to hash or compare; a deeply nested tuple crashes Python."""
     for key in keys:
         short = type(key) is str and len(key) <= MAX_KEY_LENGTH
         small = type(key) is int and key.bit_length() < 64

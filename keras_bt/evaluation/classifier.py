@@ -1,13 +1,15 @@
 """Linear evaluation and fine-tuning: accuracy of a classifier that SGD trains on an encoder."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
 from keras_bt._support.progress_bar import progress_bar
-from keras_bt.data import Images
 from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
 from keras_bt.evaluation.protocols import (
     LINEAR_PROTOCOL,
@@ -16,6 +18,9 @@ from keras_bt.evaluation.protocols import (
     View,
 )
 from keras_bt.evaluation.sgd import compile_step, cosine_decay, linear_head
+
+if TYPE_CHECKING:
+    from keras_bt.data import Images
 
 
 def linear_evaluation(
@@ -58,7 +63,7 @@ def linear_evaluation(
         the accuracies after the last epoch.
 
     Raises:
-        ValueError: If images have no labels, a label or an argument is out of range, or the
+        ValueError: If labels are missing, a label or an argument is out of range, or the
             encoder does not return [batch, features].
         FloatingPointError: If the loss is NaN or infinite at the end of an epoch.
 
@@ -143,8 +148,8 @@ def fine_tune(
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights finetune, with the
         learning rates of its README.
-    Differs from source: as `linear_evaluation`. Few images are trained on for more than 20
-        epochs, which would be only a few steps.
+    Differs from source: as `linear_evaluation`. With few images there are more than 20 epochs,
+        because 20 would be only a few steps.
     """
     if not isinstance(encoder, keras.Layer):
         raise TypeError(

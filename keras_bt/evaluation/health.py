@@ -31,7 +31,7 @@ class EmbeddingHealth(Monitor):
 
         representation_rank  effective rank of the features, less than the number of images;
                              see `functional.spectrum.effective_rank`
-        embedding_rank       the same of z_a
+        embedding_rank       the same for z_a
         embedding_spread     median over dimensions of the standard deviation of z_a
         dead_dimensions      number of dimensions of z_a with at most 0.001 of that spread
         mean_diagonal        mean of c_ii
@@ -122,7 +122,7 @@ class EmbeddingHealth(Monitor):
         return self.outputs
 
     def _warn(self, metrics, progress, floor):
-        """Logs the findings that no earlier warning had."""
+        """Logs the findings that were not logged before."""
         for finding in diagnose(metrics, progress, self.untrained_loss, floor):
             if finding.name not in [known.name for known in self.findings]:
                 log.warning("%s", finding)

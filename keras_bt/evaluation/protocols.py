@@ -3,10 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from keras_bt.config import rules
-from keras_bt.layers.views import BarlowTwinsView
 
 View = Callable[[tf.Tensor], tf.Tensor]
 
@@ -17,7 +17,7 @@ class Protocol:
 
     Args:
         epochs: At least 1. Each drops its last incomplete batch.
-        least_steps: Few images are trained on for more epochs, until this number of steps.
+        least_steps: Least number of steps; with few images there are more epochs.
         batch_size: At least 1. Reduced to the number of training images.
         head_learning_rate: Of the classifier, in the first epoch.
         encoder_learning_rate: Of the encoder, in the first epoch. None freezes the encoder.
@@ -84,7 +84,7 @@ def crop_and_flip(
     crop_area: tuple[float, float] = (0.08, 1.0),
     flip_rate: float = 0.5,
     seed: int = 0,
-) -> BarlowTwinsView:
+) -> keras.Layer:
     """Creates the augmentation of the protocols: a random crop, resized, and a random flip.
 
     Args:
@@ -105,6 +105,8 @@ def crop_and_flip(
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, `train_dataset`.
     """
+    from keras_bt.layers.views import BarlowTwinsView  # imports keras_cv, which takes seconds
+
     return BarlowTwinsView(
         image_size,
         crop_area=crop_area,

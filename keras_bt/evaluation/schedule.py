@@ -1,15 +1,20 @@
 """Which monitors run during training, on which images and how often."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from keras_bt.data import Images, Source
 from keras_bt.evaluation.health import EmbeddingHealth
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import linear_probe
 from keras_bt.evaluation.monitors import EncoderMonitor, Monitor
+
+if TYPE_CHECKING:
+    from keras_bt.data import Images, Source
 
 BATCH_SIZE = 256
 MONITOR_IMAGES = 5_000, 1_000  # most training and held-out images for accuracies
@@ -62,10 +67,10 @@ def default_monitors(
         linear: Adds a linear probe to the k-NN accuracy. It takes seconds on many images.
 
     Returns:
-        One callback for accuracies, unless there are no labels, and then `EmbeddingHealth`.
+        A callback for accuracies if there are labels, followed by `EmbeddingHealth`.
 
     Example:
-        >>> from keras_bt.data import from_arrays
+        >>> from keras_bt.data import Source, from_arrays
         >>> import numpy as np
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> health, = default_monitors(unlabelled, image_size=8, batch_size=4, epochs=100)

@@ -1,15 +1,19 @@
 """The three accuracies of a run: of its encoder, of an untrained one and of raw pixels."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_bt.data import Images, Source
 from keras_bt.evaluation.features import Encoder, extract_features
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import few_label_accuracy, fit_linear_probe
+
+if TYPE_CHECKING:
+    from keras_bt.data import Images, Source
 
 # Labels of the keys of result.json, in the order of tables.
 ENCODER_LABELS = {"trained": "this encoder", "untrained": "untrained", "pixels": "raw pixels"}
@@ -23,7 +27,7 @@ PROBE_IMAGES = 10_000
 SCORING_METHOD = (
     "offline, frozen encoder of the last epoch, held-out images; k-NN: cosine, k 200, temperature "
     f"0.1; linear: logistic regression on at most {PROBE_IMAGES:,} training images; few labels: "
-    "the same on ten a class, five draws"
+    "the same on ten images per class, mean of five draws"
 )
 BATCH_SIZE = 256
 LARGEST_PIXEL_SIDE = 32
@@ -46,7 +50,7 @@ def score(
         the source has no labels.
 
     Example:
-        >>> from keras_bt.data import from_arrays
+        >>> from keras_bt.data import Source, from_arrays
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> score(keras.layers.Flatten(), unlabelled, image_size=8)["knn_accuracy"] is None
         True
@@ -64,7 +68,7 @@ def extract_source_features(
 
     Args:
         encoder: See `extract_features`.
-        source: Images with held-out labelled ones.
+        source: Labelled images, some of them held out.
         image_size: Side of the images that the encoder takes, in pixels.
 
     Returns:
@@ -137,7 +141,7 @@ def score_pixels(source: Source, image_size: int) -> dict[str, float | None]:
         As `score`.
 
     Example:
-        >>> from keras_bt.data import from_arrays
+        >>> from keras_bt.data import Source, from_arrays
         >>> gray = np.repeat(np.uint8([10, 12, 200, 202]), 3).reshape(4, 1, 1, 3)
         >>> images = from_arrays(gray, labels=[0, 0, 1, 1])
         >>> score_pixels(Source("mine", images, test=images, classes=2), 1)["linear_accuracy"]
@@ -151,8 +155,8 @@ def score_untrained(
 ) -> dict[str, float | None]:
     """Returns the accuracies of the same architecture with random weights, the second baseline.
 
-    Each batch norm starts with gamma 1. A ResNet for training starts with gamma 0 in the last
-    one of each block. It would see only a small patch, and any training would seem good.
+    Each batch norm gets gamma 1. Before training, the last one of each ResNet block has gamma 0.
+    Such a network sees only small patches, and any training would look like progress.
 
     Args:
         encoder: Built model. It is not changed.
@@ -163,7 +167,7 @@ def score_untrained(
         As `score`.
 
     Example:
-        >>> from keras_bt.data import from_arrays
+        >>> from keras_bt.data import Source, from_arrays
         >>> encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
         >>> unlabelled = Source("mine", from_arrays(np.zeros([4, 8, 8, 3], "uint8")))
         >>> score_untrained(encoder, unlabelled, image_size=8)["knn_accuracy"] is None

@@ -121,7 +121,7 @@ def cosine_decay(epoch: int, epochs: int) -> float:
 
     Args:
         epoch: Counted from 0.
-        epochs: Their number.
+        epochs: Number of epochs.
 
     Returns:
         Factor in (0, 1].

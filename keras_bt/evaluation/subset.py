@@ -1,4 +1,4 @@
-"""Choices of labelled images: a fraction of each class, or evenly spaced ones."""
+"""Selects labelled images: a fraction of each class, or evenly spaced ones."""
 
 import numpy as np
 from numpy.typing import ArrayLike

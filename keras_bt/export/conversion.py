@@ -26,7 +26,7 @@ BATCH_SIZES = 1, 3
 def prepare(
     encoder: keras.Layer, path: str | PathLike[str], suffix: str, overwrite: bool
 ) -> tuple[Path, keras.Layer, Callable[..., dict[str, tf.Tensor]], tf.TensorSpec]:
-    """Checks the arguments of an export and makes a function of images that can be traced.
+    """Checks the arguments of an export, and compiles the encoder as a function of images.
 
     Args:
         encoder: Model or layer from images to features.

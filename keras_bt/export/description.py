@@ -1,4 +1,4 @@
-"""The metadata of an exported encoder: written with checksums, and checked on loading."""
+"""Writes the metadata of an exported encoder with checksums, and verifies them on loading."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ def write_description(
         encoder: The model that was saved.
         image_size: Height and width of the intended images, in pixels, if known.
         signatures: Concrete functions by the name of their signature.
-        metadata: More to store, as JSON, such as the result of a run.
+        metadata: Further metadata for JSON, such as the result of a run.
     """
     description = {
         **(metadata or {}),

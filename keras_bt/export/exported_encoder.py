@@ -46,7 +46,7 @@ class ExportedEncoder(keras.layers.Layer):
     Call arguments:
         inputs: uint8 in 0...255 or floating point in [0, 1], [batch, height, width,
             channels].
-        training: If `trainable` too, whether batch statistics are used and updated.
+        training: Whether batch statistics are used and updated; ignored unless `trainable`.
 
     Attributes:
         description: The metadata of the export; empty if there is none.

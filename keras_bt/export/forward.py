@@ -18,7 +18,7 @@ def input_shape_of(encoder: keras.Layer) -> tuple[int | None, ...]:
         encoder: Model or layer from images to features.
 
     Returns:
-        Height and width are None if the encoder takes any.
+        Height and width are None if the encoder takes any size.
 
     Raises:
         ValueError: If the encoder is not built, or does not take images.
@@ -69,7 +69,7 @@ def image_size_of(encoder: keras.Layer, image_size: int | None = None) -> int:
         raise ValueError("The encoder takes images of any size; give image_size.")
     if not {height, width} <= {None, side}:
         raise ValueError(
-            f"The encoder takes images of {height} x {width} pixels, image_size is {side}."
+            f"The encoder takes images of {height} x {width} pixels, but image_size is {side}."
         )
     return side
 
@@ -106,8 +106,8 @@ def checked_images(encoder: keras.Layer, inputs: tf.Tensor) -> tf.Tensor:
         Float tensor in [0, 1].
 
     Raises:
-        tf.errors.InvalidArgumentError: In a graph, if the shape or the range is wrong. Where the
-            shape is known earlier, ValueError.
+        tf.errors.InvalidArgumentError: In a graph, if the shape or the range is wrong.
+        ValueError: If a wrong shape is known earlier.
     """
     # Signatures do not enforce static sizes. Without this check a gray image would broadcast
     # against the three means of the normalization.

@@ -1,4 +1,4 @@
-"""Decodes image files inside a TensorFlow graph, with the result of an evaluation's images."""
+"""Decodes image files inside a TensorFlow graph, as an evaluation does."""
 
 import tensorflow as tf
 
@@ -11,8 +11,8 @@ def images_from_bytes(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     Transparent pixels become white. The central square is resized (bicubic).
 
     Args:
-        encoded: String tensor [batch]: the content of JPEG, PNG, BMP or GIF files. Of a GIF the
-            first frame is used.
+        encoded: String tensor [batch]: the content of JPEG, PNG, BMP or GIF files (first
+            frame).
         image_size: Height and width of the result, in pixels.
 
     Returns:

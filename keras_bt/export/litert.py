@@ -31,14 +31,14 @@ def export_litert(
         features = runner(inputs=images)["features"]               # float32 RGB in [0, 1]
 
     The batch can have any size; so can the images if the encoder allows it. Encoders with a 16-bit
-    policy are exported in float32. The file uses LiteRT's own operations only. It appears after
-    the interpreter has returned the encoder's features.
+    policy are exported in float32. The file uses LiteRT's own operations only. It is written
+    after the interpreter has returned the encoder's features.
 
     Args:
         encoder: Model as for `export_encoder`, or layer from `load_encoder`.
         path: File to write, ending in ".tflite".
-        int8: Stores weights in 8 bits, in a quarter of the size. Features may then differ by up
-            to a twentieth of the largest.
+        int8: Stores weights in 8 bits, which takes a quarter of the size. Features may then
+            differ by up to a twentieth of the largest.
         overwrite: Whether an existing file may be replaced.
 
     Returns:

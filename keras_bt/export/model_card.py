@@ -51,7 +51,7 @@ def _summary(description: Mapping[str, Any]) -> str:
     height, width, channels = description["input_shape"][1:]
     size = f"{height} x {width} pixels" if height and width else "any height and width"
     if description["image_size"] and not (height and width):
-        size += f", intended are {description['image_size']} x {description['image_size']} pixels"
+        size += f", intended size {description['image_size']} x {description['image_size']} pixels"
     return (
         f"Maps float32 images `[batch, height, width, {channels}]`, RGB in [0, 1], to float32 "
         f"features `[batch, {description['features']}]`. Image size: {size}. The encoder "

@@ -19,8 +19,8 @@ def export_onnx(encoder: keras.Layer, path: str | PathLike[str], *, overwrite: b
         (features,) = session.run(["features"], {"inputs": images})    # float32 RGB in [0, 1]
 
     The batch can have any size; so can the images if the encoder allows it. Encoders with a 16-bit
-    policy are exported in float32. The file appears after ONNX's checker has accepted it and ONNX
-    Runtime has returned the encoder's features.
+    policy are exported in float32. The file is written after ONNX's checker has accepted it and
+    ONNX Runtime has returned the encoder's features.
 
     Args:
         encoder: Model as for `export_encoder`, or layer from `load_encoder`.

@@ -49,7 +49,7 @@ def export_encoder(
 
     The folder is written under a temporary name, loaded again and compared with the encoder. Then
     it is renamed to `path`. Its metadata, assets.extra/encoder.json, has checksums of all other
-    files, which `load_encoder` verifies. Its README.md is a model card that may be edited.
+    files, which `load_encoder` verifies. Its README.md is a model card, which may be edited.
 
     Args:
         encoder: Model from float [batch, height, width, channels] in [0, 1] to
@@ -69,7 +69,7 @@ def export_encoder(
         FileExistsError: If `path` exists and `overwrite` is false.
         ValueError: If the encoder is not built, does not return [batch, features], or takes
             images of another size than `image_size`.
-        OSError: If the folder cannot be written; the message says how much space it needs.
+        OSError: If the folder cannot be written. The message names the space needed.
         RuntimeError: If called inside a strategy's scope, or if the reloaded SavedModel
             returns other features.
 

@@ -38,7 +38,7 @@ class FolderFeatures:
 
 
 def check_format(path: str | PathLike[str]) -> None:
-    """Raises unless a file of this name can be written and read here.
+    """Raises an error unless files with this suffix can be written and read.
 
     Args:
         path: Path of the file.
@@ -81,7 +81,7 @@ def write_features(path: str | PathLike[str], content: FolderFeatures) -> None:
 
 
 def read_features(path: str | PathLike[str]) -> FolderFeatures:
-    """Opens a file of features, whose parts are read when they are needed.
+    """Opens a file of features. Its parts are read when they are needed.
 
     Args:
         path: Path of a file from `extract_folder_features`.

@@ -56,7 +56,7 @@ def extract_folder_features(
     Raises:
         ImportError: If `out` is Parquet and pyarrow is missing.
         OSError: If something cannot be read or written.
-        ValueError: If there are no readable images, or if the stored parts are of other images
+        ValueError: If there are no readable images, or if the stored parts have other images
             or settings.
     """
     check_format(out)
@@ -65,19 +65,19 @@ def extract_folder_features(
     metadata = {"image_dir": root, "image_size": image_size, **(metadata or {})}
     limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_per_part}
     folder = Path(f"{out}.parts")
-    _begin(folder, {**metadata, **limits, "files": _fingerprint(paths)}, out)
+    _check_plan(folder, {**metadata, **limits, "files": _fingerprint(paths)}, out)
     encode = compile_encoder(encoder)
     start, encoded = time.monotonic(), 0
     with progress_bar(desc="features", total=len(paths), unit="image") as bar:
         for first in range(0, len(paths), files_per_part):
-            part, file = paths[first : first + files_per_part], _part(folder, first)
+            part, file = paths[first : first + files_per_part], _part_path(folder, first)
             if not file.exists():
                 images, readable = data.from_files(part, root, bad_images, max_pixels)
                 _write_part(file, encode, images, readable, root, image_size)
                 encoded += len(readable)
             bar.update(len(part))
     seconds = time.monotonic() - start
-    parts = [_part(folder, first) for first in range(0, len(paths), files_per_part)]
+    parts = [_part_path(folder, first) for first in range(0, len(paths), files_per_part)]
     extracted = _join(parts, metadata)
     if not extracted.count:
         atomic.remove(folder)
@@ -92,20 +92,20 @@ def extract_folder_features(
     }
 
 
-def _begin(folder: Path, plan: dict[str, Any], out: str | PathLike[str]) -> None:
+def _check_plan(folder: Path, plan: dict[str, Any], out: str | PathLike[str]) -> None:
     """Stores the settings of the parts; raises if existing parts have others."""
     file = folder / "plan.json"
     if file.exists():
         if differing := differences(json.loads(file.read_text("utf-8")), plan):
             raise ValueError(
-                f"{out} was begun with other settings: {'; '.join(differing)}. Delete {folder} to "
-                "start over."
+                f"{out} was started with other settings: {'; '.join(differing)}. Delete {folder} "
+                "to start over."
             )
         return
     atomic.write_text(file, json.dumps(plan, indent=2) + "\n")
 
 
-def _part(folder: Path, first: int) -> Path:
+def _part_path(folder: Path, first: int) -> Path:
     return folder / f"{first:09d}.npz"
 
 
@@ -146,7 +146,7 @@ def _join(files: Sequence[Path], metadata: dict[str, Any]) -> FolderFeatures:
 
 
 def _fingerprint(paths: Sequence[str]) -> str:
-    """Changes when a file is added, removed, or changed in size or time."""
+    """A text that changes when a file is added, removed, or changed in size or time."""
     digest = hashlib.sha256()
     for path in paths:
         size_and_time = None

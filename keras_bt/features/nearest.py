@@ -1,4 +1,4 @@
-"""Search for the images whose features are nearest to a query."""
+"""Finds the images whose features are nearest to a query."""
 
 import numpy as np
 import numpy.typing as npt

@@ -102,23 +102,23 @@ def rescaled_pair(z_a: tf.Tensor, z_b: tf.Tensor) -> Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-    """The parts of c and of d = c - target that the loss and its gradient use.
+    """The parts of c and of e = c - target that the loss and its gradient use.
 
     Args:
         standardized: Tensors [rows, dim] of view A and view B: this replica's z_hat.
         scales: Tensors [dim] of view A and view B: 1 / sqrt(variance + epsilon).
         images: Scalar tensor. Number of images in the global batch.
         diagonal: Tensor [dim]: c_ii.
-        norms: Tensors [dim]: sum_j c_ij d_ij and sum_i c_ij d_ij.
-        squares: Scalar tensor: sum_ij d_ij^2.
-        pulls: Returns tensors [rows, dim]: z_hat_b d^T / batch and z_hat_a d / batch.
+        products: Tensors [dim]: sum_j c_ij e_ij and sum_i c_ij e_ij.
+        squares: Scalar tensor: sum_ij e_ij^2.
+        pulls: Returns tensors [rows, dim]: z_hat_b e^T / batch and z_hat_a e / batch.
     """
 
     standardized: Pair
     scales: Pair
     images: tf.Tensor
     diagonal: tf.Tensor
-    norms: Pair
+    products: Pair
     squares: tf.Tensor
     pulls: Callable[[], Pair]
 
@@ -138,7 +138,7 @@ def correlate_by_matrix(
     a, b = _standardized(views, shifts, scales)
     c = cross_correlation(a, b, replicas=replicas)
     squared = tf.square(c)
-    norms = tf.reduce_sum(squared, axis=1), tf.reduce_sum(squared, axis=0)
+    products = tf.reduce_sum(squared, axis=1), tf.reduce_sum(squared, axis=0)
 
     def pulls() -> Pair:
         return tf.matmul(b, c / images, transpose_b=True), tf.matmul(a, c / images)
@@ -148,8 +148,8 @@ def correlate_by_matrix(
         scales=scales,
         images=images,
         diagonal=tf.linalg.diag_part(c),
-        norms=norms,
-        squares=tf.reduce_sum(norms[0]),
+        products=products,
+        squares=tf.reduce_sum(products[0]),
         pulls=pulls,
     )
 
@@ -177,14 +177,14 @@ def correlate_by_gram(
     gram_a = tf.matmul(a, batch_a, transpose_b=True) / tf.square(images)
     gram_b = tf.matmul(b, batch_b, transpose_b=True) / tf.square(images)
     pulls = gram_b @ batch_a, gram_a @ batch_b
-    norms = replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)])
+    products = replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)])
     return Correlation(
         standardized=(a, b),
         scales=scales,
         images=images,
         diagonal=tf.reduce_sum(batch_a * batch_b, axis=0) / images,
-        norms=norms,
-        squares=tf.reduce_sum(norms[0]),
+        products=products,
+        squares=tf.reduce_sum(products[0]),
         pulls=lambda: pulls,
     )
 

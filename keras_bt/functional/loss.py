@@ -31,16 +31,16 @@ def invariance_and_redundancy(
         invariance = sum_i (1 - c_ii)^2        redundancy = sum_{i != j} (c_ij - target)^2
 
     The paper's target is 0. The gradient is in closed form and sends nothing between replicas.
-    With c, d = c - target and the standardized embeddings z_hat it is for view A
+    With the excess e = c - target, the standardized embeddings z_hat and images n, for view A:
 
-        pull = z_hat_b d^T / batch
-        d loss / d z_hat_a:   g = 2 (redundancy' (pull - d_ii z_hat_b / batch)
+        pull = z_hat_b e^T / batch
+        ∂ loss / ∂ z_hat_a:   g = 2 (redundancy' (pull - e_ii z_hat_b / batch)
                                      - invariance' (1 - c_ii) z_hat_b / batch)
-        d loss / d z_a:       scale (g - z_hat_a sum_b(g z_hat_a) / batch)
+        ∂ loss / ∂ z_a:       scale (g - z_hat_a sum_n(g z_hat_a) / batch)
 
     where redundancy' and invariance' are the gradients of the two terms. For view B, transpose
-    c and swap the views. The sums over b are known from the forward pass:
-    sum_b(pull z_hat_a) = sum_j c_ij d_ij and sum_b(z_hat_a z_hat_b) / batch = c_ii.
+    c and swap the views. The sums over n are known from the forward pass:
+    sum_n(pull z_hat_a) = sum_j c_ij e_ij and sum_n(z_hat_a z_hat_b) / batch = c_ii.
 
     Args:
         z_a: Float tensor [batch, dim]. Embeddings of view A.
@@ -107,22 +107,22 @@ def _terms_with_gradient(
         redundancy = c.squares - tf.reduce_sum(tf.square(c.diagonal - target))
 
         def gradient(d_invariance: tf.Tensor, d_redundancy: tf.Tensor) -> Pair:
-            towards_one = d_invariance * (1.0 - c.diagonal) + d_redundancy * (c.diagonal - target)
+            diagonal_pull = d_invariance * (1.0 - c.diagonal) + d_redundancy * (c.diagonal - target)
 
             def view_gradient(
                 z_hat: tf.Tensor,
                 other_z_hat: tf.Tensor,
                 scale: tf.Tensor,
-                norms: tf.Tensor,
+                products: tf.Tensor,
                 pull: tf.Tensor,
             ) -> tf.Tensor:
-                g = d_redundancy * pull - towards_one / c.images * other_z_hat
-                along_z_hat = d_redundancy * norms - towards_one * c.diagonal
+                g = d_redundancy * pull - diagonal_pull / c.images * other_z_hat
+                along_z_hat = d_redundancy * products - diagonal_pull * c.diagonal
                 projected = g - along_z_hat / c.images * z_hat
                 return 2.0 * float(replicas.count) * scale * projected
 
             a, b = c.standardized
-            grad_a, grad_b = map(view_gradient, (a, b), (b, a), c.scales, c.norms, c.pulls())
+            grad_a, grad_b = map(view_gradient, (a, b), (b, a), c.scales, c.products, c.pulls())
             return grad_a, grad_b
 
         return (invariance, redundancy), gradient
@@ -131,7 +131,7 @@ def _terms_with_gradient(
 
 
 def _with_target(c: Correlation, target: float, replicas: Replicas) -> Correlation:
-    """Changes the target from 0, by sum_j c_ij = sum_b(z_hat_a sum_j(z_hat_b)) / batch."""
+    """C for another target than 0; it needs sum_j c_ij = sum_n(z_hat_a sum_j(z_hat_b)) / batch."""
     a, b = c.standardized
     row_sums = [tf.reduce_sum(z, axis=1, keepdims=True) / c.images for z in (b, a)]
     sums = replicas.sum([tf.reduce_sum(a * row_sums[0], 0), tf.reduce_sum(b * row_sums[1], 0)])
@@ -143,7 +143,7 @@ def _with_target(c: Correlation, target: float, replicas: Replicas) -> Correlati
 
     return dataclasses.replace(
         c,
-        norms=(c.norms[0] - target * sums[0], c.norms[1] - target * sums[1]),
+        products=(c.products[0] - target * sums[0], c.products[1] - target * sums[1]),
         squares=c.squares - target * (2.0 * tf.reduce_sum(sums[0]) - target * dim**2),
         pulls=pulls,
     )

@@ -32,9 +32,9 @@ class BarlowTwins(DistributedModel):
         projector: From [batch, features] to [batch, dim].
         views: (view_a, view_b), two layers from images to images, both float in [0, 1]
             (keras-cv layers take `value_range=(0, 1)`). None: the data are pairs, see below.
-        micro_batches: Number of parts in which the networks take the batch of a replica. They
-            take each part twice, and memory is that of one part. Loss and gradient are those of
-            the whole batch; batch normalization sees one part.
+        micro_batches: Number of parts in which the networks take the batch of a replica. Each
+            part passes forward twice: for the loss, then for its gradient. Memory is that of one
+            part, loss and gradient are those of the whole batch. Batch normalization sees one part.
         name: Name of the model.
         **kwargs: As in `keras.Model`.
 
@@ -45,7 +45,8 @@ class BarlowTwins(DistributedModel):
     With `views=None` they take pairs (view_a, view_b). Views of rank 4 are images, as above. Views
     of another rank, [batch, ...], reach the encoder unchanged and may have any finite values:
     signals [batch, time, channels], tables [batch, columns]. `predict` follows the same rule.
-    Spectrograms of rank 4 must be reshaped; the encoder can undo it by a `Reshape` layer.
+    Other data of rank 4, such as spectrograms, must be given as rank 3; the encoder can undo it
+    by a `Reshape` layer.
 
     Made and compiled in the scope of a `tf.distribute` strategy (see `keras_bt.strategy`), the
     model trains on all replicas as on one device: batches, loss and gradient are global, and a
@@ -107,11 +108,11 @@ class BarlowTwins(DistributedModel):
             loss: None for a `BarlowTwinsLoss` with the published settings.
             hold_nonfinite: Whether a step with NaN or infinity in its loss or gradient, and all
                 steps after it, change nothing until `step_guard.reset()`. `ResumableTraining`
-                reports the cause and can continue. With loss scaling, gradients are checked once
-                the scale has fallen below 1.
+                reports the cause and can continue. With loss scaling, the optimizer itself skips
+                steps with infinite gradients; a step is held when the scale is below 1.
             view_placement: Where `fit` computes the views. "step": in the step's graph.
-                "compiled": in the step, compiled by XLA, which takes seconds once and then half
-                the time. "data": by `tf.data` on the CPU, compiled, during the step before; needs
+                "compiled": in the step, compiled by XLA: seconds once, then views take half the
+                time. "data": by `tf.data` on the CPU, compiled, while the previous step runs; needs
                 a dataset. "compiled" and "data" need a single device without a strategy, and
                 layers that XLA compiles and that keep their state in variables. Views of keras_bt
                 draw the same numbers in all three.
@@ -260,7 +261,7 @@ class BarlowTwins(DistributedModel):
         config = dict(config)
         for name in ("encoder", "projector", "views"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
-        # Before mixed samples had a class of their own, every model had their weight.
+        # Files of older versions hold `mixed_sample_weight` for every model.
         if cls is BarlowTwins and "mixed_sample_weight" in config:
             if config["mixed_sample_weight"]:
                 cls = keras.saving.get_registered_object("keras_bt>MixedSampleBarlowTwins")
@@ -276,6 +277,6 @@ class BarlowTwins(DistributedModel):
         return config
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        if self.replicas > 1:  # where views have one placement only
+        if self.replicas > 1:  # "step" is the only placement there
             config = {**config, "view_placement": "step"}
         super().compile_from_config(config)

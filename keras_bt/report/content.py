@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A head and rows of cells; the first cell of a row is its name."""
+    """A header and rows of cells; the first cell of a row is its name."""
 
     head: list[str]
     rows: list[list[Any]]

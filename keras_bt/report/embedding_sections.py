@@ -37,8 +37,8 @@ def correlation_section(run: RunFiles) -> Section | None:
         + (f" This run aims at {target:g} instead of 0 off the diagonal." if target else ""),
         figures=[
             Figure(
-                f"C during training, for {_selected(len(last['dimensions']), dim)}. The mean "
-                f"of the last diagonal is {diagonal_mean:.2f}.",
+                f"C during training, for {_selected(len(last['dimensions']), dim)}. In the "
+                f"last map, the mean of the diagonal is {diagonal_mean:.2f}.",
                 figures.heat_maps(run.snapshots),
                 wide=True,
             ),
@@ -83,8 +83,8 @@ def health_section(run: RunFiles) -> Section | None:
     if ranks:
         section_figures.append(
             Figure(
-                "Effective rank: the number of directions in which images differ. A rank that "
-                "rises, stays high and is far above 1 is good.",
+                "Effective rank: the number of directions in which images differ. A good rank "
+                "rises, stays high and is far above 1.",
                 figures.line_plot(ranks, y="effective rank"),
             )
         )

@@ -13,7 +13,7 @@ def log_failures(name: str | Path) -> Iterator[None]:
     """Logs errors instead of raising them.
 
     Args:
-        name: What the block writes, for the message.
+        name: The file or folder that the block writes, for the message.
 
     Example:
         >>> with log_failures("runs/digits/report.html"):

@@ -117,7 +117,7 @@ def nearest_neighbors(representations: np.ndarray) -> np.ndarray:
 
 
 def relative_names(paths: Sequence[str]) -> list[str]:
-    """Returns paths relative to their innermost common folder.
+    """Returns paths relative to their deepest common folder.
 
     Example:
         >>> relative_names(["/photos/2026/a.jpg", "/photos/b.jpg"])

@@ -145,8 +145,8 @@ def training_section(run: RunFiles) -> Section | None:
         ""
         if run.loss_floor is None
         else "The loss cannot fall below its floor, which depends only on batch size, embedding "
-        "dimensions and redundancy weight. The distance to the floor says more than the loss "
-        "itself.",
+        "dimensions and redundancy weight. Judge training by the distance to the floor, not by "
+        "the loss.",
         figures=section_figures,
     )
 

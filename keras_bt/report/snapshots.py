@@ -27,12 +27,12 @@ class Snapshots(keras.callbacks.Callback):
     """Saves a snapshot before training and after each quarter of the epochs.
 
     It uses the embeddings that `EmbeddingHealth` computes. A snapshot is therefore saved at
-    the first check after each quarter of the epochs, and at the last check.
+    its first evaluation after each quarter of the epochs, and at the last one.
 
     Args:
         folder: Folder of the snapshots: `000012.npz` after epoch 12, `000000.npz` before
             training.
-        health: Its place in the list of callbacks is before this callback.
+        health: Must come before this callback in the list of callbacks.
 
     Example:
         >>> Snapshots("runs/digits/snapshots", health=None).folder.name
@@ -157,7 +157,7 @@ def read_arrays(file: Path) -> dict[str, np.ndarray] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        logging.getLogger("keras_bt").warning("%s is damaged and left out: %s", file, error)
+        logging.getLogger("keras_bt").warning("%s is damaged and ignored: %s", file, error)
         return None
 
 

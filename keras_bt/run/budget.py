@@ -17,7 +17,7 @@ OTHERS_SHARE = schedule.MONITOR_TIME_SHARE + writer.REPORT_TIME_SHARE  # checkpo
 
 
 def steps_in(minutes: float, model: BarlowTwins, batches: Any) -> int:
-    """The training steps that fit into a budget, measured by doing a few of them.
+    """The number of training steps that fit into a budget, from the time of a few steps.
 
     The weights of the model, including the state of its views, are restored afterwards. The
     optimizer is not: compile the model again with a schedule of that length.
@@ -59,16 +59,16 @@ def steps_in(minutes: float, model: BarlowTwins, batches: Any) -> int:
 def epochs_in(
     minutes: float, model: BarlowTwins, batches: Any, steps_per_epoch: int
 ) -> tuple[int, int]:
-    """The epochs that fill a budget, measured by doing a few steps.
+    """The number of epochs that fit into a budget, from the time of a few steps.
 
     Args:
         minutes: See `steps_in`.
         model: See `steps_in`.
         batches: See `steps_in`.
-        steps_per_epoch: Batches in the images.
+        steps_per_epoch: Number of batches in one pass over the images.
 
     Returns:
-        Epochs, and steps in each: about `steps_per_epoch`.
+        Number of epochs, and steps in each: about `steps_per_epoch`.
     """
     steps = steps_in(minutes, model, batches)
     epochs = max(1, round(steps / steps_per_epoch))

@@ -19,12 +19,12 @@ def run_callbacks(
     *,
     tensorboard: bool,
 ) -> list[keras.callbacks.Callback]:
-    """Monitors, and what writes the files of a run during training.
+    """Returns the monitors, and the callbacks that write the files of a run.
 
     Args:
         folder: The folder of the run.
         monitors: Monitors of the encoder; `EmbeddingHealth` is the last.
-        start: Keeps the loss of the first step.
+        start: Stores the loss of the first step.
         history: The metrics of each epoch, for metrics.jsonl.
         watch: Measures the time of monitors and report.
         tensorboard: Whether logs for TensorBoard are written.

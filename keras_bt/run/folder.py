@@ -29,10 +29,10 @@ class RunFolder:
     """The folder of one run.
 
         run.json        command, settings, versions and environment; written first
-        plan.json       epochs, steps an epoch and images; kept at a restart
+        plan.json       epochs, steps per epoch and images; kept at a restart
         baselines.json  metrics of raw pixels and of the untrained encoder
         start.json      the loss of the first step
-        metrics.jsonl   one line an epoch
+        metrics.jsonl   one line per epoch
         checkpoints/    for resuming
         encoder/        the SavedModel
         model.keras     the whole model, for Python
@@ -40,18 +40,18 @@ class RunFolder:
                         data of the report
         tensorboard/    logs for TensorBoard, with --tensorboard
         report.html     the report; rewritten during training, and at the end
-        result.json     the result; written last but one, so it marks a finished run
+        result.json     the result; it exists once the run is finished
 
     Args:
         workdir: The folder; made if it does not exist.
-        settings: Everything that decides the run; JSON can hold it.
-        writes: False for workers other than the chief, which only read. The folder does not
-            have to exist for them.
+        settings: All settings that determine the run; JSON can hold them.
+        writes: False for workers other than the chief, which only read. The folder need not
+            exist for them.
         command_line: The command that started the run; None for that of this process.
 
     Raises:
-        ValueError: If the folder belongs to a run with other settings (which are named), holds
-            files with a run's names but no run, or is in use by another process.
+        ValueError: If the folder belongs to a run with other settings, or is in use by another
+            process. Also if it has files with a run's names but no run.json.
 
     Example:
         >>> import tempfile
@@ -84,7 +84,7 @@ class RunFolder:
             self.once("run", lambda: circumstances)
 
     def _refuse_others(self) -> None:
-        """Refuses a folder that belongs to something else."""
+        """Rejects a folder that belongs to another run, or to no run."""
         start = self.path / "run.json"
         if start.exists():
             _refuse_other_settings(start, _settings_in(start), self.settings)
@@ -92,7 +92,7 @@ class RunFolder:
             _refuse_foreign_files(self.path)
 
     def close(self) -> None:
-        """Unlocks the folder; the end of the process does the same."""
+        """Unlocks the folder, as the end of the process does."""
         self._unlock()
 
     def result(self) -> dict[str, Any] | None:
@@ -108,8 +108,8 @@ class RunFolder:
         """Returns what `make` returned at the first start of the run.
 
         Args:
-            name: Of the file that stores it, without .json.
-            make: Returns something that JSON can hold.
+            name: Name of the file that stores it, without .json.
+            make: Returns a value that JSON can hold.
         """
         stored = self.read(name)
         if stored is None:
@@ -132,7 +132,8 @@ class RunFolder:
 class MetricsLog(keras.callbacks.Callback):
     """Writes the metrics of each epoch as a line of JSON.
 
-    A line that cannot be written is written with the next epoch. The end of training raises.
+    A line that cannot be written is written with the next epoch. A failure after the last epoch
+    raises an error.
 
     Args:
         path: The file. Its lines of epochs that are trained again are dropped.
@@ -189,7 +190,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
     Args:
         path: The file.
-        content: Something that JSON can hold.
+        content: A value that JSON can hold.
 
     Example:
         >>> import tempfile
@@ -210,7 +211,7 @@ def _settings_in(file: Path) -> dict[str, Any]:
     try:
         return json.loads(file.read_text("utf-8"))["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not a run.json of keras_bt; take another workdir.") from error
+        raise ValueError(f"{file} is not a run.json of keras_bt; use another workdir.") from error
 
 
 def _locked(file: Path) -> int:
@@ -225,7 +226,7 @@ def _locked(file: Path) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise ValueError(
-            f"Another process is running in {file.parent}; wait, or take another workdir."
+            f"Another process is running in {file.parent}; wait, or use another workdir."
         ) from error
     except OSError as error:
         reason = "%s cannot be locked (%s); start no other process with this workdir."
@@ -241,7 +242,7 @@ def _refuse_foreign_files(folder: Path) -> None:
     if existing := [name for name in names if (folder / name).exists()]:
         raise ValueError(
             f"{folder} holds {', '.join(existing)} but no run.json, so they belong to no run and "
-            "would be overwritten; take another workdir."
+            "would be overwritten; use another workdir."
         )
 
 
@@ -249,7 +250,7 @@ def _refuse_other_settings(file: Path, before: dict[str, Any], now: dict[str, An
     differing = differences(before, now)
     if differing:
         raise ValueError(
-            f"{file} has other settings; take another workdir or the same flags.\n  "
+            f"{file} has other settings; use another workdir or the same flags.\n  "
             + "\n  ".join(differing)
         )
 

@@ -36,7 +36,7 @@ def add_row(
         recipe: Name of the recipe, or None.
         seed: Seed of the run.
         minutes: Duration of the training; of the whole command if only classifiers are trained.
-        protocol: How the metrics were measured, in words; or a dict with a text for each.
+        protocol: How the metrics were measured, in words; or a dict with a text for each metric.
         figures: The metrics; JSON can hold them.
         command_line: The command; None for that of this process.
 

@@ -36,7 +36,7 @@ class Pretraining:
         source: The images.
         strategy: The strategy to train under.
         seed: Seed of weights, order and views, at least 0.
-        minutes: Budget of time that replaces the recipe's epochs; None for the epochs.
+        minutes: Time budget; None trains for the recipe's epochs.
         deterministic: Whether the step is compiled, so that runs agree to the last bit.
         view_placement: See `BarlowTwins.compile`; "auto" for "compiled" where that pays.
         linear_monitor: Whether linear probes are fitted during training too.
@@ -78,7 +78,9 @@ class Pretraining:
         if tensorboard:
             import_optional(["tensorboard"], extra="tensorboard")
         if deterministic and strategy.num_replicas_in_sync > 1:
-            raise ValueError("A deterministic run needs a single device; see --strategy=one.")
+            raise ValueError(
+                f"A deterministic run needs a single device, got {strategy.num_replicas_in_sync}."
+            )
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         self.linear_monitor, self.tensorboard = linear_monitor, tensorboard
@@ -91,7 +93,8 @@ class Pretraining:
                 )
             self.view_placement = view_placement
             self.model = recipe.build_model(seed)
-        self.batches()  # refuses images that make no batch
+        self.batches()  # rejects images that do not fill a batch
+        # For the measurement of --minutes; compiled again when the number of steps is known.
         self._compile(recipe.epochs, source.train.count // recipe.batch_size)
 
     def run(
@@ -100,16 +103,16 @@ class Pretraining:
         *,
         profile: bool = False,
         progress: str = "bar",
-        **checkpoints: Any,
+        **resumable: Any,
     ) -> dict[str, Any] | None:
         """Trains from the folder's last checkpoint, then scores, exports and reports.
 
         Args:
             folder: The folder of the run. On several workers only the chief writes and scores.
-            profile: Whether the result has "profile": where the time since this start went, in
-                a step (see `StepProfile`) and in the run.
-            progress: Display on the terminal: "bar", "json" (a line an epoch) or "none".
-            **checkpoints: See `ResumableTraining`: every_minutes, every_steps, keep,
+            profile: Whether the result has "profile": the shares of the time since this start,
+                in a step (see `StepProfile`) and in the run.
+            progress: Display on the terminal: "bar", "json" (a line per epoch) or "none".
+            **resumable: See `ResumableTraining`: every_minutes, every_steps, keep,
                 on_nonfinite.
 
         Returns:
@@ -120,13 +123,13 @@ class Pretraining:
             CheckpointError: See `ResumableTraining.restore`.
             OSError: If a file that the run needs cannot be written.
         """
-        size, watch, steps = self.recipe.image_size, Stopwatch(), StepProfile()
+        size, watch, step_profile = self.recipe.image_size, Stopwatch(), StepProfile()
         encoder = self.model.encoder
         with watch.measure("scoring"):
             baselines = self._score_baselines(folder)
         with watch.measure("training"):
             training_metrics = self._train(
-                folder, checkpoints, watch, [steps] if profile else [], progress
+                folder, resumable, watch, [step_profile] if profile else [], progress
             )
         replaced_images = self._count_replaced_images()
         if not folder.writes:
@@ -158,7 +161,7 @@ class Pretraining:
             if self.tensorboard:
                 write_projector(folder.path)
         if profile:
-            result["profile"] = {"step": steps.result, "run": watch.shares()}
+            result["profile"] = {"step": step_profile.result, "run": watch.shares()}
         folder.write_result(result)
         ReportWriter(folder.path).write()
         return result
@@ -181,7 +184,7 @@ class Pretraining:
         return better_placement(images, self.recipe.side_of_views**2)
 
     def _score_baselines(self, folder: RunFolder) -> dict[str, Any]:
-        """The baselines' metrics, computed at the first start of the run."""
+        """The metrics of the baselines, computed at the first start of the run."""
         if not folder.writes:
             return {}
         return folder.once(
@@ -192,7 +195,7 @@ class Pretraining:
     def _train(
         self,
         folder: RunFolder,
-        checkpoints: dict[str, Any],
+        resumable: dict[str, Any],
         watch: Stopwatch,
         callbacks: list[keras.callbacks.Callback],
         progress: str,
@@ -201,7 +204,7 @@ class Pretraining:
         epochs, steps_per_epoch = self._plan(folder)
         self._compile(epochs, steps_per_epoch)
         training = ResumableTraining(
-            folder.checkpoints, settings=folder.settings, writes=folder.writes, **checkpoints
+            folder.checkpoints, settings=folder.settings, writes=folder.writes, **resumable
         )
         state = training.restore(self.model)
         steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
@@ -256,12 +259,14 @@ class Pretraining:
         plan = earlier or folder.once("plan", make_plan)
         if plan["images"] != images:
             logging.getLogger(__name__).warning(
-                "The run began with %d images and continues with %d.", plan["images"], images
+                "The run began with %d images and continues with %d; its number of steps stays.",
+                plan["images"],
+                images,
             )
         return plan["epochs"], plan["steps_per_epoch"]
 
     def _save_views(self, folder: RunFolder) -> None:
-        """Writes some views for the report, once a run."""
+        """Writes some views for the report, once per run."""
         file = folder.path / "views.npz"
         if not file.exists():
             with log_failures(file):

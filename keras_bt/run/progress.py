@@ -1,4 +1,4 @@
-"""Progress displays: a bar on a terminal, or a line of JSON an epoch."""
+"""Progress displays: a bar on a terminal, or a line of JSON per epoch."""
 
 import json
 import time
@@ -19,10 +19,10 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         total_steps: Steps of the whole training.
-        batch_size: Images a step, over all replicas.
+        batch_size: Images per step, over all replicas.
         loss_floor: The least possible loss, or None if unknown. See `keras_bt.loss_floor`.
         first_step: Step at which a resumed training starts.
-        start: Knows the loss of the first step.
+        start: Holds the loss of the first step.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Progress(keras.callbacks.Callback):
 class ProgressBar(Progress):
     """One bar for the whole training: loss, its floor, the first loss, k-NN accuracy.
 
-        41%|████| 902/2200 [00:34<00:48, 26.9step/s, images/s=3440, loss=21.4, floor=0, start=260]
+        41%|████| 902/2200 [00:34<00:48, 26.9step/s, images/s=3440, loss=21.4, floor=1.3, start=260]
 
     Args:
         See `Progress`.
@@ -78,10 +78,10 @@ class ProgressBar(Progress):
 
 
 class EpochLines(Progress):
-    """Prints a line of JSON an epoch, for programs that read it.
+    """Prints a line of JSON per epoch, for other programs.
 
         {"epoch": 41, "epochs": 100, "images_per_second": 3440.1, "seconds_left": 48.2,
-         "loss_floor": 0.0, "untrained_loss": 260.1, "loss": 21.4, "knn_accuracy": 0.951}
+         "loss_floor": 1.32, "untrained_loss": 260.1, "loss": 21.4, "knn_accuracy": 0.951}
 
     Args:
         See `Progress`.

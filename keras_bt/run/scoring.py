@@ -1,4 +1,4 @@
-"""Scores the encoder of a run and its baselines, and keeps what the report's map needs."""
+"""Scores the encoder of a run and its baselines, and stores the data of the report's map."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ BATCH_SIZE = 256  # for extracting features
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Scores:
-    """The metrics of an encoder, and the features they were computed from.
+    """The metrics of an encoder, and the features from which they were computed.
 
     Args:
         metrics: `knn_accuracy`, `linear_accuracy`, `few_label_accuracy`; None without labels.

@@ -1,4 +1,4 @@
-"""`StartLoss`: keeps the loss of the untrained network."""
+"""`StartLoss`: stores the loss of the untrained network."""
 
 import logging
 from typing import Any
@@ -12,12 +12,12 @@ from keras_bt.run.folder import RunFolder
 class StartLoss(keras.callbacks.Callback):
     """Writes the loss of the first step to start.json.
 
-    The file is written at once, so that a run that is started again knows the loss.
+    The file is written at once, so that a resumed run has the loss.
 
     Args:
         folder: The folder of the run.
-        health: Records that loss; it has to come before this callback in `fit`. It gets the
-            loss of the file if there is one.
+        health: Records that loss; it must come before this callback in `fit`. If the file
+            exists, it gets the loss from there.
 
     Example:
         >>> import tempfile

@@ -15,10 +15,10 @@ def summarize(result: dict[str, Any]) -> str:
     Example:
         >>> metrics = {"knn_accuracy": 0.975, "linear_accuracy": 0.983, "few_label_accuracy": None}
         >>> result = {"trained": metrics, "untrained": metrics, "pixels": metrics, "seconds": 90.0}
-        >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 0.0}
+        >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 1.32}
         >>> result |= {"encoder_dir": "runs/digits/encoder", "health": None}
         >>> print(summarize(result))
-        1.5 minutes on 1,437 images of digits; loss 9.5, its floor 0
+        1.5 minutes on 1,437 images of digits; loss 9.5, its floor 1.32
                             k-NN      linear  few labels
         this encoder      97.5 %      98.3 %
         untrained         97.5 %      98.3 %

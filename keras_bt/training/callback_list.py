@@ -1,4 +1,4 @@
-"""Several calls of Keras's `fit` that are one training to its callbacks."""
+"""Callbacks that see several calls of Keras's `fit` as one training."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ class ContinuousCallbackList(keras.callbacks.CallbackList):
         epochs: Epochs of the whole training.
         steps_per_epoch: Steps in an epoch.
         begin_epoch: Called at the beginning of an epoch, after `fit` has reset the metrics.
-            Returns the number of steps that the epoch already has.
+            Returns the number of steps already trained in the epoch.
         begin_step: Called before each step.
         end_step: Called after each step with the number of steps since `begin_epoch`.
         end_epoch: Called at the end of an epoch, before the callbacks.

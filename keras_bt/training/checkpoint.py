@@ -1,4 +1,4 @@
-"""Checkpoints: complete or absent, verified when they are read."""
+"""Checkpoints that are written atomically, and verified when they are read."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger("keras_bt")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint from which the training cannot continue."""
+    """A checkpoint from which training cannot continue."""
 
 
 class Checkpoints:
@@ -33,8 +33,8 @@ class Checkpoints:
         variables: Variables by name.
         settings: Settings that must not change when training continues; JSON can hold them.
         keep: Number of checkpoints to keep, at least 1.
-        writes: False leaves all files as they are: `save` does nothing. For workers other than
-            the chief.
+        writes: If False, no file changes and `save` does nothing. For workers other than the
+            chief.
 
     Example:
         >>> import tempfile
@@ -69,10 +69,11 @@ class Checkpoints:
         """Writes a checkpoint and removes the oldest ones.
 
         Args:
-            step: The current step. An existing checkpoint of this step stays.
+            step: The current step. An existing checkpoint of this step is kept.
 
         Raises:
-            OSError: If writing fails; names the space needed. Older checkpoints are unchanged.
+            OSError: If writing fails. The message names the space needed. Older checkpoints
+                are unchanged.
         """
         if not self.writes:
             return
@@ -86,15 +87,15 @@ class Checkpoints:
     def restore(self) -> int | None:
         """Restores the variables from the newest undamaged checkpoint.
 
-        Newer ones, which are damaged, are moved to the folder `damaged`.
+        Newer, damaged ones are moved to the folder `damaged`.
 
         Returns:
             The step of the checkpoint, or None if there is no checkpoint.
 
         Raises:
-            CheckpointError: If the checkpoint is of another model or other settings, or if all
+            CheckpointError: If the checkpoint has another model or other settings, or if all
                 checkpoints are damaged.
-            OSError: If the system refuses to read a file.
+            OSError: If a file cannot be opened.
         """
         damaged = []
         for step in reversed(self.steps()):
@@ -135,7 +136,7 @@ class Checkpoints:
             path.replace(target)
 
     def _refuse_other_settings(self, step: int, settings: Mapping[str, Any]) -> None:
-        """Raises an error that names the settings that differ."""
+        """Raises an error with the settings that differ."""
         if differing := differences(settings, self.settings):
             raise CheckpointError(
                 f"{self._path(step)} has other settings; use the same settings or another folder."
@@ -147,13 +148,15 @@ class Checkpoints:
         try:
             self._state.read(str(self._path(step) / "state")).assert_consumed()
         except (AssertionError, ValueError) as error:
-            raise CheckpointError(f"{self._path(step)} is of another model: {error}") from error
+            raise CheckpointError(
+                f"{self._path(step)} belongs to another model: {error}"
+            ) from error
 
 
 def _verified_settings(path: Path) -> dict[str, Any]:
     """Reads a whole checkpoint, so that TensorFlow verifies it, and returns its settings."""
     for file in path.iterdir():
-        file.open("rb").close()  # a file that the system refuses to open is not damaged
+        file.open("rb").close()  # raises OSError: a file that cannot be opened is not damaged
     reader = tf.train.load_checkpoint(str(path / "state"))
     for name in reader.get_variable_to_shape_map():
         reader.get_tensor(name)

@@ -1,4 +1,4 @@
-"""Calls `fit` until a training ends; saves and reacts to signals between steps."""
+"""Calls `fit` until a training ends; saves and handles signals between steps."""
 
 import contextlib
 import logging
@@ -24,8 +24,8 @@ log = logging.getLogger("keras_bt")
 class TrainingLoop:
     """One training of a restored model, from its current step to its last epoch.
 
-    Steps run ahead on the device. About once a second the loop waits for the device
-    (`_synchronize`), and then checks for non-finite steps, signals and due checkpoints.
+    The device runs steps asynchronously. About once a second the loop waits for it
+    (`_synchronize`). It then checks for non-finite steps, signals and due checkpoints.
 
     Args:
         model: Compiled with `hold_nonfinite=True`.
@@ -76,7 +76,7 @@ class TrainingLoop:
         try:
             while not self._model.stop_training and self._state.ended_epochs < self._epochs:
                 try:
-                    self._train_on()
+                    self._train_epochs()
                 except _StepHeld as held:
                     self._handle_nonfinite(held.term)
             self._signals.delayed = True
@@ -91,7 +91,7 @@ class TrainingLoop:
             self._signals.close()
         self._callbacks.end()
 
-    def _train_on(self) -> None:
+    def _train_epochs(self) -> None:
         """Trains to the end of an incomplete epoch, or else through all remaining epochs."""
         state = self._state
         self._signals.delayed = True  # `fit` resets the sums of the metrics
@@ -119,7 +119,7 @@ class TrainingLoop:
             raise ValueError(f"batches returned no data for step {state.step}.")
 
     def _end_trained_epoch(self, epoch: int) -> None:
-        """Calls the callbacks for an epoch that was interrupted between its last step and them."""
+        """Calls the callbacks of an epoch that was interrupted after its last step."""
         self._callbacks.begin_trained_epoch(epoch)
         self._state.restore_metrics()
         self._release_signals()
@@ -144,7 +144,7 @@ class TrainingLoop:
         self._release_signals()
 
     def _release_signals(self) -> None:
-        """Lets signals interrupt a single process; workers agree in `_synchronize`."""
+        """Ends the delay of signals in a single process; workers share them in `_synchronize`."""
         if not workers.has_workers(self._strategy):
             self._signals.release()
 
@@ -185,7 +185,7 @@ class TrainingLoop:
         try:
             self._save()
         except OSError as error:
-            log.warning("%s Training continues and tries again later.", error)
+            log.warning("%s Training continues and saves again later.", error)
             self._schedule.record_failed(self._state.step)
         else:
             self._schedule.record_saved(self._state.step)
@@ -209,7 +209,9 @@ class TrainingLoop:
         step = self._state.step
         try:
             self._save()
-            log.warning("%s at step %d; the same command continues from there.", interrupted, step)
+            log.warning(
+                "%s at step %d; run the same command to continue from there.", interrupted, step
+            )
             self._callbacks.end()
         except OSError as error:
             log.error("%s at step %d. %s", interrupted, step, error)

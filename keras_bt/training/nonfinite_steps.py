@@ -1,4 +1,4 @@
-"""Training steps with NaN or infinity: explained, then skipped, rewound or fatal."""
+"""Training steps with NaN or infinity: explains them, then stops, skips or rewinds."""
 
 import dataclasses
 import logging
@@ -26,10 +26,10 @@ class NonfiniteSteps:
 
     Args:
         action: "stop", "skip" or "rewind"; see `ResumableTraining`.
-        limit: How many steps may be skipped or rewound.
+        limit: Largest number of steps that may be skipped or rewound.
         model: Its `step_guard` holds the step.
         state: The state before the step.
-        checkpoints: Their newest one is restored to rewind.
+        checkpoints: Rewinding restores the newest one.
     """
 
     action: str
@@ -69,7 +69,7 @@ class NonfiniteSteps:
         return (
             f"Step {step + 1} (epoch {step // self.state.steps_per_epoch + 1}): "
             f"the {term} of the loss is not finite, "
-            + (f"first {where}." if where else "but it is when the step is repeated.")
+            + (f"first {where}." if where else "but it is finite when the step is repeated.")
         )
 
     def _reason_to_end(self) -> str | None:

@@ -25,9 +25,9 @@ Event = tuple[str, str, float]  # thread, name, seconds
 class StepProfile(keras.callbacks.Callback):
     """Measures the time of each stage of `BarlowTwins.fit`'s steps, by tracing some of them.
 
-    The wait for images is measured. The rest is divided in proportion to the time of each
-    stage's operations, gradients included, because operations overlap in several threads. Name
-    scopes in the graph show the stage of an operation.
+    The wait for images is measured. Operations overlap in several threads. So the rest is divided
+    in proportion to the time of each stage's operations, gradients included. Name scopes in the
+    graph show the stage of an operation.
 
     A step compiled by XLA has no stages, because its operations are fused. On a GPU the trace
     holds the launches of operations, so that only the wait for images is reliable.
@@ -136,7 +136,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def measure(self, part: str) -> Iterator[None]:
-        """Adds the time of a block to a part. Parts measured inside the block do not count.
+        """Adds the time of a block to a part, without the parts measured inside the block.
 
         Args:
             part: Name of the part.
@@ -152,7 +152,7 @@ class Stopwatch:
                 self._inner_seconds[-1] += seconds
 
     def measure_method(self, instance: object, name: str, part: str) -> None:
-        """Adds the time of an object's method to a part, from now on.
+        """Adds the time of all later calls of a method to a part.
 
         Args:
             instance: The object.
@@ -176,7 +176,7 @@ class Stopwatch:
 
 
 def format_profile(profile: Mapping[str, Any]) -> str:
-    """Formats a profile as text, one line a share.
+    """Formats a profile as text, one line per share.
 
     Args:
         profile: {"step": `StepProfile.result`, "run": `Stopwatch.shares()`}.
@@ -193,11 +193,11 @@ def format_profile(profile: Mapping[str, Any]) -> str:
     tables = {"share of the run's time": profile["run"]}
     if step := profile["step"]:
         title = (
-            f"share of a step's {1000 * step['seconds']:.1f} ms; meanwhile "
-            f"{step['input_threads']:.2f} threads for input"
+            f"share of a step's {1000 * step['seconds']:.1f} ms; input used "
+            f"{step['input_threads']:.2f} threads"
         )
         if step["input_views"]:
-            title += f", {100 * step['input_views']:.0f} % of that for views"
+            title += f", {100 * step['input_views']:.0f} % of their time for views"
         tables = {title: step["shares"], **tables}
     lines = []
     for title, shares in tables.items():

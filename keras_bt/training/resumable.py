@@ -33,12 +33,13 @@ class ResumableTraining:
         every_minutes: Time between checkpoints, at least 0.
         every_steps: Steps between checkpoints, if that is sooner; None for no such limit.
         keep: Number of checkpoints to keep, at least 1.
-        settings: Settings that must not change when training continues; JSON can hold them.
-        on_nonfinite: What follows a step with NaN or infinity in its loss or gradient. The
-            weights do not change in it, and a message names the layer. "stop" ends the
+        settings: JSON-serializable settings, saved in checkpoints. `restore` refuses a checkpoint
+            with others.
+        on_nonfinite: Action after a step with NaN or infinity in its loss or gradient. Such a
+            step does not change the weights, and a message names the layer. "stop" ends the
             training; "skip" continues with the next batch; "rewind" continues with the next
             batch and the weights of the last checkpoint.
-        most_nonfinite: How many steps may be skipped or rewound; one more ends the training.
+        most_nonfinite: Largest number of skipped or rewound steps; one more ends the training.
         writes: Whether this process writes; False for workers other than the chief.
 
     Attributes:
@@ -93,8 +94,8 @@ class ResumableTraining:
             The state of the training; its `step` is 0 if there is no checkpoint.
 
         Raises:
-            CheckpointError: If the checkpoint is of another model or other settings, if all
-                checkpoints are damaged, or if workers read different ones.
+            CheckpointError: If the checkpoint has another model or other settings, all
+                checkpoints are damaged, or workers read different ones.
             ValueError: If the settings of the model are not supported.
         """
         _check_model(model, self.on_nonfinite)
@@ -126,12 +127,14 @@ class ResumableTraining:
 
         Args:
             batches: Returns endless data for `BarlowTwins.fit`, from the batch of a given step
-                on, such as `dataset.repeat().skip`.
+                on; steps count from 0. It must return the same batches for the same step,
+                whenever it is called: `data.Images.shuffled_batches(first_step=...)` does,
+                and `dataset.repeat().skip` for a dataset without an unseeded `shuffle`.
             epochs: Epochs of the whole training.
             steps_per_epoch: Steps in an epoch.
-            callbacks: Keras callbacks. They see one training, however often `fit` of Keras is
-                called. State of their own, as in EarlyStopping, is not saved. One that ends
-                the training early must do it at the end of an epoch.
+            callbacks: Keras callbacks. Keras's `fit` may be called several times; callbacks
+                see a single training. Their own state, as in EarlyStopping, is not saved. A
+                callback may set `stop_training` only at the end of an epoch.
 
         Returns:
             Keras's `History`, as `Model.fit` returns it, with all epochs of the training. Those
@@ -139,12 +142,14 @@ class ResumableTraining:
             "seconds" at the end of each epoch.
 
         Raises:
-            ValueError: If `batches` returns data that ends, or `steps_per_epoch` is not that of
-                the checkpoint.
+            ValueError: If `restore` was not called, `batches` returns data that ends, or
+                `steps_per_epoch` is not that of the checkpoint.
             FloatingPointError: If a step with NaN or infinity ends the training. Names the
                 step, the term of the loss and the layer.
             OSError: If the last checkpoint cannot be written.
         """
+        if not hasattr(self, "_model"):
+            raise ValueError("There is no model to train yet; call restore(model) before fit().")
         if self._model.optimizer is not self._optimizer:
             raise ValueError("The model was compiled after restore(); call restore() again.")
         if self.state.step and self.state.steps_per_epoch != steps_per_epoch:
@@ -177,7 +182,7 @@ class ResumableTraining:
         """Writes a checkpoint of the current state, on the chief.
 
         Raises:
-            OSError: If writing fails; names the space needed.
+            OSError: If writing fails. The message names the space needed.
         """
         self.state.copy_to_variables()
         self._checkpoints.save(self.state.step)
@@ -200,8 +205,8 @@ def _check_model(model: BarlowTwins, on_nonfinite: str) -> None:
         raise ValueError("The model must be compiled with hold_nonfinite=True.")
     if model.steps_per_execution > 1:
         raise ValueError(
-            f"steps_per_execution must be 1, got {model.steps_per_execution}: training can be "
-            "interrupted after each step."
+            f"steps_per_execution must be 1, got {model.steps_per_execution}: ResumableTraining "
+            "must be able to save after each step."
         )
     optimizer: Any = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if on_nonfinite == "rewind" and optimizer.gradient_accumulation_steps:

@@ -1,4 +1,4 @@
-"""When a training saves a checkpoint, and when it waits for its device."""
+"""Schedule of a training: when it saves a checkpoint, and when it waits for its device."""
 
 import time
 

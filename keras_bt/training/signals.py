@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: handled between steps, so that a checkpoint can be written."""
+"""Handles SIGTERM and SIGINT between steps, so that a checkpoint can be written."""
 
 import signal
 import threading
@@ -6,12 +6,12 @@ from types import FrameType
 from typing import Any, NoReturn
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# These handlers stay: ignored, as SIGINT in a background job, or installed outside Python.
+# Not replaced: ignored signals, as SIGINT in a background job, and handlers outside Python.
 UNCHANGED = (signal.SIG_IGN, None)
 
 
 class TrainingInterrupted(BaseException):
-    """A signal asks the process to end.
+    """Raised when a signal asks the process to end.
 
     Args:
         number: Number of the signal.
@@ -36,7 +36,7 @@ class SignalHandler:
 
     Attributes:
         delayed: Whether signals wait until `release`.
-        received: Number of the signal that came, or None.
+        received: Number of the received signal, or None.
 
     Example:
         >>> signals = SignalHandler()
@@ -68,7 +68,7 @@ class SignalHandler:
         self._previous_handlers = {}
 
     def release(self) -> None:
-        """Ends the delay; raises `TrainingInterrupted` if a signal came meanwhile."""
+        """Ends the delay; raises `TrainingInterrupted` if a signal was received meanwhile."""
         self.delayed = False
         if self.received is not None:
             self._interrupt(self.received)

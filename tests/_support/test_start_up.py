@@ -44,7 +44,7 @@ def test_log_level_of_the_user_shows_tensorflows_messages(level):
     assert ONEDNN in run("import keras_bt", **{LOG_LEVEL: level})
 
 
-def test_messages_stay_where_tensorflow_is_imported_first():
+def test_messages_are_shown_if_tensorflow_is_imported_first():
     assert ONEDNN in run("import tensorflow, keras_bt", TF_ENABLE_ONEDNN_OPTS="1")
 
 
@@ -61,7 +61,7 @@ def test_python_prints_on_stderr_after_the_import():
     assert run("import sys, keras_bt; print('after', file=sys.stderr)") == "after\n"
 
 
-def test_import_without_stderr():
+def test_import_works_without_stderr():
     code = """
 import os, subprocess, sys
 sys.exit(subprocess.run([sys.executable, "-c", "import keras_bt"], preexec_fn=lambda: os.close(2))

@@ -35,7 +35,7 @@ def correlation(a, b):
     return a.T @ b / len(a)
 
 
-def test_redundancy_only(rng):
+def test_redundancy_only_has_no_invariance_term(rng):
     z_a, z_b = embeddings(rng)
     c = correlation(standardized(z_a), standardized(z_b))
     loss = variants.RedundancyOnly(0.5)
@@ -48,7 +48,7 @@ def test_redundancy_only(rng):
     assert np.abs(tape.gradient(both, z_a)).max() > 0
 
 
-def test_feature_normalized(rng):
+def test_feature_normalized_scales_each_image(rng):
     z_a, z_b = embeddings(rng)
     u_a, u_b = (z / np.sqrt((z**2).mean(1, keepdims=True)) for z in map(standardized, (z_a, z_b)))
     expected = terms(correlation(u_a, u_b), target=-1.0)
@@ -56,13 +56,13 @@ def test_feature_normalized(rng):
     np.testing.assert_allclose(loss.terms(z_a, z_b), expected, rtol=1e-4)
 
 
-def test_cross_covariance(rng):
+def test_cross_covariance_matches_numpy(rng):
     z_a, z_b = embeddings(rng)
     expected = terms(np.cov(z_a.T, z_b.T, bias=True)[:5, 5:])
     np.testing.assert_allclose(variants.CrossCovariance().terms(z_a, z_b), expected, rtol=1e-4)
 
 
-def test_projector_without_batch_norm(tiny_model, rng):
+def test_without_batch_norm_removes_it_from_the_projector(tiny_model, rng):
     tiny = tiny_model()
     model = variants.WithoutBatchNorm(tiny.encoder, tiny.projector, tiny.views)
     features = rng.normal(size=(3, 4)).astype("float32")

@@ -86,7 +86,7 @@ def test_contestants_take_turns(race, tmp_path):
     assert (tmp_path / "log").read_text().splitlines() == warmed_up + rounds
 
 
-def test_ratio_is_within_a_round(race):
+def test_ratio_is_the_median_over_rounds(race):
     times = {"ours": [1.0, 2.0, 4.0], "theirs": [3.0, 6.0, 20.0]}
     case = race.Case("small", {}, images=8, wanted={"theirs": 2.0})
     ours, theirs = race.rows_of("loss", case, times, {name: {"threads": 2} for name in times})
@@ -169,7 +169,7 @@ def test_page_has_a_section_for_each_race_with_rows(race, tmp_path, monkeypatch)
 def test_startup_lists_seconds_beyond_the_first(race):
     times = {"plain": [4.0], "with keras_bt": [4.75]}
     rows = race.rows_of("startup", race.Case("", {}), times, {name: {} for name in times})
-    sentence = race.report.seconds_more(list(rows))
+    sentence = race.report.seconds_beyond_first(list(rows))
     assert sentence == ' Seconds beyond the first: "with keras_bt" 0.75.'
 
 

@@ -52,8 +52,8 @@ def test_flags_can_come_from_a_file(make, calls, tmp_path):
         (["--count=0"], "--count=0"),
         (["--count=x"], "--count=x"),
         (["--kind=c"], "--kind=c"),
-        (["count=2"], "unexpected arguments ['count=2']; flags are --name=value."),
-        (["--name=a", "--parts=b"], "--name and --parts exclude each other; give one of them."),
+        (["count=2"], "unexpected arguments ['count=2']; write flags as --name=value."),
+        (["--name=a", "--parts=b"], "--name and --parts cannot be combined; give only one."),
     ],
 )
 def test_wrong_flags_are_refused_in_one_line(make, calls, capsys, arguments, message):
@@ -91,7 +91,7 @@ def test_status_of_a_command_that_fails(capsys, error, status):
     assert capsys.readouterr().err == ("" if status == 130 else "keras-bt make: no\n")
 
 
-def test_a_mistake_in_the_code_keeps_its_traceback():
+def test_unexpected_errors_keep_their_traceback():
     with pytest.raises(KeyError):
         make_command(lambda invocation: {}["key"]).main([])
 

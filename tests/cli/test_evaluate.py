@@ -23,7 +23,7 @@ def test_evaluate_repeats_the_metrics_of_the_run(tiny_run, command, tmp_path):
     assert {name: of_model[name] for name in METRICS} == pytest.approx(trained, abs=0.01)
 
 
-def test_the_published_linear_protocol_and_a_sweep(tiny_run, command):
+def test_evaluate_runs_the_published_protocol_and_a_sweep(tiny_run, command):
     workdir, _ = tiny_run
     flags = ("--protocol=sgd", "--epochs=2", "--knn_sweep")
     result = command("evaluate", f"--encoder={workdir}/encoder", *flags).result
@@ -33,7 +33,7 @@ def test_the_published_linear_protocol_and_a_sweep(tiny_run, command):
     assert set(result["protocol"]) == {"linear_sgd", "knn_sweep"}
 
 
-def test_finetune_on_parts_of_the_labels(tiny_run, command):
+def test_finetune_trains_on_fractions_of_the_labels(tiny_run, command):
     workdir, _ = tiny_run
     flags = ("--fractions=0.01,0.1", "--epochs=2", "--seed=1")
     finished = command("finetune", f"--encoder={workdir}/encoder", *flags)
@@ -46,7 +46,7 @@ def test_finetune_on_parts_of_the_labels(tiny_run, command):
     assert len(rows) == 2
 
 
-def test_finetune_from_scratch(tiny_run, command):
+def test_finetune_from_scratch_has_no_linear_probe(tiny_run, command):
     workdir, _ = tiny_run
     flags = ("--from_scratch", "--fractions=0.1", "--epochs=1")
     result = command("finetune", f"--model={workdir}/model.keras", *flags).result
@@ -58,17 +58,17 @@ def test_finetune_from_scratch(tiny_run, command):
     ("name", "flags", "message"),
     [
         ("evaluate", [], "--encoder or --model is missing"),
-        ("evaluate", ["--encoder=a", "--model=b"], "--encoder and --model exclude each other"),
+        ("evaluate", ["--encoder=a", "--model=b"], "--encoder and --model cannot be combined"),
         ("evaluate", ["--encoder=nowhere"], "evaluate: There is no SavedModel in nowhere"),
         ("evaluate", ["--encoder=nowhere", "--epochs=3"], "--epochs needs --protocol=sgd"),
         (
             "evaluate",
             ["--encoder=ENCODER", "--image_size=9"],
-            "takes images of 8 x 8 pixels, image_size is 9",
+            "takes images of 8 x 8 pixels, but image_size is 9",
         ),
         ("finetune", ["--model=nowhere.keras"], "finetune: File not found: filepath=nowhere.keras"),
         ("finetune", ["--encoder=ENCODER", "--fractions=0.1,2"], "(0, 1], got [0.1, 2.0]"),
-        ("finetune", ["--encoder=ENCODER", "--fractions=1,t"], "commas between, got 1,t"),
+        ("finetune", ["--encoder=ENCODER", "--fractions=1,t"], "separated by commas, got 1,t"),
         ("finetune", ["--encoder=ENCODER", "--crop_area=0,1"], "crop_area must be (low, high)"),
         ("finetune", ["--encoder=ENCODER", "--from_scratch"], "--from_scratch needs --model"),
         ("finetune", ["--encoder=ENCODER", "--dataset=cifar11"], "no data set 'cifar11'; did you"),

@@ -22,7 +22,7 @@ def test_export_of_a_model_equals_the_encoder_of_the_run(tiny_run, command, tmp_
     assert "again exists" in command("export", *flags).refusal
 
 
-def test_export_to_other_formats(tiny_run, command, tmp_path):
+def test_export_writes_onnx_and_litert_and_refuses_wrong_flags(tiny_run, command, tmp_path):
     workdir, _ = tiny_run
     encoder, model = f"--encoder={workdir}/encoder", f"--model={workdir}/model.keras"
     onnx, lite = tmp_path / "encoder.onnx", tmp_path / "encoder.tflite"
@@ -39,7 +39,7 @@ def test_export_to_other_formats(tiny_run, command, tmp_path):
         assert message in command("export", *flags).refusal
 
 
-def test_import_of_weights_from_pytorch(tmp_path, command, golden_path):
+def test_import_torch_writes_encoder_and_projector(tmp_path, command, golden_path):
     flags = (f"--checkpoint={golden_path}/checkpoint_resnet50_width1.pth", "--image_size=40")
     flags += (f"--keras={tmp_path}/encoder.keras", f"--projector={tmp_path}/projector.keras")
     finished = command("import-torch", *flags, f"--out={tmp_path}/encoder")

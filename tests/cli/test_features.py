@@ -8,7 +8,7 @@ import tensorflow as tf
 
 
 @pytest.mark.slow
-def test_features_of_a_folder_and_the_nearest_images(tiny_run, command, tmp_path):
+def test_features_are_extracted_and_searched(tiny_run, command, tmp_path):
     workdir, _ = tiny_run
     images = np.random.default_rng(0).integers(0, 256, (12, 9, 11, 3)).astype("uint8")
     for number, image in enumerate(images):

@@ -29,6 +29,6 @@ def test_launches_commands_and_scripts(command, monkeypatch, arguments, expected
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_refuses_to_launch_nothing(command):
+def test_refuses_a_missing_command_or_number_of_workers(command):
     assert "give a command after --" in command("launch", "--workers=2").refusal
     assert "--workers is missing: Number of workers." in command("launch", "--", "a.py").refusal

@@ -14,7 +14,7 @@ from keras_bt.cli.main import COMMANDS, find_command
 CLI = Path(keras_bt.__file__).parent / "cli"
 
 
-def test_without_a_command_it_lists_all_of_them(command):
+def test_lists_all_commands_if_none_is_given(command):
     overview = command()
     assert overview.status == 0
     for name in COMMANDS:
@@ -22,14 +22,14 @@ def test_without_a_command_it_lists_all_of_them(command):
     assert command("--help").stdout == command("help").stdout == overview.stdout
 
 
-def test_version(command):
+def test_version_is_printed(command):
     assert command("--version").stdout == f"keras-bt {keras_bt.__version__}\n"
     assert importlib.metadata.version("keras-bt") == keras_bt.__version__
 
 
 def test_an_unknown_command_is_refused_with_the_nearest(command):
     refusal = command("pretrian").refusal
-    assert "there is no command 'pretrian'; did you mean pretrain? There are pretrain, " in refusal
+    assert "there is no command 'pretrian'; did you mean pretrain? Available: pretrain, " in refusal
 
 
 def test_every_file_is_a_command_or_holds_shared_flags():

@@ -61,7 +61,7 @@ def test_the_report_has_the_metrics_of_the_result(tiny_run):
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_printed_again_and_other_settings_are_refused(
+def test_finished_run_prints_its_result_and_other_settings_are_refused(
     tiny_run, command, tiny_flags
 ):
     workdir, finished = tiny_run
@@ -72,7 +72,7 @@ def test_a_finished_run_is_printed_again_and_other_settings_are_refused(
 
 
 @pytest.mark.slow
-def test_profile_validation_and_ledger(tmp_path, command, tiny_flags):
+def test_run_with_profile_validation_and_ledger(tmp_path, command, tiny_flags):
     ledger = tmp_path / "ledger.jsonl"
     flags = ("--profile", "--validation", f"--ledger={ledger}", *tiny_flags, "--epochs=4")
     finished = command("pretrain", f"--workdir={tmp_path}/run", *flags)
@@ -93,7 +93,7 @@ def test_profile_validation_and_ledger(tmp_path, command, tiny_flags):
 
 
 @pytest.mark.slow
-def test_progress_as_json_and_logs_for_tensorboard(tmp_path, command, tiny_flags):
+def test_run_with_json_progress_and_tensorboard(tmp_path, command, tiny_flags):
     flags = ("--progress=json", "--tensorboard", *tiny_flags)
     finished = command("pretrain", f"--workdir={tmp_path}/run", *flags)
     *epochs, result = map(json.loads, finished.stdout.splitlines())
@@ -107,7 +107,7 @@ def test_progress_as_json_and_logs_for_tensorboard(tmp_path, command, tiny_flags
 
 
 @pytest.mark.slow
-def test_own_images_of_mixed_sizes_without_labels(tmp_path, command):
+def test_trains_on_own_images_of_mixed_sizes_without_labels(tmp_path, command):
     random = np.random.default_rng(0)
     for number in range(40):
         shape = (*random.integers(10, 40, 2), 3)
@@ -157,8 +157,8 @@ def test_digits_learn_in_a_process_that_prints_nothing_else(tmp_path):
     [
         (["--bach_size=8"], "Unknown command line flag 'bach_size'. Did you mean: batch_size"),
         (["--image_dir=nowhere"], "keras-bt pretrain: There is no folder"),
-        (["--image_dir=a", "--tfrecords=b"], "--image_dir and --tfrecords exclude each other"),
-        (["--epochs=2", "--minutes=1"], "--epochs and --minutes exclude each other"),
+        (["--image_dir=a", "--tfrecords=b"], "--image_dir and --tfrecords cannot be combined"),
+        (["--epochs=2", "--minutes=1"], "--epochs and --minutes cannot be combined"),
         (["--batch_size=2000"], "1437 images, fewer than the batch_size of 2000"),
         (["--hue=0.2", "--jitter_rate=0"], "--hue has no effect: jitter_rate is 0."),
         (["--crop_area=0.5,2"], "crop_area must be (low, high) with 0 < low <= high <= 1"),

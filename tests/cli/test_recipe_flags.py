@@ -20,7 +20,7 @@ def recipe_of(*arguments):
     return recipe_of_flags(values, named_recipe(values), images=5000)
 
 
-def test_without_flags_it_is_digits():
+def test_default_recipe_is_digits():
     assert recipe_of() == recipes["digits"]
 
 
@@ -60,14 +60,14 @@ def test_every_field_has_a_flag_with_its_description():
     ("arguments", "message"),
     [
         (["--recipe=digit"], "no recipe 'digit'; did you mean 'digits'?"),
-        (["--projector_dims=16,w"], "--projector_dims takes ints with commas between, got 16,w"),
+        (["--projector_dims=16,w"], "--projector_dims takes ints separated by commas, got 16,w"),
         (
             ["--trust_coefficient=0.1"],
-            "--trust_coefficient has no effect: optimizer is adamw, which has none.",
+            "--trust_coefficient has no effect: optimizer adamw does not use it.",
         ),
         (
             ["--recipe=imagenet", "--optimizer=adamw", "--bias_learning_rate_ratio=1"],
-            "--bias_learning_rate_ratio has no effect: optimizer is adamw",
+            "--bias_learning_rate_ratio has no effect: optimizer adamw does not use it",
         ),
         (["--hue=0.2", "--jitter_rate=0"], "--hue has no effect: jitter_rate is 0."),
         (["--recipe=cifar10", "--blur_sigma=1,2"], "--blur_sigma has no effect: blur_rates are 0."),

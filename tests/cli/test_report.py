@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.mark.slow
-def test_report_of_a_run_and_of_two_runs_side_by_side(tiny_run, command, tmp_path):
+def test_report_shows_a_run_or_compares_two(tiny_run, command, tmp_path):
     workdir, _ = tiny_run
     assert command("report", workdir).stdout.strip() == str(workdir / "report.html")
     out = tmp_path / "comparison.html"

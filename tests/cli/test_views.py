@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 
-def test_views_of_own_images_as_a_picture(tmp_path, rng, command):
+def test_views_draws_own_images_and_their_views(tmp_path, rng, command):
     (tmp_path / "photos").mkdir()
     for number in range(3):
         pixels = rng.integers(0, 256, (40, 30, 3)).astype("uint8")

@@ -18,7 +18,7 @@ def test_every_value_has_its_source(name):
     assert set(recipes[name].sources) == FIELDS
 
 
-def test_imagenet_is_the_published_run():
+def test_imagenet_recipe_has_the_published_settings():
     recipe = recipes["imagenet"]
     assert (recipe.epochs, recipe.batch_size, recipe.projector_dims) == (1000, 2048, (8192,) * 3)
     assert (recipe.redundancy_weight, recipe.weight_decay) == (0.0051, 1e-6)
@@ -44,7 +44,7 @@ def test_recipes_build_and_train(name, rng):
     assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()
 
 
-def test_the_rate_peaks_in_proportion_to_the_batch_and_falls_in_short_runs_too():
+def test_learning_rate_peaks_in_proportion_to_the_batch_and_falls_in_short_runs():
     recipe = recipes["cifar10"]
     for batch_size in (256, 64):
         schedule = recipe.override(batch_size=batch_size).build_optimizer(100, 400)._learning_rate
@@ -53,7 +53,7 @@ def test_the_rate_peaks_in_proportion_to_the_batch_and_falls_in_short_runs_too()
         assert float(schedule(400)) == pytest.approx(peak / 1000)
 
 
-def test_optimizers():
+def test_builds_lars_and_adamw():
     lars = recipes["imagenet"].build_optimizer(10, 100)
     assert isinstance(lars, keras_bt.LARS)
     assert lars.get_config()["bias_learning_rate_ratio"] == 0.024
@@ -81,7 +81,7 @@ def test_precision_applies_to_the_networks_only():
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_the_model_gets_the_micro_batches():
+def test_model_gets_the_micro_batches():
     recipe = recipes["digits"].override(width=1, projector_dims=(4,), micro_batches=4)
     assert recipe.build_model(seed=0).micro_batches == 4
     with pytest.raises(ValueError, match="multiple of micro_batches=4, got 66 images"):
@@ -91,7 +91,7 @@ def test_the_model_gets_the_micro_batches():
 def test_unknown_recipe_names_the_nearest():
     with pytest.raises(ValueError, match=r"no recipe 'fashion'; did you mean 'fashion_mnist'\?"):
         find_recipe("fashion")
-    with pytest.raises(ValueError, match=r"no recipe 'xyz'. There are cifar10, cifar100, digits"):
+    with pytest.raises(ValueError, match=r"no recipe 'xyz'. Available: cifar10, cifar100, digits"):
         find_recipe("xyz")
 
 
@@ -101,7 +101,7 @@ def test_unknown_recipe_names_the_nearest():
         ({"encoder": "resnet19"}, r"encoder must be one of .*'resnet18'.*got 'resnet19'"),
         ({"optimizer": "sgd"}, r"optimizer must be one of \['adamw', 'lars'\], got 'sgd'"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
-        ({"projector_dims": ()}, "projector_dims must hold one width a layer, got none"),
+        ({"projector_dims": ()}, "projector_dims must hold one width per layer, got none"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"precision": "bf16"}, r"precision must be one of \['float32', .*, got 'bf16'"),
         ({"micro_batches": 0}, "micro_batches must be at least 1, got 0"),

@@ -15,18 +15,18 @@ def test_learning_rates_are_published_or_interpolated():
     assert [rules.base_learning_rate(size) for size in (2, 2**20)] == [1.0, 0.2]
 
 
-def test_bias_ratio_is_the_published_one_and_at_most_one():
+def test_bias_ratio_is_as_published_and_at_most_one():
     assert rules.bias_ratio(8192) == pytest.approx(0.0048 / 0.2, rel=0.01)
     assert (rules.bias_ratio(2048), rules.bias_ratio(64)) == (196 / 2048, 1.0)
 
 
-def test_redundancy_weights_are_the_published_ones():
+def test_redundancy_weights_are_as_published():
     assert rules.redundancy_weight(8192) == rules.redundancy_weight(2048) == 0.0051
     assert rules.redundancy_weight(128) == 1 / 128
 
 
 @pytest.mark.parametrize("count", [2, 9, 1000, 10**7])
-def test_any_number_of_images_fills_a_batch(count):
+def test_batch_size_is_at_most_the_number_of_images(count):
     recipe = Recipe.for_images(count, image_size=32)
     assert 2 <= recipe.batch_size <= min(count, 256)
 
@@ -40,7 +40,7 @@ def test_settings_depend_on_the_size_and_number_of_images():
     assert small.build_encoder().input_shape == (None, 32, 32, 3)
 
 
-def test_given_values_decide_the_rest():
+def test_given_values_determine_other_settings():
     recipe = Recipe.for_images(10_000, 224, batch_size=1024, dim=4096, epochs=7)
     assert (recipe.batch_size, recipe.learning_rate, recipe.epochs) == (1024, 0.25, 7)
     assert recipe.projector_dims == (4096, 4096, 4096)

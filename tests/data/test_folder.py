@@ -16,7 +16,7 @@ def write_image(path, shape=(12, 9, 3), value=None, seed=0):
     return image.astype("uint8")
 
 
-def test_folder_without_classes(tmp_path):
+def test_folder_without_classes_has_no_labels(tmp_path):
     for number, shape in enumerate([(12, 9, 3), (7, 20, 3), (30, 30, 1), (5, 5, 4)]):
         write_image(tmp_path / f"{number}.png", shape)
     write_image(tmp_path / "deep" / "er" / "Ä quote'd name.JPG")
@@ -51,7 +51,7 @@ def test_folders_with_few_images_are_not_classes(tmp_path):
     assert data.from_folder(tmp_path).classes is None
 
 
-def test_folder_with_train_and_test(tmp_path):
+def test_folders_train_and_val_are_the_two_sets(tmp_path):
     for part, count in (("train", 6), ("val", 3)):
         for name in ("a", "b"):
             for number in range(count):
@@ -179,7 +179,7 @@ def test_reports_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
         data.from_folder(tmp_path)
 
 
-def test_names_the_current_folder(tmp_path, monkeypatch):
+def test_current_folder_has_its_own_name(tmp_path, monkeypatch):
     write_image(tmp_path / "mine" / "0.png")
     monkeypatch.chdir(tmp_path / "mine")
     assert data.from_folder(".").name == "mine"

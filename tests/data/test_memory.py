@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from keras_bt import data
 
 
-def test_digits():
+def test_digits_have_uint8_images_and_balanced_classes():
     source = data.digits()
     assert (source.train.count, source.test.count, source.classes) == (1437, 360, 10)
     batch = next(iter(source.train.batches(1437, 8)))

@@ -100,7 +100,7 @@ def test_replaces_a_damaged_index(folder, tmp_path, examined, damaged):
     assert examined() == []
 
 
-def test_index_holds_for_one_folder_and_one_limit(folder, tmp_path, examined):
+def test_index_is_valid_for_one_folder_and_one_limit(folder, tmp_path, examined):
     index = tmp_path / "index.gz"
     scanned(folder, index)
     examined()

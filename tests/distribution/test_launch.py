@@ -58,7 +58,7 @@ def test_gpus_are_shared_equally(monkeypatch):
 def test_refusal_is_named_before_the_errors_that_it_causes(capfd):
     code = "time.sleep(0.3 if index else 0); sys.exit(2 if index else 1)"
     assert launch(worker(code), 2) == 2
-    assert capfd.readouterr().err == "launch: worker 1 exited 2; giving up.\n"
+    assert capfd.readouterr().err == "launch: worker 1 exited with status 2; giving up.\n"
 
 
 def test_stdout_is_that_of_the_first_worker(capfd):
@@ -80,7 +80,7 @@ def test_all_workers_restart_on_new_ports_after_one_is_killed(tmp_path, capfd):
     assert time.monotonic() - began < 30
     attempts = [json.loads(line)["cluster"] for line in (tmp_path / "0").read_text().splitlines()]
     assert len(attempts) == 2 and attempts[0] != attempts[1]
-    message = "launch: worker 1 was killed by SIGKILL; restarting all, 1 of 3 times."
+    message = "launch: worker 1 was killed by SIGKILL; restarting all (restart 1 of 3)."
     assert message in capfd.readouterr().err
 
 
@@ -88,15 +88,15 @@ def test_restarts_are_limited(capfd):
     assert launch(worker("sys.exit(7)"), 2, restarts=2) == 7
     messages = capfd.readouterr().err.splitlines()
     assert [message.split("; ")[1] for message in messages] == [
-        "restarting all, 1 of 2 times.",
-        "restarting all, 2 of 2 times.",
+        "restarting all (restart 1 of 2).",
+        "restarting all (restart 2 of 2).",
         "giving up.",
     ]
 
 
 def test_refusal_is_not_restarted(capfd):
     assert launch(worker("sys.exit(2)"), 2) == 2
-    assert capfd.readouterr().err == "launch: worker 0 exited 2; giving up.\n"
+    assert capfd.readouterr().err == "launch: worker 0 exited with status 2; giving up.\n"
 
 
 def test_killed_worker_is_named_before_the_errors_that_it_causes(capfd):

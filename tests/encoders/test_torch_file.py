@@ -118,7 +118,7 @@ def test_reads_ordered_dicts_of_python_2_and_drops_attributes(tmp_path):
 
 
 class RunsCommand:
-    """Runs a command when somebody unpickles it."""
+    """Runs a command when it is unpickled."""
 
     def __init__(self, command):
         self.command = command
@@ -258,7 +258,7 @@ HARMLESS = {
 
 @WRITERS
 @pytest.mark.parametrize("name", HARMLESS)
-def test_oddities_cost_little(tmp_path, write, name):
+def test_unusual_pickles_need_few_resources(tmp_path, write, name):
     content, expected = HARMLESS[name]
     path = write(tmp_path / "odd.pth", b"\x80\x02" + STORAGE + b"q\x01" + content + b".")
     with few_resources():
@@ -268,7 +268,7 @@ def test_oddities_cost_little(tmp_path, write, name):
             keras_bt.import_torch_resnet(path)
 
 
-def test_extensions_that_the_process_has_cached_are_not_called(tmp_path):
+def test_cached_extensions_are_not_called(tmp_path):
     trace = tmp_path / "it ran"
     copyreg.add_extension("posix", "system", 0xF0)
     try:
@@ -286,7 +286,7 @@ def test_extensions_that_the_process_has_cached_are_not_called(tmp_path):
     [ORDERED_DICT + b"h\x00\x85R", b"ctorch\nSize\nh\x00\x85R"],
     ids=["OrderedDict", "Size"],
 )
-def test_many_calls_with_one_long_list_cost_little(tmp_path, call):
+def test_many_calls_with_one_long_list_need_few_resources(tmp_path, call):
     pairs = b"](" + b"](U\x01aNe" * 10**4 + b"eq\x00"
     content = b"\x80\x02" + pairs + b"(" + call * 10**4 + b"t."
     with few_resources(), contextlib.suppress(ValueError):
@@ -366,11 +366,11 @@ def test_refuses_compressed_pickle(golden_path, tmp_path):
 
 def test_names_files_of_other_formats(tmp_path):
     (tmp_path / "text.pth").write_text("not a checkpoint")
-    with pytest.raises(ValueError, match=r"text.pth is not a file of torch.save"):
+    with pytest.raises(ValueError, match=r"text.pth was not written by torch.save"):
         read_torch_file(tmp_path / "text.pth")
     with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
         archive.writestr("a.txt", "a")
-    with pytest.raises(ValueError, match="is a zip archive, but not one of torch.save"):
+    with pytest.raises(ValueError, match="is a zip archive that torch.save did not write"):
         read_torch_file(tmp_path / "other.pth")
     with pytest.raises(FileNotFoundError):
         read_torch_file(tmp_path / "missing.pth")

@@ -61,7 +61,7 @@ def test_fine_tune_changes_weights_and_batch_norm_statistics(encoder, shades):
     assert weights <= changed_variables(encoder, before)
 
 
-def test_exported_encoder_is_trainable_only_if_loaded_so(encoder, shades, tmp_path):
+def test_exported_encoder_trains_only_if_loaded_as_trainable(encoder, shades, tmp_path):
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
     frozen, trainable = (keras_bt.load_encoder(path, trainable=flag) for flag in (False, True))
     before = snapshot(frozen)

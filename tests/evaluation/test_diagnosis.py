@@ -26,7 +26,7 @@ SOUND = {
         ("not learning", {"loss": 250.0}),
     ],
 )
-def test_each_finding(name, metrics):
+def test_each_problem_gives_one_finding(name, metrics):
     assert diagnose(SOUND, untrained_loss=260.0) == []
     (finding,) = diagnose({**SOUND, **metrics}, untrained_loss=260.0)
     assert finding.name == name and str(finding).startswith(f"{name}: ")

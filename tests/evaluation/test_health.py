@@ -46,7 +46,7 @@ def test_metrics_match_numpy(rng, shape):
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1])
-def test_metrics_of_equal_embeddings(value):
+def test_equal_embeddings_give_finite_metrics(value):
     z = np.full((8, 5), value, "float32")
     metrics = embedding_metrics(z, z)
     assert metrics["embedding_rank"] == 0.0 and metrics["dead_dimensions"] == 5.0
@@ -116,7 +116,7 @@ def test_training_gives_the_same_weights_without_the_callback(tiny_model, images
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_findings_of_a_constant_encoder(tiny_model, images):
+def test_constant_encoder_gives_findings(tiny_model, images):
     model = tiny_model(noisy_views())
     batch_norm = model.encoder.layers[1]
     batch_norm.gamma.assign(keras.ops.zeros_like(batch_norm.gamma))

@@ -29,7 +29,7 @@ def test_matches_scikit_learn(rng):
     assert len(set(swept.values())) > 3
 
 
-def test_default_sweep_is_the_one_of_solo_learn():
+def test_default_sweep_is_that_of_solo_learn():
     train = np.eye(3, dtype="float32")
     swept = knn_sweep(train, [0, 1, 2], train, [0, 1, 2])
     assert len(swept) == 64 and swept[1, 0.07] == swept[200, 0.07] == 1.0

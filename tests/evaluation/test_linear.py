@@ -45,7 +45,7 @@ def test_matches_scikit_learn_with_more_features_than_images(rng, monkeypatch):
     assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
 
 
-def test_takes_the_penalty_with_the_best_cross_validation(rng, monkeypatch):
+def test_chooses_the_penalty_by_cross_validation(rng, monkeypatch):
     """Noisy data needs a strong penalty; clear data needs a weak one."""
     noisy = blobs(rng, 60, spread=4.0, features=200), blobs(rng, 400, spread=4.0, features=200)
     clear = blobs(rng, 1000, spread=1.5), blobs(rng, 1000, spread=1.5)
@@ -111,7 +111,7 @@ def test_few_label_accuracy_is_higher_for_better_features(rng):
 
 
 @pytest.mark.parametrize("count", [60, 2400])
-def test_class_of_one_image_is_harmless(rng, count):
+def test_class_of_one_image_hardly_changes_the_accuracy(rng, count):
     train, labels = blobs(rng, count)
     test, test_labels = blobs(rng, 200)
     labels[0] = 9
@@ -121,7 +121,7 @@ def test_class_of_one_image_is_harmless(rng, count):
     )
 
 
-def test_many_small_classes(rng):
+def test_separates_many_small_classes(rng):
     labels = np.arange(2000) % 500
     train = np.eye(500)[labels] + 0.01 * rng.normal(size=(2000, 500))
     with pytest.MonkeyPatch.context() as patch:
@@ -130,7 +130,7 @@ def test_many_small_classes(rng):
 
 
 @pytest.mark.parametrize("labels", [[0] * 8, range(8)])
-def test_rejects_labels_that_cannot_be_probed(rng, labels):
+def test_rejects_too_few_classes_or_images(rng, labels):
     train = rng.normal(size=(8, 3))
     with pytest.raises(ValueError, match="needs at least 2 classes, one of them with at least 2"):
         keras_bt.linear_probe(train, labels, train, labels)

@@ -14,7 +14,7 @@ from keras_bt.evaluation import (
 )
 
 
-def test_published_settings():
+def test_protocols_have_the_published_settings():
     assert dataclasses.asdict(LINEAR_PROTOCOL) == {
         "epochs": 100,
         "least_steps": 0,

@@ -6,7 +6,7 @@ from keras_bt import data
 from keras_bt.evaluation import scores
 
 
-def test_scores_of_pixels_and_an_untrained_encoder():
+def test_scores_pixels_and_an_untrained_encoder():
     source = data.digits()
     pixels = scores.score_pixels(source, 8)
     assert pixels["knn_accuracy"] == pytest.approx(0.93, abs=0.02)

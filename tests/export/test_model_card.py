@@ -53,7 +53,7 @@ def test_card_leaves_out_unknown_facts():
         {"input_shape": (None, None, None, 1), "image_size": 64, "features": 5, "pixels": None}
     )
     assert "Accuracy" not in page and "How it was trained" not in page
-    assert "any height and width, intended are 64 x 64 pixels" in page
+    assert "any height and width, intended size 64 x 64 pixels" in page
     assert "Not stated at the export" in page
     assert "exported by keras_bt.\n" in page
     assert "serving_encoded" not in page

@@ -88,7 +88,7 @@ def test_refuses_to_resume_with_other_settings(photos, encoder, tmp_path):
     parts = tmp_path / "features.npz.parts"
     parts.mkdir()
     (parts / "plan.json").write_text(json.dumps({"image_size": 9}))
-    with pytest.raises(ValueError, match=r"begun with other settings.*image_size: 9 before, 6 now"):
+    with pytest.raises(ValueError, match=r"with other settings.*image_size: 9 before, 6 now"):
         keras_bt.extract_folder_features(encoder, photos, out, 6)
     assert parts.exists() and not out.exists()
 

@@ -30,7 +30,7 @@ def test_sigma_of_zero_changes_nothing(augment, planar):
 
 
 @pytest.mark.parametrize("size", [8, 40])
-def test_blur_is_the_same_by_matrices_and_by_shifts(rng, size):
+def test_matrices_and_shifts_give_the_same_blur(rng, size):
     """XLA uses matrices for the smaller image, where the kernel would be reflected twice."""
     images = tf.constant(rng.uniform(size=(5, 3, size, size + 4)), tf.float32)
     sigma = tf.constant([0.0, 0.1, 0.7, 1.3, 2.0])
@@ -60,7 +60,7 @@ def test_applies_to_exactly_the_chosen_images(rng, batch, jit_compile):
         np.testing.assert_array_equal(negate_chosen(tf.constant(chosen)), expected)
 
 
-def test_function_gets_few_more_images_than_the_chosen():
+def test_function_gets_at_most_seven_other_images():
     seen = []
 
     def count_rows(rows, indices):

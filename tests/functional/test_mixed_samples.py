@@ -61,7 +61,7 @@ def test_penalty_is_zero_if_embeddings_mix_like_the_images(rng):
     np.testing.assert_allclose(penalty, 0, atol=1e-12)
 
 
-def test_mix_of_images(rng):
+def test_mix_weights_each_image_with_its_partner(rng):
     a, b = rng.uniform(size=(2, 4, 2, 2, 3)).astype("float32")
     mixed = mix(tf.constant(a), b, 0.25, [2, 0, 3, 1])
     np.testing.assert_allclose(mixed[0], 0.25 * a[0] + 0.75 * b[2], rtol=1e-6)

@@ -133,7 +133,7 @@ def test_converted_model_trains_the_same_on_one_replica(rng):
         np.testing.assert_allclose(plain, converted, rtol=2e-5, atol=1e-7)
 
 
-def test_survives_a_keras_file(tmp_path, rng):
+def test_reloads_from_a_keras_file(tmp_path, rng):
     model = keras_bt.sync_batch_norm(small_model())
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -161,7 +161,7 @@ COUNT, TOLERANCE = 4000, 0.03
 
 
 @pytest.mark.parametrize("expected", [0.2, 0.5, 0.8])
-def test_rates_are_as_given(rng, expected):
+def test_augmentations_apply_at_the_given_rates(rng, expected):
     images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))
     images = images.astype("float32")
 
@@ -215,7 +215,7 @@ def test_solarize_inverts_the_upper_half():
     np.testing.assert_allclose(out, expected, atol=1e-3)
 
 
-def test_published_settings():
+def test_paper_views_have_the_published_settings():
     view_a, view_b = keras_bt.paper_views(224, seed=0)
     for one in (view_a, view_b):
         assert one.image_size == (224, 224) and one.interpolation == "bicubic"

@@ -113,7 +113,7 @@ def test_report_during_training_shows_the_progress(run_folder, out):
     assert "Similar images" not in page.words
 
 
-def test_report_before_the_first_epoch(run_folder, out):
+def test_report_before_the_first_epoch_shows_no_progress(run_folder, out):
     folder = run_folder(finished=False)
     for file in (*folder.glob("snapshots/*[1-9].npz"), folder / "metrics.jsonl"):
         file.unlink()
@@ -128,16 +128,16 @@ def test_report_without_labels_has_nearest_neighbors(run_folder, out):
 
 
 @pytest.mark.parametrize("images", [1, 2, 3])
-def test_report_of_very_few_images(run_folder, out, images):
+def test_report_works_with_very_few_images(run_folder, out, images):
     page_of(run_folder(images=images, class_names=None), out=out)
 
 
-def test_report_of_many_dimensions_and_images(run_folder, out):
+def test_report_selects_from_many_dimensions(run_folder, out):
     page, _ = page_of(run_folder(dim=8192, images=1000, epochs=300), out=out)
     assert "for 48 evenly spaced dimensions of 8,192" in page.words
 
 
-def test_report_of_many_classes(run_folder, out):
+def test_report_works_with_many_classes(run_folder, out):
     page_of(run_folder(images=1000, class_names=[f"class {n}" for n in range(1000)]), out=out)
 
 
@@ -256,7 +256,7 @@ def test_map_uses_umap_if_it_is_installed_and_works(run_folder, out, monkeypatch
         assert "Principal axes of the representations" in page.words
 
 
-def test_file_names_that_are_not_utf8(run_folder, out):
+def test_file_names_that_are_not_utf8_are_shown(run_folder, out):
     names = [f"\udcff{number}.png" for number in range(40)]
     page, _ = page_of(run_folder(file_names=names, class_names=("\udcfe", "dog")), out=out)
     assert any("?0.png" in image.get("title", "") for image in page.images)

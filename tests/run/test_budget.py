@@ -35,6 +35,6 @@ def test_minutes_must_be_above_zero():
         steps_in(-1, None, None)
 
 
-def test_epochs_fill_the_steps(tiny_model, monkeypatch):
+def test_steps_are_divided_into_equal_epochs(tiny_model, monkeypatch):
     monkeypatch.setattr(budget, "steps_in", lambda *_: 25)
     assert epochs_in(1.0, tiny_model(), None, 10) == (2, 13)

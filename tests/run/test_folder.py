@@ -39,7 +39,7 @@ def test_equal_settings_resume_and_others_are_refused_by_name(tmp_path):
         RunFolder(tmp_path, {**settings, "minutes": 2})
 
 
-def test_result_marks_the_end(tmp_path):
+def test_result_marks_a_finished_run(tmp_path):
     folder = RunFolder(tmp_path, {})
     assert folder.result() is None
     folder.write_result({"loss": 2.5})
@@ -72,7 +72,7 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_metrics_log_has_a_line_an_epoch(tmp_path):
+def test_metrics_log_has_a_line_per_epoch(tmp_path):
     path, history = tmp_path / "metrics.jsonl", [{"epoch": 1}]
     path.write_text('{"epoch": 1}\n{"epoch": 2, "of": "epochs to train again"}\n{"half')
     log = MetricsLog(path, history)

@@ -5,7 +5,7 @@ import sys
 from keras_bt.run import ledger
 
 
-def test_a_row_says_how_to_measure_it_again(tmp_path, monkeypatch):
+def test_row_has_the_command_that_repeats_it(tmp_path, monkeypatch):
     places = ["--data_dir=/home/me/tfds", "--workdir=/tmp/run", f"--ledger={tmp_path}/ledger"]
     monkeypatch.setattr(
         sys, "argv", ["/somewhere/examples/pretrain.py", "--recipe=digits", *places, "--epochs=2"]

@@ -60,11 +60,14 @@ def test_a_run_keeps_the_steps_it_began_with(start, pixels, tmp_path, caplog):
     page = (tmp_path / "run" / "report.html").read_text()
     assert "was trained on 7 images of mine for 2 epochs" in page
     assert "before training" in page and "epoch 2" in page
-    assert "The run began with 12 images and continues with 7." in caplog.text
+    assert (
+        "The run began with 12 images and continues with 7; its number of steps stays."
+        in caplog.text
+    )
 
 
 @pytest.mark.slow
-def test_bfloat16_with_smaller_views_computed_by_tf_data(start, pixels, tmp_path):
+def test_trains_in_bfloat16_on_smaller_views_of_tf_data(start, pixels, tmp_path):
     labelled = Source(
         "mine", *(from_arrays(pixels, labels=[0, 1] * 6) for _ in ("train", "test")), classes=2
     )
@@ -98,7 +101,7 @@ def test_wrong_images_are_refused_before_anything_is_written(start, pixels, tmp_
 
 
 @pytest.mark.slow
-def test_images_that_disappear_are_counted(start, pixels, tmp_path, caplog):
+def test_vanished_images_are_counted(start, pixels, tmp_path, caplog):
     (tmp_path / "images").mkdir()
     for number, image in enumerate(pixels):
         Image.fromarray(image).save(tmp_path / "images" / f"{number:02}.png")

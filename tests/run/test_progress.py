@@ -25,7 +25,7 @@ def test_the_bar_shows_loss_floor_start_and_knn(tiny_model, images, capfd):
     assert not out
 
 
-def test_a_line_of_json_an_epoch_with_the_time_left(tiny_model, images, capsys):
+def test_json_has_a_line_per_epoch_with_the_time_left(tiny_model, images, capsys):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
     lines = EpochLines(4, 8, 1.25, start=types.SimpleNamespace(loss=310.04))

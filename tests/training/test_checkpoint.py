@@ -140,7 +140,7 @@ def test_another_model_is_refused(saved, weights, change):
         weights["layer/3"] = tf.Variable(1.0)
     else:
         weights["layer/0"] = tf.Variable(tf.zeros([5], tf.float64))
-    with pytest.raises(CheckpointError, match="ckpt-20 is of another model"):
+    with pytest.raises(CheckpointError, match="ckpt-20 belongs to another model"):
         Checkpoints(saved.folder, weights, {"width": (4, 2)}).restore()
 
 

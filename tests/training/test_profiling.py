@@ -111,6 +111,6 @@ def test_text_has_a_line_for_each_share():
     text = format_profile({"step": {**step, "input_views": 0.25}, "run": {"training": 1.0}})
     first, *_, last = text.splitlines()
     assert first == (
-        "share of a step's 12.3 ms; meanwhile 0.50 threads for input, 25 % of that for views"
+        "share of a step's 12.3 ms; input used 0.50 threads, 25 % of their time for views"
     )
     assert last == "   100.0 %  training" and len(text.splitlines()) == 5

@@ -179,7 +179,7 @@ def test_training_continues_after_a_failed_checkpoint(train, assert_same, monkey
     monkeypatch.setattr(tf.train.Checkpoint, "write", fail_twice)
     assert_same(train("run", every_steps=3), undisturbed)
     assert caplog.text.count("could not be written: no space left on device") == 2
-    assert caplog.text.count("Training continues and tries again later.") == 2
+    assert caplog.text.count("Training continues and saves again later.") == 2
     monkeypatch.setattr(tf.train.Checkpoint, "write", lambda *_: fail_twice(failures.clear(), ""))
     with pytest.raises(atomic.WriteError, match="ckpt-12 could not be written"):
         train("never")
@@ -230,7 +230,7 @@ def test_checkpoints_of_other_settings_or_models_are_refused(train):
         encoder, keras_bt.projector(192, (4,)), keras_bt.small_image_views(8, seed=0)
     )
     other.compile("adam", hold_nonfinite=True)
-    with pytest.raises(CheckpointError, match="ckpt-12 is of another model"):
+    with pytest.raises(CheckpointError, match="ckpt-12 belongs to another model"):
         train("run", model=other, settings={"width": 4})
 
 

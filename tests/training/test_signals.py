@@ -28,7 +28,7 @@ def test_signal_is_raised_at_once_or_at_release(signals, number, end):
         assert left.value.code == 143
 
 
-def test_release_without_a_signal(signals):
+def test_release_without_a_signal_raises_nothing(signals):
     signals.delayed = True
     signals.release()
 

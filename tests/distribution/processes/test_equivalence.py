@@ -49,7 +49,7 @@ def one_device(train):
 
 
 @pytest.mark.parametrize("name", BY_STRATEGY)
-def test_twenty_steps_with_different_data_on_each_replica(name, train, one_device, assert_same):
+def test_twenty_steps_equal_one_device(name, train, one_device, assert_same):
     foreign = FOREIGN if STRATEGIES[name]["strategy"] == "mirrored" else {}
     for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):
         for case in (*FORMS_AND_OPTIMIZERS, *foreign):

@@ -37,7 +37,7 @@ def undisturbed(start, tmp_path_factory):
     return workdir, json.loads(done.stdout)
 
 
-def test_one_worker_writes_and_prints(undisturbed):
+def test_only_the_chief_writes_and_prints(undisturbed):
     workdir, result = undisturbed
     assert result == json.loads((workdir / "result.json").read_text())
     assert result["replicas"] == 2
@@ -87,7 +87,7 @@ def test_killed_worker_does_not_change_the_result(undisturbed, started, tmp_path
         os.kill(worker_of(launcher.pid, 1), signal.SIGKILL)
         stdout, stderr = launcher.communicate(timeout=240)
     assert launcher.returncode == 0, stderr[-4000:]
-    assert "worker 1 was killed by SIGKILL; restarting all, 1 of 3 times" in stderr
+    assert "worker 1 was killed by SIGKILL; restarting all (restart 1 of 3)" in stderr
     assert comparable(json.loads(stdout)) == comparable(undisturbed[1])
     losses, expected = (
         [line["loss"] for line in metrics(folder)] for folder in (workdir, undisturbed[0])
@@ -196,7 +196,7 @@ def test_wrong_flags_are_not_restarted(start, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_hanging_worker_ends_with_the_test(start):
+def test_hanging_worker_is_killed_by_the_fixture(start):
     code = "import time; time.sleep(600)"
     with pytest.raises(subprocess.TimeoutExpired):
         start(*LAUNCH, "--", sys.executable, "-c", code, seconds=15)
