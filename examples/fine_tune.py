@@ -1,13 +1,14 @@
 """Fine-tuning: an exported encoder becomes a Keras layer of a classifier.
 
-    python examples/pretrain.py --dataset=digits --encoder_dir=runs/digits/encoder
-    python examples/fine_tune.py --encoder=runs/digits/encoder
+    python examples/pretrain.py --dataset=digits --batch_size=128 --epochs=100
+    python examples/fine_tune.py --encoder=runs/by_hand/encoder
 
 The second takes half a minute on two CPU cores. It trains two classifiers on ten labelled digits
-a class: one on the frozen encoder, and one together with the encoder. It prints the accuracy of
-both on the held-out digits. `--dataset` may be any image data set of TensorFlow Datasets.
+per class: one on the frozen encoder, and one together with the encoder. It prints the accuracy of
+both on the held-out digits. `--dataset` can be any image data set of TensorFlow Datasets.
 """
 
+# Before keras and tensorflow, because it sets TensorFlow up.
 import keras_bt  # isort: split
 
 import keras

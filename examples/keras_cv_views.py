@@ -4,11 +4,13 @@
 
 Needs no network and takes two minutes on two CPU cores. The views of `BarlowTwins` are two Keras
 layers from images to images. Here each is a pipeline of keras-cv's augmentation layers: view A
-moves the digit, view B turns it, zooms in and cuts a part out. Views get floats in [0, 1] and must
-return them, so every layer that has a `value_range` gets (0, 1). The script prints the loss of each
-epoch, then the accuracy of linear probes with ten labels a class, on the encoder and on raw pixels.
+moves the digit, view B turns it, changes its size and cuts a part out. Views get floats in [0, 1]
+and must return them, so every layer that has a `value_range` gets (0, 1). The script prints the
+loss of each epoch, then the accuracy of linear probes with ten labels per class, on raw pixels and
+on the encoder.
 """
 
+# Before keras and tensorflow, because it sets TensorFlow up.
 import keras_bt  # isort: split
 
 import keras
@@ -62,7 +64,7 @@ def main(_):
             for images in (digits.train, digits.test)
         )
         accuracy = keras_bt.few_label_accuracy(*train, *test)
-        print(f"accuracy with ten labels a class, {name}: {accuracy:.3f}")
+        print(f"accuracy with ten labels per class, {name}: {accuracy:.3f}")
 
 
 if __name__ == "__main__":

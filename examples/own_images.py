@@ -2,12 +2,14 @@
 
     python examples/own_images.py --image_dir=photos --epochs=20 --out=runs/photos_by_hand
 
-Three thousand photographs at 64 pixels take about a minute an epoch on two CPU cores. The script
-prints every setting with its reason and the loss of each epoch. Then it prints the images nearest
-to the first one and, if the folder has a subfolder for each class, the k-NN accuracy on every
-fifth image, beside that of raw pixels. It writes `features.npz` and `encoder/` to `--out`.
+With three thousand photographs at 64 pixels an epoch takes about a minute on two CPU cores. The
+script prints every setting with its reason and the loss of each epoch. Then it prints the images
+nearest to the first one. If the folder has a subfolder for each class, it also prints the k-NN
+accuracy on every fifth image, beside that of raw pixels. It writes `features.npz` and `encoder/` to
+`--out`. Good encoders need hundreds of epochs; `keras-bt pretrain` resumes such long runs.
 """
 
+# Before keras and tensorflow, because it sets TensorFlow up.
 import keras_bt  # isort: split
 
 from pathlib import Path

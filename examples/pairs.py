@@ -10,6 +10,7 @@ chord. The script prints the loss of each epoch, then the accuracy of a linear p
 signals: of the raw signals, of the untrained encoder and of the trained encoder.
 """
 
+# Before keras and tensorflow, because it sets TensorFlow up.
 import keras_bt  # isort: split
 
 import keras

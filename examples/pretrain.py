@@ -10,6 +10,7 @@ embedding. At the end it prints the k-NN accuracy beside that of raw pixels, and
 to `--encoder_dir` as a SavedModel. `keras-bt pretrain` adds recipes, checkpoints and a report.
 """
 
+# Before keras and tensorflow, because it sets TensorFlow up.
 import keras_bt  # isort: split
 
 import keras

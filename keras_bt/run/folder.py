@@ -76,6 +76,7 @@ class RunFolder:
         self.writes = writes
         self.settings = json.loads(json.dumps(settings))  # JSON has lists, not tuples
         self._refuse_others()
+        self._unlock: Callable[[], Any] = lambda: None
         if writes:
             self._unlock = weakref.finalize(self, os.close, _locked(self.path / ".lock"))
             self._refuse_others()  # again: another run may have come before the lock

@@ -39,12 +39,12 @@ def accuracy(output, name):
 @pytest.fixture(scope="module")
 def digit_encoder(tmp_path_factory):
     """Returns a small untrained encoder of digits, exported."""
+    keras.utils.set_random_seed(0)
     encoder = keras.Sequential(
         [
             keras.Input((8, 8, 3)),
-            keras.layers.Conv2D(16, 3, activation="relu"),
             keras.layers.Flatten(),
-            keras.layers.Dense(32, activation="relu"),
+            keras.layers.Dense(128, activation="relu"),
         ]
     )
     return keras_bt.export_encoder(encoder, tmp_path_factory.mktemp("digits") / "encoder")
@@ -88,9 +88,9 @@ def test_own_images(tmp_path, rng):
 
 
 def test_fine_tune(digit_encoder):
-    output = run("fine_tune.py", f"--encoder={digit_encoder}", "--epochs=30")
+    output = run("fine_tune.py", f"--encoder={digit_encoder}", "--epochs=60")
     frozen, tuned = accuracy(output, "frozen"), accuracy(output, "fine-tuned")
-    assert tuned > frozen > 0.2  # 0.1 by chance
+    assert tuned > frozen > 0.5  # 0.1 by chance
 
 
 def test_pairs():

@@ -229,7 +229,7 @@ def test_batches_that_cannot_be_split_raise_before_training(tiny_model, images):
         (images, 6, f"{multiple} 6 images"),
         (images[:14], 8, f"{multiple} 6 images"),
         (dataset(images[:10]), None, f"{multiple} 10 images"),
-        (images, 4, "at least 2 images, .* got 4 images per replica and micro_batches=4"),
+        (images, 4, "at least 2 images .* got 4 images per replica and micro_batches=4"),
     ):
         with pytest.raises(ValueError, match=message):
             model.fit(data, batch_size=batch_size, verbose=0)

@@ -56,7 +56,9 @@ def test_stored_values_are_used_after_a_restart(tmp_path):
 
 
 def test_only_the_chief_writes(tmp_path):
-    assert RunFolder(tmp_path / "run", {}, writes=False).result() is None
+    folder = RunFolder(tmp_path / "run", {}, writes=False)
+    assert folder.result() is None
+    folder.close()
     assert not (tmp_path / "run").exists()
 
 
