@@ -1,6 +1,7 @@
 """The command line without a command, and each command's help."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -52,10 +53,13 @@ def test_help_shows_the_first_flags_before_the_others(command, name):
 
 
 def test_module_and_console_script_are_the_same_program():
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     module = [sys.executable, "-m", "keras_bt"]
     script = [str(Path(sys.executable).parent / "keras-bt")]
     printed = [
-        subprocess.run([*program, "--version"], capture_output=True, text=True, check=True)
+        subprocess.run(
+            [*program, "--version"], env=environment, capture_output=True, text=True, check=True
+        )
         for program in (module, script)
     ]
     assert printed[0].stdout == printed[1].stdout == f"keras-bt {keras_bt.__version__}\n"
