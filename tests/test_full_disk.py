@@ -21,7 +21,6 @@ from keras_bt._support import atomic
 from keras_bt.run import RunFolder
 from keras_bt.training.checkpoint import Checkpoints
 
-ROOT = Path(__file__).parents[1]
 ROOM = r"; [\d,.]+ MB are free, about [\d,.]+ MB are needed\."
 
 
@@ -133,8 +132,7 @@ def command(tmp_path_factory):
         Image.fromarray(pixels).save(folder / f"{number}.png")
     flags = "--deterministic --width=1 --projector_dims=8,8 --batch_size=8 --image_size=12"
     flags += " --epochs=4 --checkpoint_steps=1 --seed=3"
-    script = ROOT / "examples" / "pretrain.py"
-    return [sys.executable, script, *flags.split(), f"--image_dir={folder}"]
+    return [sys.executable, "-m", "keras_bt", "pretrain", *flags.split(), f"--image_dir={folder}"]
 
 
 @pytest.fixture(scope="module")

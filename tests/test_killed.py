@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -15,7 +14,6 @@ from PIL import Image
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 STEPS, STEPS_PER_EPOCH = 50, 5
 CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
 
@@ -35,8 +33,7 @@ def images(tmp_path_factory):
 def command(images):
     flags = "--deterministic --width=1 --projector_dims=8,8 --batch_size=8 --image_size=12"
     flags += " --epochs=10 --checkpoint_steps=1 --seed=3 --optimizer=adamw"
-    script = ROOT / "examples" / "pretrain.py"
-    return [sys.executable, script, *flags.split(), f"--image_dir={images}"]
+    return [sys.executable, "-m", "keras_bt", "pretrain", *flags.split(), f"--image_dir={images}"]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`keras-bt launch`: the command; workers are tested in tests/distribution."""
 
 import signal
+import sys
 
 import pytest
 
@@ -24,7 +25,7 @@ def test_launches_commands_and_scripts(command, monkeypatch, arguments, expected
     finished = command("launch", "--workers=2", "--restarts=1", "--", *arguments)
     assert finished.status == 7
     ((words, workers, restarts, grace_seconds),) = launched
-    assert words[1:] == expected and words[0].endswith("python")
+    assert words == [sys.executable, *expected]
     assert (workers, restarts, grace_seconds) == (2, 1, 10.0)
     assert signal.getsignal(signal.SIGTERM) is before
 

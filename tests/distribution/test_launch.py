@@ -29,7 +29,12 @@ def test_commands_scripts_and_programs_can_be_launched():
     assert worker_command([python, "-c", "pass"], {"views"}) == [python, "-c", "pass"]
 
 
-def test_each_worker_has_an_index_and_an_equal_share():
+@pytest.fixture
+def no_nvidia_smi(monkeypatch):
+    monkeypatch.setattr("keras_bt.distribution.launch.shutil.which", lambda name: None)
+
+
+def test_each_worker_has_an_index_and_an_equal_share(no_nvidia_smi):
     first, second = worker_environments(2, {"CUDA_VISIBLE_DEVICES": "3,5", "HOME": "/here"})
     for index, environment in enumerate((first, second)):
         config = json.loads(environment["TF_CONFIG"])
@@ -53,6 +58,30 @@ def test_gpus_are_shared_equally(monkeypatch):
         assert hidden["CUDA_VISIBLE_DEVICES"] == ""
     with pytest.raises(ValueError, match="There are 3 GPUs for 4 workers"):
         worker_environments(4, {})
+    # CUDA numbers no fourth GPU, so its list ends there.
+    with pytest.raises(ValueError, match="There is 1 GPU for 2 workers; start at most 1, or set"):
+        worker_environments(2, {"CUDA_VISIBLE_DEVICES": "2,3"})
+
+
+@pytest.mark.parametrize(
+    ("visible", "shares"),
+    [
+        ("-1", ["-1", "-1"]),
+        (" -1 ", [" -1 ", " -1 "]),
+        ("-1,0,1", ["-1,0,1", "-1,0,1"]),
+        ("NoDevFiles", ["NoDevFiles", "NoDevFiles"]),
+        (",0,1", [",0,1", ",0,1"]),
+        ("1,1", ["1,1", "1,1"]),
+        ("0,1,-1,2,3", ["0", "1"]),
+        ("0,1,,2,3", ["0", "1"]),
+        ("3, 5", ["3", "5"]),
+        ("GPU-8932f937,GPU-1f", ["GPU-8932f937", "GPU-1f"]),
+        ("MIG-GPU-8932f937/1/2,MIG-b7", ["MIG-GPU-8932f937/1/2", "MIG-b7"]),
+    ],
+)
+def test_gpus_are_those_that_cuda_takes_from_the_list(visible, shares, no_nvidia_smi):
+    environments = worker_environments(2, {"CUDA_VISIBLE_DEVICES": visible})
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in environments] == shares
 
 
 def test_refusal_is_named_before_the_errors_that_it_causes(capfd):
