@@ -1,6 +1,7 @@
-"""Writes RESULTS.md from the rows in results/: `python benchmarks/report.py`."""
+"""Writes RESULTS.md and the tables of README.md from results/: `python benchmarks/report.py`."""
 
 from encoder_tables import ablations, protocols, runs, ten_minutes
+from readme_tables import with_tables
 from tables import ROOT, origin, rows, table, versions_of
 
 RACES = {
@@ -200,3 +201,5 @@ def page():
 
 if __name__ == "__main__":
     (ROOT / "RESULTS.md").write_text(page(), "utf-8")
+    readme = ROOT / "README.md"
+    readme.write_text(with_tables(readme.read_text("utf-8")), "utf-8")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -332,7 +333,8 @@ def test_page_has_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkey
 
 @pytest.mark.parametrize("name", ["loss", "views", "step", "end_to_end", "memory", "startup"])
 def test_contestants_of_the_scripts_exist(name):
-    for line in (BENCHMARKS / f"{name}.py").read_text().splitlines():
-        if "Contestant(" in line and '", "' in line:
-            file = line.split('", "')[1].split('"')[0]
-            assert (BENCHMARKS / "contestants" / f"{file}.py").exists(), line
+    text = (BENCHMARKS / f"{name}.py").read_text()
+    files = re.findall(r'Contestant\(\s*(?:name|"[^"]*"),\s*"(\w+)"', text)
+    assert len(files) == text.count("Contestant(")
+    for file in files:
+        assert (BENCHMARKS / "contestants" / f"{file}.py").exists(), file
