@@ -1,5 +1,11 @@
 """One-line error messages."""
 
+import contextlib
+import re
+from collections.abc import Iterator
+
+import tensorflow as tf
+
 
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type if the message is empty.
@@ -9,3 +15,29 @@ def first_line(error: BaseException) -> str:
         ("('too many', 'of them')", 'KeyError')
     """
     return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def assertions_in_one_line() -> Iterator[None]:
+    """Raises a ValueError of one line for an assertion that fails in a graph.
+
+    TensorFlow's own error has the call stack of the graph, dozens of lines.
+
+    Example:
+        >>> @tf.function
+        ... def check(number):
+        ...     tf.debugging.Assert(number < 3, ["Too large, got", number])
+        >>> with assertions_in_one_line():
+        ...     check(tf.constant(3))
+        Traceback (most recent call last):
+            ...
+        ValueError: Too large, got 3
+    """
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        failed = re.search(r"assertion failed: \[(.*)\]", error.message)
+        if failed is None:
+            raise
+        message = failed[1].split("] [Condition x")[0].replace("] [", " ")
+        raise ValueError(message) from None

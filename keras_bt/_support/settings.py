@@ -10,16 +10,16 @@ def differences(
     first_name: str = "before",
     second_name: str = "now",
 ) -> list[str]:
-    """The settings that differ between two mappings, one line each.
+    """The settings that differ between two mappings.
 
     Args:
         first: Settings by name.
         second: Settings by name.
-        first_name: Name of the first mapping in the lines.
-        second_name: Name of the second mapping in the lines.
+        first_name: Name of the first mapping in the result.
+        second_name: Name of the second mapping in the result.
 
     Returns:
-        Lines sorted by the setting's name; empty if all settings agree.
+        A text for each, sorted by the setting's name; empty if all settings agree.
 
     Example:
         >>> differences({"seed": 1, "width": 4}, {"seed": 2, "width": 4})

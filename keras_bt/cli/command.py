@@ -157,8 +157,7 @@ class Command:
 
     def print_error(self, error: BaseException) -> None:
         """Prints an error on stderr, after the name of the command."""
-        message = first_line(error) if isinstance(error, flags.Error) else str(error)
-        print(f"keras-bt {self.name}: {message or first_line(error)}", file=sys.stderr)
+        print(f"keras-bt {self.name}: {first_line(error)}", file=sys.stderr)
 
     def help(self, values: FlagValues) -> str:
         """The help: the description, then the flags, those of `first` before the others."""

@@ -30,6 +30,7 @@ from keras_bt.distribution import workers
 from keras_bt.model.view_placement import PLACEMENTS
 from keras_bt.report import ReportWriter
 from keras_bt.run import Pretraining, RunFolder, summarize
+from keras_bt.run.identity import PLACES, resolved
 from keras_bt.run.progress import DISPLAYS
 from keras_bt.training import profiling
 from keras_bt.training.checkpoint import CheckpointError
@@ -132,7 +133,7 @@ def run(invocation: Invocation) -> int | None:
 
 def _settings(flags: FlagValues, recipe: Recipe) -> dict[str, Any]:
     """All settings that determine the run, for run.json; devices are not among them."""
-    names = ["image_dir", "bad_images", "max_pixels", "tfrecords"]
+    names = [*PLACES, "bad_images", "max_pixels"]
     names += ["seed", "minutes", "deterministic"]
     if flags.view_placement != "auto":
         names.append("view_placement")
@@ -152,17 +153,24 @@ def _prepare(
     flags = invocation.flags
     settings, chief = _settings(flags, recipe), workers.is_chief(strategy)
     workers.check_agreement(strategy, settings)
+    # After that check: workers may have the images at different places.
+    settings |= {name: resolved(settings[name]) for name in PLACES}
 
-    def open_folder(writes: bool) -> RunFolder:
+    def open_folder(writes: bool, images: str | None = None) -> RunFolder:
         def open_it() -> RunFolder:
-            return RunFolder(workdir, settings, writes, invocation.command_line)
+            return RunFolder(workdir, settings, writes, invocation.command_line, images)
 
         return workers.run_on_all_workers(strategy, open_it)
 
     folder = open_folder(writes=False)
-    if workers.gather_from_workers(strategy, folder.result())[0]:
+    state = [folder.result() is not None, folder.moved]
+    finished, moved = workers.gather_from_workers(strategy, state)[0]
+    if finished and not moved:
         return folder, None
     source = open_source()
+    images = source.digest or None
+    if finished:
+        return open_folder(writes=False, images=images), None
     pretraining = workers.run_on_all_workers(
         strategy,
         lambda: Pretraining(
@@ -177,7 +185,7 @@ def _prepare(
             tensorboard=flags.tensorboard,
         ),
     )
-    return open_folder(writes=chief), pretraining
+    return open_folder(writes=chief, images=images), pretraining
 
 
 def _refuse(error: BaseException, strategy: tf.distribute.Strategy | None) -> int:

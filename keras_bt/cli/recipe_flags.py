@@ -91,6 +91,8 @@ def settle(
     # A run keeps the settings it began with when images are added or removed.
     begun_with = None if flags.describe else images_at_start(workdir)
     images = workers.gather_from_workers(strategy, begun_with)[0] or open_images().train.count
+    if images < 2:
+        raise ValueError(f"{open_images().train.name} holds a single image; at least 2 are needed.")
     return recipe_for(images), workdir, open_images
 
 

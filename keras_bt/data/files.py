@@ -1,8 +1,8 @@
 """Examines image files, reads them, and says why a file cannot be read.
 
-TensorFlow decodes most JPEG and PNG files to the pixels that a viewer shows. Their kind is
-"plain". All others (CMYK, EXIF orientation, transparency, 16-bit gray, BMP, GIF, WebP) are
-"odd": Pillow converts them to BMP, so that one decoder reads all.
+`decode_image` decodes PNG and most JPEG files to the pixels that a viewer shows. Their kind is
+"plain". All others (EXIF orientation, CMYK, BMP, GIF, WebP) are "odd": Pillow converts them to
+BMP, so that one decoder reads all.
 """
 
 import errno
@@ -12,17 +12,16 @@ import stat
 import zlib
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 from PIL import ExifTags, Image
 
 from keras_bt._support.errors import first_line
-from keras_bt.data.decode import decode_jpeg_or_png
+from keras_bt.data.decode import decode_jpeg, decode_png
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 89_478_485  # Pillow warns above this
 LARGEST_MAX_PIXELS = 178_956_970  # Pillow refuses to decode above this
-PLAIN_MODES = ("1", "L", "P", "RGB")
+PLAIN_JPEG_MODES = ("L", "RGB")
 TRANSPOSES = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -132,15 +131,17 @@ def _check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
 def _kind(encoded: bytes) -> str:
     """Returns "plain" or "odd"; decodes the whole image to detect damage."""
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    is_jpeg_or_png = image.format in ("JPEG", "MPO", "PNG")
-    if is_jpeg_or_png:  # also odd ones, because Pillow accepts some damaged files
+    decoders = {"JPEG": decode_jpeg, "MPO": decode_jpeg, "PNG": tf.io.decode_png}
+    decode = decoders.get(image.format or "")
+    if decode:  # also odd ones, because Pillow accepts some damaged files
         try:
-            decode_jpeg_or_png(encoded)
+            decode(encoded)
         except tf.errors.OpError as error:
             raise UnreadableError("damaged or cut off") from error
-    is_opaque = image.mode in PLAIN_MODES and not image.has_transparency_data
-    if is_jpeg_or_png and is_opaque and _orientation(image) not in TRANSPOSES:
-        return "plain"
+        if (image.format == "PNG" or image.mode in PLAIN_JPEG_MODES) and (
+            _orientation(image) not in TRANSPOSES
+        ):
+            return "plain"
     _as_bmp(encoded)
     return "odd"
 
@@ -149,9 +150,9 @@ def _as_bmp(encoded: bytes) -> bytes:
     """A BMP file of the pixels that a viewer shows, with white behind transparency."""
     image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     orientation = _orientation(image)
-    if image.mode.startswith("I"):
-        image = _high_bytes(image)
-    if image.has_transparency_data:
+    if image.format == "PNG":  # Pillow reads those of 16 bits and of less than 8 differently
+        image = Image.fromarray(decode_png(encoded).numpy())
+    elif image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
@@ -160,14 +161,6 @@ def _as_bmp(encoded: bytes) -> bytes:
     file = io.BytesIO()
     image.save(file, "BMP")
     return file.getvalue()
-
-
-def _high_bytes(image: Image.Image) -> Image.Image:
-    """Keeps the high 8 of 16 bits; Pillow's own conversion clips values above 255."""
-    deep = np.asarray(image)
-    gray = (deep >> 8).astype("uint8")
-    gray[deep == image.info.get("transparency", -1)] = 255
-    return Image.fromarray(gray)
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -1,7 +1,8 @@
 """`Images` in a fixed order, batched in order or shuffled, and the `Source` of a run."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -189,6 +190,7 @@ class Source:
         skipped: Number of images left out because they cannot be read.
         labelled: Labelled images for training classifiers; None means `train`.
         class_names: One name per class; empty if classes have only numbers.
+        digest: Identifies the images, wherever they lie; see `digest_of`. Empty if unknown.
     """
 
     name: str
@@ -198,6 +200,7 @@ class Source:
     skipped: int = 0
     labelled: Images | None = None
     class_names: tuple[str, ...] = ()
+    digest: str = ""
 
     def for_evaluation(self) -> tuple[Images, Images | None]:
         """Labelled images for training a classifier, and held-out images."""
@@ -227,10 +230,26 @@ class Source:
         return dataclasses.replace(self, name=name, test=held_out, train=kept)
 
 
+def digest_of(entries: Iterable[Any]) -> str:
+    """A text that changes with the entries, such as names and sizes of files.
+
+    Args:
+        entries: Their `repr` counts.
+
+    Example:
+        >>> digest_of([("0.jpg", 1200)]) == digest_of([("0.jpg", 1201)])
+        False
+    """
+    digest = hashlib.sha256()
+    for entry in entries:
+        digest.update(f"{entry!r}\n".encode())
+    return digest.hexdigest()[:12]
+
+
 def problems_message(kind: str, count: int, problems: Sequence[str]) -> str:
-    """Returns a message with the number of unreadable images or records, and the first ten."""
-    listed = "\n  ".join(problems[:10])
-    return f"{len(problems)} of {count} {kind} cannot be read:\n  {listed}"
+    """Returns a line with the number of unreadable images or records, and the first ten."""
+    more = f"; and {len(problems) - 10} more" if len(problems) > 10 else ""
+    return f"{len(problems)} of {count} {kind} cannot be read: {'; '.join(problems[:10])}{more}."
 
 
 def shuffle_buffer(count: int, size_bytes: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.images import Images, Source, shuffle_buffer
+from keras_bt.data.images import Images, Source, digest_of, shuffle_buffer
 from keras_bt.data.memory import digits
 
 
@@ -77,8 +77,12 @@ def from_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Sour
     train, unlabelled = images("train"), None
     if "unlabelled" in splits:
         unlabelled = images("unlabelled")
+    sizes = [
+        (split, info.splits[split].num_examples, info.splits[split].num_bytes) for split in splits
+    ]
+    digest = digest_of([info.full_name, *sorted(sizes)])
     if not (labelled and test):
-        return Source(name, unlabelled or train)
+        return Source(name, unlabelled or train, digest=digest)
     label = info.features["label"]
     return Source(
         name,
@@ -87,4 +91,5 @@ def from_tfds(name: str, data_dir: str | os.PathLike[str] | None = None) -> Sour
         label.num_classes,
         labelled=train if unlabelled else None,
         class_names=tuple(label.names),
+        digest=digest,
     )

@@ -144,9 +144,6 @@ def leave_together(strategy: tf.distribute.Strategy, timeout_seconds: float = WE
 
     Raises:
         tf.errors.OpError: If a worker is not done in time.
-
-    Example:
-        >>> leave_together(tf.distribute.get_strategy())
     """
     if has_workers(strategy):
         wait_at_barrier("keras_bt leaves", timeout_seconds)
@@ -161,9 +158,6 @@ def check_agreement(strategy: tf.distribute.Strategy, settings: Mapping[str, Any
 
     Raises:
         ValueError: On every worker, if they differ. Names each worker and setting.
-
-    Example:
-        >>> check_agreement(tf.distribute.get_strategy(), {"seed": 3})
     """
     chief, *others = gather_from_workers(strategy, settings)
     differing = [
@@ -173,8 +167,8 @@ def check_agreement(strategy: tf.distribute.Strategy, settings: Mapping[str, Any
     ]
     if differing:
         raise ValueError(
-            "The workers have different settings; start all with the same ones.\n  "
-            + "\n  ".join(differing)
+            f"The workers have different settings ({'; '.join(differing)}); start all with the "
+            "same ones."
         )
 
 

@@ -1,7 +1,6 @@
 """Extracts the features of a folder's images into a file, and resumes after an interruption."""
 
 import contextlib
-import hashlib
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from keras_bt._support import atomic
 from keras_bt._support.progress_bar import progress_bar
 from keras_bt._support.settings import differences
 from keras_bt.data.files import MAX_PIXELS
-from keras_bt.data.images import Images
+from keras_bt.data.images import Images, digest_of
 from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
 from keras_bt.features.file import FolderFeatures, check_format, write_features
 
@@ -65,7 +64,9 @@ def extract_folder_features(
     metadata = {"image_dir": root, "image_size": image_size, **(metadata or {})}
     limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_per_part}
     folder = Path(f"{out}.parts")
-    _check_plan(folder, {**metadata, **limits, "files": _fingerprint(paths)}, out)
+    plan = {**metadata, **limits, "files": _fingerprint(paths, root)}
+    del plan["image_dir"]  # the folder may have moved
+    _check_plan(folder, plan, out)
     encode = compile_encoder(encoder)
     start, encoded = time.monotonic(), 0
     with progress_bar(desc="features", total=len(paths), unit="image") as bar:
@@ -145,13 +146,14 @@ def _join(files: Sequence[Path], metadata: dict[str, Any]) -> FolderFeatures:
     return FolderFeatures(count, features, metadata, parts)
 
 
-def _fingerprint(paths: Sequence[str]) -> str:
+def _fingerprint(paths: Sequence[str], root: str) -> str:
     """A text that changes when a file is added, removed, or changed in size or time."""
-    digest = hashlib.sha256()
-    for path in paths:
+
+    def described(path: str) -> tuple[str, Any]:
         size_and_time = None
         with contextlib.suppress(OSError):  # the file may have vanished
             status = Path(path).stat()
             size_and_time = (status.st_size, status.st_mtime_ns)
-        digest.update(f"{path!r} {size_and_time}\n".encode())
-    return f"{len(paths)} files, {digest.hexdigest()[:12]}"
+        return os.path.relpath(path, root), size_and_time
+
+    return f"{len(paths)} files, {digest_of(map(described, paths))}"

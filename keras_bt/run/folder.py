@@ -19,8 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt._support import atomic
-from keras_bt._support.settings import differences
+from keras_bt._support.literal_paths import check_utf8
 from keras_bt._support.version import __version__
+from keras_bt.run.identity import check_same_run, has_moved
 
 ENVIRONMENT = ("TF_ENABLE_ONEDNN_OPTS", "TF_DETERMINISTIC_OPS", "OMP_NUM_THREADS", "TF_XLA_FLAGS")
 
@@ -48,10 +49,16 @@ class RunFolder:
         writes: False for workers other than the chief, which only read. The folder need not
             exist for them.
         command_line: The command that started the run; None for that of this process.
+        images: `Source.digest` of the images; None before they are opened.
+
+    Attributes:
+        settings: Those of the first start, if there was one.
+        moved: Whether the settings name another place of the images than at the first start.
 
     Raises:
-        ValueError: If the folder belongs to a run with other settings, or is in use by another
-            process. Also if it has files with a run's names but no run.json.
+        ValueError: If the folder belongs to a run with other settings or images (see
+            `check_same_run`), or is in use by another process. Also if it has files with a run's
+            names but no run.json, or its path is not UTF-8.
 
     Example:
         >>> import tempfile
@@ -67,28 +74,34 @@ class RunFolder:
         settings: dict[str, Any],
         writes: bool = True,
         command_line: str | None = None,
+        images: str | None = None,
     ) -> None:
         self.path = Path(workdir).expanduser()
+        check_utf8(self.path)
         self.encoder = self.path / "encoder"
         self.metrics = self.path / "metrics.jsonl"
         self.model = self.path / "model.keras"
         self.checkpoints = self.path / "checkpoints"
         self.writes = writes
         self.settings = json.loads(json.dumps(settings))  # JSON has lists, not tuples
-        self._refuse_others()
+        self.moved = False
+        self._refuse_others(images)
         self._unlock: Callable[[], Any] = lambda: None
         if writes:
             self._unlock = weakref.finalize(self, os.close, _locked(self.path / ".lock"))
-            self._refuse_others()  # again: another run may have come before the lock
+            self._refuse_others(images)  # again: another run may have come before the lock
             atomic.clean_up(self.path)
             circumstances = {**_circumstances(command_line), "settings": self.settings}
+            circumstances["images"] = images
             self.once("run", lambda: circumstances)
 
-    def _refuse_others(self) -> None:
+    def _refuse_others(self, images: str | None) -> None:
         """Rejects a folder that belongs to another run, or to no run."""
         start = self.path / "run.json"
         if start.exists():
-            _refuse_other_settings(start, _settings_in(start), self.settings)
+            before = check_same_run(start, self.settings, images)
+            self.moved |= has_moved(before, self.settings)
+            self.settings = before
         else:
             _refuse_foreign_files(self.path)
 
@@ -142,10 +155,13 @@ class MetricsLog(keras.callbacks.Callback):
 
     Example:
         >>> import tempfile
-        >>> log = MetricsLog(tempfile.mkdtemp() + "/metrics.jsonl", [{"epoch": 1}])
+        >>> history = [{"epoch": 1}]
+        >>> log = MetricsLog(tempfile.mkdtemp() + "/metrics.jsonl", history)
         >>> log.on_train_begin()
+        >>> history.append({"epoch": 2})
+        >>> log.on_train_end()
         >>> log.path.read_text()
-        '{"epoch": 1}\\n'
+        '{"epoch": 1}\\n{"epoch": 2}\\n'
     """
 
     def __init__(self, path: str | Path, history: list[dict[str, Any]]) -> None:
@@ -207,14 +223,6 @@ def _json_line(content: dict[str, Any]) -> str:
     return json.dumps(content, allow_nan=False) + "\n"
 
 
-def _settings_in(file: Path) -> dict[str, Any]:
-    """The settings in run.json."""
-    try:
-        return json.loads(file.read_text("utf-8"))["settings"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not a run.json of keras_bt; use another workdir.") from error
-
-
 def _locked(file: Path) -> int:
     """An open descriptor of a file, locked until it is closed or the process ends."""
     try:
@@ -244,15 +252,6 @@ def _refuse_foreign_files(folder: Path) -> None:
         raise ValueError(
             f"{folder} holds {', '.join(existing)} but no run.json, so they belong to no run and "
             "would be overwritten; use another workdir."
-        )
-
-
-def _refuse_other_settings(file: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    differing = differences(before, now)
-    if differing:
-        raise ValueError(
-            f"{file} has other settings; use another workdir or the same flags.\n  "
-            + "\n  ".join(differing)
         )
 
 

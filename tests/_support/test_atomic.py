@@ -51,6 +51,7 @@ def test_error_names_path_reason_and_space(tmp_path):
     assert "MB are free, about 2.5 MB are needed." in str(error.value)
 
 
+@pytest.mark.slow
 def test_files_stay_unchanged_at_a_size_limit(tmp_path):
     program = """
 import resource, sys

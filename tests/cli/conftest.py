@@ -31,7 +31,7 @@ class Finished:
         """The message of a command that refused."""
         assert self.status == 2, (self.status, self.stdout, self.stderr)
         assert "Traceback" not in self.stderr
-        return self.stderr.splitlines()[-1] if "\n  " not in self.stderr else self.stderr
+        return self.stderr.splitlines()[-1]
 
 
 def run_command(*arguments):

@@ -52,6 +52,7 @@ def test_help_shows_the_first_flags_before_the_others(command, name):
     assert max(map(len, text.splitlines())) <= 160
 
 
+@pytest.mark.slow
 def test_module_and_console_script_are_the_same_program():
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     module = [sys.executable, "-m", "keras_bt"]

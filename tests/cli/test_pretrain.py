@@ -19,7 +19,6 @@ RESULT = {
 }
 
 
-@pytest.mark.slow
 def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
     workdir, finished = tiny_run
     result = finished.result
@@ -44,14 +43,12 @@ def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
     assert result["untrained_loss"] > 0 and isinstance(result["health"]["findings"], list)
 
 
-@pytest.mark.slow
 def test_a_run_shows_its_progress_and_a_summary(tiny_run):
     _, finished = tiny_run
     for text in ("floor=", "start=", "knn=", "report:  ", "this encoder"):
         assert text in finished.stderr
 
 
-@pytest.mark.slow
 def test_the_report_has_the_metrics_of_the_result(tiny_run):
     workdir, finished = tiny_run
     page = (workdir / "report.html").read_text()
@@ -61,7 +58,6 @@ def test_the_report_has_the_metrics_of_the_result(tiny_run):
             assert f"{100 * value:.1f}\N{NO-BREAK SPACE}%" in page
 
 
-@pytest.mark.slow
 def test_finished_run_prints_its_result_and_other_settings_are_refused(
     tiny_run, command, tiny_flags
 ):
@@ -96,13 +92,14 @@ def test_run_with_profile_validation_and_ledger(tmp_path, command, tiny_flags):
 @pytest.mark.slow
 def test_run_with_json_progress_and_tensorboard(tmp_path, command, tiny_flags):
     flags = ("--progress=json", "--tensorboard", *tiny_flags)
-    finished = command("pretrain", f"--workdir={tmp_path}/run", *flags)
+    workdir = tmp_path / "run [1]"  # a pattern, for TensorFlow
+    finished = command("pretrain", f"--workdir={workdir}", *flags)
     *epochs, result = map(json.loads, finished.stdout.splitlines())
     assert [line["epoch"] for line in epochs] == [1, 2]
     assert epochs[-1]["knn_accuracy"] > 0 and epochs[0]["seconds_left"] > 0
     assert "trained" in result
     assert "floor=" not in finished.stderr and "report:" not in finished.stderr
-    logs = tmp_path / "run" / "tensorboard"
+    logs = workdir / "tensorboard"
     assert list(logs.glob("train/events.*")) and list(logs.glob("pictures/events.*"))
     assert "sprite.png" in (logs / "pictures" / "projector_config.pbtxt").read_text()
 
@@ -185,4 +182,75 @@ def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path,
     text = command("pretrain", *flags, "--describe").stdout
     assert re.search(r"batch_size +8 +as given", text)
     assert re.search(r"projector_dims +2048,2048 +the paper's figure 4 rises", text)
+    assert not (tmp_path / "run").exists()
+
+
+class Stopped:
+    """A training that stops at once, or after its result."""
+
+    finishes = False
+
+    def __init__(self, *arguments, **options):
+        pass
+
+    def run(self, folder, **options):
+        if self.finishes:
+            folder.write_result({"loss": 1.0})
+        raise OSError("stopped")
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+@pytest.mark.parametrize("kind", ["image_dir", "tfrecords"])
+def test_a_run_continues_with_its_images_wherever_they_are(
+    tmp_path, command, monkeypatch, kind, finishes
+):
+    monkeypatch.setattr("keras_bt.cli.pretrain.Pretraining", Stopped)
+    monkeypatch.setattr(Stopped, "finishes", finishes)
+    image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy()
+    value = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+    features = tf.train.Features(feature={"image": value})
+    record = tf.train.Example(features=features).SerializeToString()
+    for folder, count in (("a", 9), ("b", 8), ("c", 9)):
+        (tmp_path / folder / "photos").mkdir(parents=True)
+        with tf.io.TFRecordWriter(str(tmp_path / folder / "photos" / "0.tfrecord")) as writer:
+            for number in range(count):
+                (tmp_path / folder / "photos" / f"{number}.png").write_bytes(image)
+                writer.write(record)
+
+    def start(folder, place):
+        monkeypatch.chdir(tmp_path / folder)
+        name = {"image_dir": place, "tfrecords": f"{place}/*.tfrecord"}[kind]
+        flags = (f"--{kind}={name}", "--batch_size=8", f"--workdir={tmp_path}/run")
+        return command("pretrain", *flags, "--progress=none")
+
+    assert start("a", "photos").refusal == "keras-bt pretrain: stopped"
+    (tmp_path / "a" / "link").symlink_to("photos")
+    for folder, place in (("a", "./photos"), ("a", "link"), ("b", "../a/photos"), ("c", "photos")):
+        again = start(folder, place)
+        assert again.status == 0 if finishes else again.refusal.endswith("stopped")
+    assert "belongs to a run on other images" in start("b", "photos").refusal
+    (tmp_path / "c" / "photos").rename(tmp_path / "c" / "renamed")
+    again = start("c", "renamed")
+    assert again.status == 0 if finishes else again.refusal.endswith("stopped")
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        ([], "photos holds no images ("),
+        ([b"x"] * 3, "3 of 3 images cannot be read: "),
+        (["image"], "photos holds a single image; at least 2 are needed."),
+    ],
+    ids=["none", "unreadable", "one"],
+)
+@pytest.mark.parametrize("bad_images", ["fail", "skip"])
+def test_too_few_images_are_refused_in_one_line(tmp_path, command, contents, message, bad_images):
+    image = tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy()
+    (tmp_path / "photos").mkdir()
+    for number, content in enumerate(contents):
+        path = tmp_path / "photos" / f"{number}.png"
+        path.write_bytes(image if content == "image" else content)
+    flags = (f"--image_dir={tmp_path}/photos", f"--bad_images={bad_images}")
+    finished = command("pretrain", *flags, f"--workdir={tmp_path}/run")
+    assert message in finished.refusal and len(finished.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()

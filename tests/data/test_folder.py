@@ -1,4 +1,5 @@
 import os
+import re
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_rejects_folders_without_images(tmp_path):
         data.from_folder(tmp_path / "nowhere")
     (tmp_path / "a.txt").write_text("no image")
     with pytest.raises(
-        ValueError, match=r"holds no images \(.bmp, .gif, .jpeg, .jpg, .png, .webp\)"
+        ValueError, match=r"holds no images \(.bmp, .*, .webp\); it holds .txt \(1\)"
     ):
         data.from_folder(tmp_path)
 
@@ -126,13 +127,83 @@ def test_rejects_images_above_max_pixels(tmp_path):
     assert data.from_folder(tmp_path, max_pixels=110).train.count == 1
 
 
-def test_rejects_test_images_outside_class_folders(tmp_path):
-    for name in ("a", "b"):
-        for number in range(5):
-            write_image(tmp_path / "train" / name / f"{number}.png")
-    write_image(tmp_path / "test" / "0.png")
+@pytest.fixture
+def write_images(tmp_path):
+    """Writes numbered images into folders: a mapping from path to number."""
+
+    def write(folders):
+        content = tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy()
+        for folder, count in folders.items():
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                (tmp_path / folder / f"{number}.png").write_bytes(content)
+        return tmp_path
+
+    return write
+
+
+def test_rejects_test_images_outside_class_folders(write_images):
+    folder = write_images({"train/a": 5, "train/b": 5, "test": 1, "test/a": 1})
     with pytest.raises(ValueError, match=r"test has images outside its class folders"):
-        data.from_folder(tmp_path)
+        data.from_folder(folder)
+
+
+ONE_SET = {"bus": 5, "car": 5, "train": 5}
+TWO_SETS = {"train/a": 5, "train/b": 5}
+
+
+@pytest.mark.parametrize(
+    ("folders", "counts", "said"),
+    [
+        (ONE_SET, (12, 3, 3), "15 images in 3 classes, 3 of them held out; train counts like the"),
+        ({**ONE_SET, "test": 2}, (5, 0, None), r"5 images, 0 .* left out: bus \(5\), car \(5\), t"),
+        (
+            {"train": 5, "test": 3, "unlabeled": 4},
+            (5, 0, None),
+            r"left out: unlabeled \(4\), test \(3\)",
+        ),
+        (
+            {**TWO_SETS, "test/a": 2, "extra/deep": 4, ".": 1},
+            (10, 2, 2),
+            r"extra \(4\), no f.* \(1\)",
+        ),
+        ({**TWO_SETS, "extra": 4}, (8, 2, 2), r"images left out: extra \(4\)"),
+        ({"train": 5, "extra": 4}, (9, 0, None), "classes need 5 images, .* fewer: extra .4."),
+        ({**TWO_SETS, "test": 2, "val/a": 3}, (10, 3, 2), r"images left out: test \(2\)"),
+        ({**TWO_SETS, "test/a": 2, "val/a": 3}, (10, 2, 2), r"images left out: val \(3\)"),
+        ({**TWO_SETS, "test/unknown": 2}, (8, 2, 2), r"images left out: test \(2\)"),
+        ({"a": 5, "b": 4}, (9, 0, None), r"no labels, because .* have fewer: b \(4\)"),
+        ({"a": 5, "b": 5, ".": 1}, (11, 0, None), r"no labels, because not all .*0.png, 1 in all"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_says_in_a_line_what_is_taken_and_left_out(write_images, caplog, folders, counts, said):
+    source = data.from_folder(write_images(folders))
+    held_out = source.test.count if source.test else 0
+    assert (source.train.count, held_out, source.classes) == counts
+    (message,) = caplog.messages
+    assert re.search(said, message) and "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "folders", [{"a": 5, "b": 5}, {"train": 5}, {"a": 3}, {**TWO_SETS, "val/a": 2}]
+)
+def test_says_nothing_where_nothing_is_left_out(write_images, caplog, folders):
+    data.from_folder(write_images(folders))
+    assert caplog.messages == []
+
+
+def test_names_files_that_are_no_images(tmp_path, caplog):
+    write_image(tmp_path / "0.jpg")
+    jpeg = (tmp_path / "0.jpg").read_bytes()
+    for name in ("1.jfif", "2.JPE", "3.JFIF"):
+        (tmp_path / name).write_bytes(jpeg)
+    for name in ("a.tiff", "b.TIFF", "c.heic", "README", ".hidden.tiff"):
+        (tmp_path / name).touch()
+    said = "files that are no images: .tiff (2), .heic (1), no suffix (1)"
+    assert data.from_folder(tmp_path).train.count == 4
+    assert len(data.image_files(tmp_path)) == 4
+    assert [said in message for message in caplog.messages] == [True, True]
 
 
 def test_rejects_a_test_folder_without_a_train_folder(tmp_path):

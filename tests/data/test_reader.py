@@ -75,6 +75,7 @@ def test_fails_if_too_many_files_in_a_row_are_gone(folder):
         shades_and_labels(images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 5])
 def test_python_exits_while_images_are_read(folder, batches):
     script = f"""

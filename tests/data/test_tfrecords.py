@@ -1,8 +1,35 @@
+import io
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from keras_bt import data
+
+
+def example(image, label=None):
+    """A record with an encoded image, and a label: an int, bytes, float or list of these."""
+    feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))}
+    if label is not None:
+        values = label if isinstance(label, list) else [label]
+        lists = {int: ("int64_list", tf.train.Int64List), float: ("float_list", tf.train.FloatList)}
+        name, kind = lists.get(type(values[0]), ("bytes_list", tf.train.BytesList))
+        feature["label"] = tf.train.Feature(**{name: kind(value=values)})
+    features = tf.train.Features(feature=feature)
+    return tf.train.Example(features=features).SerializeToString()
+
+
+def write(path, records, compression=""):
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for record in records:
+            writer.write(record)
+
+
+@pytest.fixture(scope="module")
+def image():
+    return tf.io.encode_png(np.zeros((6, 6, 3), "uint8")).numpy()
 
 
 def write_records(path, count, image_key="image", label_key=None):
@@ -67,17 +94,98 @@ def test_reports_corrupt_records_before_training(tmp_path):
     assert "cut.tfrecord, after record 2" in str(error.value)
 
 
-@pytest.mark.parametrize("labels", [[0] * 10, [-1] * 10, [0, -1] * 5])
-def test_ignores_negative_labels_and_a_single_class(tmp_path, labels):
-    image = tf.io.encode_png(tf.zeros([6, 6, 3], tf.uint8)).numpy()
-    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
-        for label in labels:
-            feature = {
-                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-            }
-            features = tf.train.Features(feature=feature)
-            writer.write(tf.train.Example(features=features).SerializeToString())
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ([0] * 10, "all are equal"),
+        ([-1] * 10, "all are equal"),
+        ([0, -1] * 5, "some are negative"),
+        ([0, 1], "there are fewer than 5 images"),
+        ([0, 1, 2, None, 0, 1], "not every record has one"),
+        ([0, 1, b"cat", 0, 1, 2], "not every record has one"),
+        ([0, 1, [1, 2], 0, 1, 2], "not every record has one"),
+        ([0.5, 1.5, 0.5, 1.5, 0.5], "not every record has one"),
+    ],
+)
+def test_ignores_labels_that_are_no_classes(tmp_path, caplog, image, labels, reason):
+    write(tmp_path / "a.tfrecord", [example(image, label) for label in labels])
     source = data.from_tfrecords(tmp_path / "a.tfrecord")
-    assert (source.train.count, source.test, source.classes) == (10, None, None)
+    assert (source.train.count, source.test, source.classes) == (len(labels), None, None)
     assert list(next(iter(source.train.batches(4, 6)))) == ["image"]
+    assert len(caplog.messages) == 1 and f"labels are ignored, because {reason}" in caplog.text
+
+
+def test_texts_as_labels_are_classes_by_name(tmp_path, image):
+    names = [b"dog", "Ünï".encode(), b"cat", b"dog", b"cat", b"cat", b"dog"]
+    write(tmp_path / "a.tfrecord", [example(image, name) for name in names])
+    source = data.from_tfrecords(tmp_path / "a.tfrecord")
+    assert (source.classes, source.class_names) == (3, ("cat", "dog", "Ünï"))
+    (train,), (test,) = source.train.batches(9, 6), source.test.batches(9, 6)
+    assert train["label"].numpy().tolist() == [2, 0, 1, 0, 1]
+    assert test["label"].numpy().tolist() == [1, 0] and test["label"].dtype == tf.int64
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
+def test_reads_compressed_files_beside_others(tmp_path, image, compression):
+    write(tmp_path / "0.tfrecord", [example(image, number) for number in range(3)], compression)
+    write(tmp_path / "1.tfrecord", [example(image, number) for number in range(3)])
+    source = data.from_tfrecords(tmp_path / "*.tfrecord")
+    assert (source.train.count, source.test.count, source.classes) == (4, 2, 3)
+    (train,) = source.train.batches(9, 6)
+    assert train["label"].numpy().tolist() == [1, 2, 0, 1]
+    whole = (tmp_path / "0.tfrecord").read_bytes()
+    (tmp_path / "0.tfrecord").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="0.tfrecord, after record 0: damaged or cut off"):
+        data.from_tfrecords(tmp_path / "*.tfrecord")
+
+
+def test_a_length_that_begins_like_gzip_is_no_compression(tmp_path, image):
+    label = b"x" * 0x8B1F
+    label = label[: len(label) - (len(example(image, label)) - 0x8B1F)]
+    write(tmp_path / "a.tfrecord", [example(image, label)])
+    assert (tmp_path / "a.tfrecord").read_bytes()[:2] == b"\x1f\x8b"
+    assert data.from_tfrecords(tmp_path / "a.tfrecord").train.count == 1
+
+
+def test_a_name_with_characters_of_a_pattern_is_itself(tmp_path, image):
+    for folder in ("rec [1]", "rec 1"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "a[2].tfrecord", [example(image)])
+    write(tmp_path / "rec 1" / "b.tfrecord", [example(image)])
+    for pattern in ("rec [1]/a[2].tfrecord", "rec [1]/*", "rec [1]/a*.tfrecord"):
+        assert data.from_tfrecords(tmp_path / pattern).train.count == 1
+    assert data.from_tfrecords(tmp_path / "rec ?" / "*.tfrecord").train.count == 2
+    with pytest.raises(ValueError, match="is a folder; name its files, as .*/*.tfrecord"):
+        data.from_tfrecords(tmp_path / "rec [1]")
+
+
+def test_reads_from_other_file_systems(image):
+    with tf.io.gfile.GFile("ram://shards/a.tfrecord", "wb"):
+        pass
+    write("ram://shards/a.tfrecord", [example(image)] * 3)
+    assert data.from_tfrecords("ram://shards/*.tfrecord").train.count == 3
+    with pytest.raises(
+        ValueError, match="^nowhere://x/. cannot be read: .*scheme 'nowhere'"
+    ) as error:
+        data.from_tfrecords("nowhere://x/*")
+    assert "\n" not in str(error.value)
+
+
+def test_transparent_images_are_on_white(tmp_path, rng):
+    pixels = rng.integers(0, 256, (6, 6, 4), "uint8")
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    write(tmp_path / "a.tfrecord", [example(file.getvalue())])
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    (shown,) = data.from_tfrecords(tmp_path / "a.tfrecord").train.batches(1, 6)
+    (expected,) = data.from_folder(tmp_path).train.batches(1, 6)
+    np.testing.assert_array_equal(shown["image"], expected["image"])
+
+
+def test_identifies_records_by_name_and_size(tmp_path, image):
+    write(tmp_path / "a.tfrecord", [example(image)])
+    digest = data.from_tfrecords(tmp_path / "a.tfrecord").digest
+    shutil.copytree(tmp_path, tmp_path / "moved")
+    assert data.from_tfrecords(tmp_path / "moved" / "*.tfrecord").digest == digest
+    write(tmp_path / "a.tfrecord", [example(image)] * 2)
+    assert data.from_tfrecords(tmp_path / "a.tfrecord").digest != digest

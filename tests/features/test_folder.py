@@ -83,6 +83,21 @@ def test_resumes_after_interruption(photos, encoder, tmp_path, monkeypatch):
     np.testing.assert_array_equal(content(out)[1], content(whole)[1])
 
 
+def test_resumes_when_the_folder_has_another_path(photos, encoder, tmp_path, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "features.npz"
+    with monkeypatch.context() as patched:
+        patched.setattr(folder_module, "write_features", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            keras_bt.extract_folder_features(encoder, photos, out, 6)
+    photos.rename(tmp_path / "moved")
+    (tmp_path / "link").symlink_to("moved")
+    monkeypatch.setattr(folder_module, "_write_part", interrupt)
+    assert keras_bt.extract_folder_features(encoder, tmp_path / "link", out, 6)["images"] == 14
+
+
 def test_refuses_to_resume_with_other_settings(photos, encoder, tmp_path):
     out = tmp_path / "features.npz"
     parts = tmp_path / "features.npz.parts"

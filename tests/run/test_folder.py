@@ -171,3 +171,9 @@ def test_nan_is_never_written_as_json(tmp_path):
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_workdir_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not UTF-8, as TensorFlow needs; rename the folder"):
+        RunFolder(tmp_path / os.fsdecode(b"caf\xe9"), {})
+    assert not list(tmp_path.iterdir())
