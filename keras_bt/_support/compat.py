@@ -21,12 +21,14 @@ from unittest import mock
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from keras.src.models.functional import Functional
 from keras.src.saving.serialization_lib import in_safe_mode
 from tensorflow.compiler.tf2xla.ops.gen_xla_ops import xla_optimization_barrier
 from tensorflow.python.distribute.cluster_resolver import slurm_cluster_resolver
 from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
 from tensorflow.python.eager import context, record
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import control_flow_util
 
 __all__ = ["Functional", "in_safe_mode"]
@@ -103,6 +105,27 @@ def has_workers(strategy: tf.distribute.Strategy) -> bool:
         isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         and strategy.extended._in_multi_worker_mode()
     )
+
+
+def strategy_of_model(model: keras.Model) -> tf.distribute.Strategy | None:
+    """The strategy in whose scope a Keras 3.15 model was made; None outside any scope.
+
+    `Model.distribute_strategy` is the current one for a model that was made outside.
+    """
+    return model._distribute_strategy
+
+
+def is_variable_of(variable: keras.Variable, strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether a built variable was made in the scope of a strategy, or outside any (None)."""
+    # TensorFlow 2.21: other variables have None, or the default strategy.
+    distributed = isinstance(variable.value, tf.distribute.DistributedValues)
+    owner = variable.value.distribute_strategy if distributed else None
+    return owner is strategy
+
+
+def saves_as_hdf5() -> bool:
+    """Whether Keras 3.15 is saving or loading a model in its old format, .h5."""
+    return bool(global_state.get_global_attribute("use_legacy_config"))
 
 
 def wait_at_barrier(name: str, timeout_seconds: float) -> None:
@@ -182,6 +205,28 @@ def first_input_shape(model: keras.layers.Layer) -> Any:
     return (model._build_shapes_dict or {}).get("input_shape")
 
 
+def elements_and_batch_size(dataset: tf.data.Dataset) -> tuple[int, int] | None:
+    """The number of elements that a dataset batches, and its batch size; None if unknown.
+
+    TensorFlow 2.21 has no public way to ask. Stages between `batch` and the end of the pipeline
+    are ignored if they keep the number of batches. Unknown with `drop_remainder=True`.
+
+    Example:
+        >>> elements_and_batch_size(tf.data.Dataset.range(16).batch(5).prefetch(1))
+        (16, 5)
+    """
+    batches = dataset.cardinality()
+    while batches > 0 and dataset.cardinality() == batches:
+        inputs = dataset._inputs()
+        if hasattr(dataset, "_batch_size") and not dataset._drop_remainder:
+            elements = int(inputs[0].cardinality())
+            return (elements, int(dataset._batch_size)) if elements > 0 else None
+        if not inputs:
+            break
+        dataset = inputs[0]
+    return None
+
+
 def takes_training(layer: keras.layers.Layer) -> bool:
     """Whether `layer.call` has a `training` argument; keras-cv 0.9's augmentations have none."""
     return layer._call_has_training_arg
@@ -194,6 +239,18 @@ def trackable() -> Any:
     the weights.
     """
     return tf.__internal__.tracking.AutoTrackable()
+
+
+def frozen_graph(function: Any) -> tf.compat.v1.GraphDef:
+    """The graph of a concrete function, with its variables as constants.
+
+    TensorFlow 2.21 has no public way to freeze a function. Control flow stays as it is, and
+    functions that are called become part of the graph, except those compiled by XLA.
+    """
+    frozen = convert_variables_to_constants_v2(
+        function, lower_control_flow=False, aggressive_inlining=True
+    )
+    return frozen.graph.as_graph_def(add_shapes=True)
 
 
 def share_variable(variable: keras.Variable, value: tf.Variable) -> None:

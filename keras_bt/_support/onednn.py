@@ -24,9 +24,6 @@ def turn_on() -> None:
     TensorFlow leaves oneDNN off on x86 CPUs without AVX-512 VNNI or BF16. Convolutions are then
     half as fast. It reads the environment variable once, at its import. A value that the user
     has set stays.
-
-    Example:
-        >>> turn_on()
     """
     if VARIABLE in os.environ:
         return

@@ -12,10 +12,6 @@ def progress_bar(**options: Any) -> "tqdm":
 
     Args:
         **options: See `tqdm`.
-
-    Example:
-        >>> bar = progress_bar(total=3, disable=True)
-        >>> bar.close()
     """
     from tqdm import tqdm  # late: `import keras_bt` must be fast
 

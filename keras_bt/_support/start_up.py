@@ -1,4 +1,4 @@
-"""Imports TensorFlow with oneDNN and without its start-up messages."""
+"""Imports TensorFlow with oneDNN and without its start-up messages; checks Keras's backend."""
 
 import contextlib
 import os
@@ -10,6 +10,8 @@ from pathlib import Path
 from keras_bt._support import onednn
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+BACKENDS = ("jax", "torch", "openvino", "mlx")  # packages of Keras's other backends
+COMMAND_LINE = ("keras-bt", "-m")  # "-m" while Python imports the package for `python -m keras_bt`
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/dxg")  # on Linux, and in Windows' subsystem for Linux
 
 
@@ -19,9 +21,6 @@ def import_tensorflow() -> None:
     TensorFlow 2.21 prints messages about oneDNN and missing GPUs before it reads its log level.
     So stderr is hidden during the import. If the import fails, everything that it printed is
     shown. A log level that the user has set stays, and then nothing is hidden.
-
-    Example:
-        >>> import_tensorflow()
     """
     onednn.turn_on()
     if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
@@ -37,6 +36,36 @@ def import_tensorflow() -> None:
     finally:
         # TensorFlow has read it. Child processes would mistake it for the user's, and hide nothing.
         del os.environ[LOG_LEVEL]
+
+
+def check_backend() -> None:
+    """Imports Keras and raises an error unless it computes with TensorFlow.
+
+    On the command line, prints the error and ends the process with status 2.
+
+    Raises:
+        ImportError: If the backend is another one.
+    """
+    try:
+        import keras
+
+        backend = keras.config.backend()
+    except (ModuleNotFoundError, ValueError) as error:  # not installed, or unknown
+        missing = getattr(error, "name", None)
+        named = missing if missing in BACKENDS else "tensorflow"  # in keras.json
+        backend = os.environ.get("KERAS_BACKEND", named)
+        if backend == "tensorflow":
+            raise
+    if backend == "tensorflow":
+        return
+    message = (
+        f"keras_bt needs Keras's TensorFlow backend, got {backend!r}; set the environment variable "
+        "KERAS_BACKEND=tensorflow before Python starts."
+    )
+    if Path(sys.argv[0]).stem in COMMAND_LINE:
+        print(f"keras-bt: {message}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(message)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """Starts several workers of one command on this machine, and restarts them together."""
 
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -124,7 +126,7 @@ def worker_environments(
     Args:
         count: Number of workers.
         environment: Variables to start from; None for those of this process. GPUs that
-            CUDA_VISIBLE_DEVICES hides are not used.
+            CUDA_VISIBLE_DEVICES hides are not used; -1 or nothing hides all.
 
     Returns:
         A dict for each worker.
@@ -133,9 +135,9 @@ def worker_environments(
         ValueError: If there are GPUs, but fewer than workers.
 
     Example:
-        >>> environments = worker_environments(2, {"CUDA_VISIBLE_DEVICES": "0,1,2,3"})
+        >>> environments = worker_environments(2, {"CUDA_VISIBLE_DEVICES": "GPU-3f,GPU-a1"})
         >>> [each["CUDA_VISIBLE_DEVICES"] for each in environments]
-        ['0,1', '2,3']
+        ['GPU-3f', 'GPU-a1']
     """
     environment = dict(os.environ if environment is None else environment)
     addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
@@ -144,9 +146,10 @@ def worker_environments(
         environment.setdefault(name, str(threads))
     gpus = _visible_gpus(environment)
     if 0 < len(gpus) < count:
+        found = "is 1 GPU" if len(gpus) == 1 else f"are {len(gpus)} GPUs"
         raise ValueError(
-            f"There are {len(gpus)} GPUs for {count} workers; start at most {len(gpus)}, or set "
-            "CUDA_VISIBLE_DEVICES= to train on the CPU."
+            f"There {found} for {count} workers; start at most {len(gpus)}, or set "
+            "CUDA_VISIBLE_DEVICES=-1 to train on the CPU."
         )
     environments = []
     for index in range(count):
@@ -170,13 +173,29 @@ def _first_failure(workers: Sequence[Process]) -> tuple[int, int]:
 
 
 def _visible_gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs as CUDA_VISIBLE_DEVICES names them."""
-    if "CUDA_VISIBLE_DEVICES" in environment:
-        return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
+    """The GPUs that CUDA shows to a process, as CUDA_VISIBLE_DEVICES names them."""
+    installed = _installed_gpus()
+    if "CUDA_VISIBLE_DEVICES" not in environment:
+        return [str(index) for index in range(installed or 0)]
+
+    def exists(name: str) -> bool:
+        if re.fullmatch("[0-9]+", name):
+            return installed is None or int(name) < installed
+        return name.startswith(("GPU-", "MIG-"))
+
+    # CUDA ignores what follows the first name that is no GPU, and all of a list that names one
+    # twice.
+    names = [name.strip() for name in environment["CUDA_VISIBLE_DEVICES"].split(",")]
+    gpus = list(itertools.takewhile(exists, names))
+    return gpus if len(gpus) == len(set(gpus)) else []
+
+
+def _installed_gpus() -> int | None:
+    """The number of GPUs of this machine; None if nvidia-smi is not there to count them."""
     if shutil.which("nvidia-smi") is None:
-        return []
+        return None
     listing = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-    return [str(index) for index in range(listing.stdout.count("GPU "))]
+    return listing.stdout.count("GPU ")
 
 
 def _free_ports(count: int) -> list[int]:

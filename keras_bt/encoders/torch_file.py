@@ -40,10 +40,11 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         OSError: If the file cannot be opened.
 
     Example:
-        >>> read_torch_file("README.md")
+        >>> _ = Path("notes.pth").write_text("no weights")
+        >>> read_torch_file("notes.pth")
         Traceback (most recent call last):
             ...
-        ValueError: README.md was not written by torch.save.
+        ValueError: notes.pth was not written by torch.save.
 
     Source: pytorch/pytorch torch/serialization.py@v2.14, `_save` and `_legacy_load`.
         Differs from source: reads a tensor when it is needed; ignores devices.

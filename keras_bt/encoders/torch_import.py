@@ -13,7 +13,7 @@ import numpy as np
 from keras_bt.encoders import resnet
 from keras_bt.encoders.projector import projector
 from keras_bt.encoders.torch_file import read_torch_file
-from keras_bt.encoders.torch_pickle import StoredTensor
+from keras_bt.encoders.torch_pickle import Placeholder, StoredTensor
 
 Tensors = dict[str, StoredTensor]
 
@@ -30,7 +30,8 @@ PARAMETERS = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-IGNORED = re.compile(r"fc\.(weight|bias)|.*num_batches_tracked")
+IGNORED = re.compile(r"fc\..*|.*num_batches_tracked")
+CHILDREN = "conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"  # those with weights
 FIRST, SECOND, WIDEST = "conv1.weight", "layer1.0.conv1.weight", "layer4.0.conv1.weight"
 
 log = logging.getLogger(__name__)
@@ -47,9 +48,10 @@ def import_torch_resnet(
         encoder, projector = import_torch_resnet("checkpoint.pth")    # of the official code
 
     PyTorch is not needed, and no code in the file is run. The file holds a state dict with
-    torchvision's names, alone or inside other dicts, with any prefix (`module.backbone.`). A
-    projector beside `backbone.` is built too. A classifier (`fc`) is ignored. Depth, width, stem
-    and channels follow from the weights.
+    torchvision's names, alone or inside other dicts, with any prefix (`module.backbone.`); or
+    with the numbers that `nn.Sequential(*resnet.children())` gives to them. A projector beside
+    `backbone.` is built too. A classifier (`fc`) is ignored, and so are objects beside the
+    weights, such as hyperparameters. Depth, width, stem and channels follow from the weights.
 
     Args:
         path: Path of the file.
@@ -68,7 +70,7 @@ def import_torch_resnet(
         OSError: If the file cannot be opened.
 
     Example:
-        >>> encoder, projector = import_torch_resnet("tests/golden/resnet18_width2.pth")
+        >>> encoder, projector = import_torch_resnet("resnet18.pth")
         >>> encoder.output_shape, projector is None
         ((None, 16), True)
 
@@ -94,23 +96,54 @@ def import_torch_resnet(
 
 def _find_resnet(content: Any, path: str | PathLike[str]) -> tuple[Tensors, str]:
     """The first dict that holds a ResNet's tensors, and the prefix of their names."""
-    waiting, seen = collections.deque([content]), set()
+    waiting, seen, unread = collections.deque([content]), set(), set()
     while waiting:
         mapping = waiting.popleft()
+        if isinstance(mapping, Placeholder):
+            unread.add(".".join(mapping.name))
         if not isinstance(mapping, Mapping) or id(mapping) in seen:
             continue
         seen.add(id(mapping))
-        tensors = {
-            name: tensor
-            for name, tensor in mapping.items()
-            if isinstance(name, str) and isinstance(tensor, StoredTensor)
-        }
+        tensors = _with_torchvision_names(
+            {
+                name: tensor
+                for name, tensor in mapping.items()
+                if isinstance(name, str) and isinstance(tensor, StoredTensor)
+            }
+        )
         for name in tensors:
             prefix = name.removesuffix(FIRST)
             if name.endswith(FIRST) and prefix + SECOND in tensors:
                 return tensors, prefix
         waiting.extend(mapping.values())
-    raise ValueError(f"{path} holds no ResNet: no weights named {FIRST} and {SECOND}.")
+    advice = (
+        f" Objects are not read ({', '.join(sorted(unread))!r:.80}); in PyTorch, save the model's "
+        "state_dict()."
+    )
+    raise ValueError(
+        f"{path} holds no ResNet: no weights named {FIRST} and {SECOND}.{advice if unread else ''}"
+    )
+
+
+def _with_torchvision_names(tensors: Tensors) -> Tensors:
+    """Renames the children of an `nn.Sequential`: "4.0.conv1.weight" to "layer1.0.conv1.weight"."""
+    blocks = (re.fullmatch(r"(|.*\.)\d{1,3}\.0\.conv1\.weight", name) for name in tensors)
+    prefix = next(
+        (match[1] for match in blocks if match and f"{match[1]}0.weight" in tensors), None
+    )
+    if prefix is None:
+        return tensors
+    child = re.compile(re.escape(prefix) + r"(\d{1,3})\.(.*)")
+    children = {name: match for name in tensors if (match := child.fullmatch(name))}
+    # Layers without weights, such as ReLU and pooling, have numbers too.
+    numbers = sorted({int(match[1]) for match in children.values()})
+    names = dict(zip(numbers, CHILDREN, strict=False))
+    return {
+        f"{prefix}{names.get(int(match[1]), match[1])}.{match[2]}"
+        if (match := children.get(name))
+        else name: tensor
+        for name, tensor in tensors.items()
+    }
 
 
 def _without_prefix(tensors: Tensors, prefix: str) -> Tensors:

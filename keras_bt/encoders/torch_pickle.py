@@ -1,7 +1,8 @@
 """Reads pickles of `torch.save` without importing or running anything that they name.
 
 A file may be hostile. The unpickler has its own versions of the instructions and functions that a
-state dict needs, and rejects all others.
+state dict needs. Objects of other classes, such as hyperparameters beside the state dict, become
+placeholders without content. All else is rejected.
 """
 
 import io
@@ -27,12 +28,30 @@ DTYPES = {
 }
 INSTRUCTIONS = (
     *("PROTO", "FRAME", "MARK", "STOP", "GLOBAL", "STACK_GLOBAL", "BINPERSID", "REDUCE", "BUILD"),
+    *("NEWOBJ", "NEWOBJ_EX"),
     *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINSTRING", "SHORT_BINSTRING"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2"),
     *("TUPLE3", "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS"),
     *("BINPUT", "LONG_BINPUT", "MEMOIZE", "BINGET", "LONG_BINGET"),
 )
+# Classes and constructors with names in lower case, in checkpoints of whole trainings.
+PLAIN_TYPES = {
+    *("bytearray", "complex", "frozenset", "range", "xrange", "set", "slice", "defaultdict"),
+    *(
+        "deque",
+        "date",
+        "datetime",
+        "time",
+        "timedelta",
+        "timezone",
+        "partial",
+        "device",
+        "dtype",
+        "encode",
+    ),
+    *("scalar", "ndarray", "_reconstruct", "getitem"),  # of NumPy, and of generic types
+}
 MAX_RANK, MAX_KEY_LENGTH = 32, 1000
 
 
@@ -57,10 +76,25 @@ class Name(NamedTuple):
     name: str
 
     def __call__(self, *arguments: Any) -> Any:
-        """Calls this file's own version of the function."""
-        if self not in FUNCTIONS:
-            raise _refused(f"calls {'.'.join(self)!r:.80}")
-        return FUNCTIONS[self](*arguments)
+        """Calls this file's own version of the function. That of a class is a placeholder."""
+        if self in FUNCTIONS:
+            return FUNCTIONS[self](*arguments)
+        # Nothing is called in either case. But an unknown function may compute weights.
+        if self.name[:1].isupper() or self.name in PLAIN_TYPES:
+            return Placeholder(self)
+        raise _refused(f"calls {'.'.join(self)!r:.80}")
+
+
+class Placeholder:
+    """An object of a class that is not read. It holds only the name of the class."""
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+
+    def ignore(self, *_: Any) -> None:
+        """Drops what the pickle puts into the object."""
+
+    append = extend = __setitem__ = ignore
 
 
 def read_pickle(file: io.BytesIO, storage: Callable[[str, np.dtype, int], Storage]) -> Any:
@@ -72,7 +106,7 @@ def read_pickle(file: io.BytesIO, storage: Callable[[str, np.dtype, int], Storag
 
     Returns:
         Dicts, lists, numbers and strings as they were saved. A function or class in them is a
-        `Name`. Attributes of dicts are lost.
+        `Name`, and an object of a class a `Placeholder`. Attributes of dicts are lost.
 
     Raises:
         pickle.UnpicklingError: If the pickle uses anything that is not allowed.
@@ -107,8 +141,21 @@ def _set_items(unpickler: Any) -> None:
 def _build(unpickler: Any) -> None:
     """Drops attributes, such as the `_metadata` of a state dict, instead of setting them."""
     unpickler.stack.pop()
-    if type(unpickler.stack[-1]) is not dict:
+    if type(unpickler.stack[-1]) not in (dict, Placeholder):
         raise _refused("sets attributes of an object")
+
+
+def _new_object(unpickler: Any) -> None:
+    """Makes a placeholder of a class and the arguments of its `__new__`."""
+    unpickler.stack.pop()
+    if type(unpickler.stack[-1]) is not Name:
+        raise _refused("makes an object without a class")
+    unpickler.stack[-1] = Placeholder(unpickler.stack[-1])
+
+
+def _new_object_with_keywords(unpickler: Any) -> None:
+    unpickler.stack.pop()
+    _new_object(unpickler)
 
 
 # The unpickler in C (CPython 3.11) is unsafe. Five bytes make it allocate 32 GB (the
@@ -128,6 +175,8 @@ class _Unpickler(pickle._Unpickler):
             pickle.SETITEM[0]: _set_item,
             pickle.SETITEMS[0]: _set_items,
             pickle.BUILD[0]: _build,
+            pickle.NEWOBJ[0]: _new_object,
+            pickle.NEWOBJ_EX[0]: _new_object_with_keywords,
         }
     )
 
@@ -138,7 +187,7 @@ class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Name:
         return Name(module, name)
 
-    def persistent_load(self, pid: Any) -> Storage:
+    def persistent_load(self, pid: Any) -> Storage | Name:
         match pid:
             case ("storage", Name("torch", name), str(key), _, int(length)) | (
                 "storage",
@@ -149,6 +198,8 @@ class _Unpickler(pickle._Unpickler):
                 None,
             ) if name in DTYPES and len(key) <= MAX_KEY_LENGTH and length >= 0:
                 return self.storage(key, np.dtype(DTYPES[name]), length)
+            case ("module", Name() as kind, _, _):  # before PyTorch 1.6, with its source code
+                return kind
             case (_, Name() as kind, *_):
                 raise _refused(f"holds a storage {'.'.join(kind)!r:.80}")
         raise _refused("refers to an object outside the pickle that is not a storage")
@@ -219,9 +270,11 @@ def _check_keys(keys: Iterable[Any]) -> None:
     for key in keys:
         short = type(key) is str and len(key) <= MAX_KEY_LENGTH
         small = type(key) is int and key.bit_length() < 64
-        if not (short or small or type(key) in (bool, float, type(None))):
+        if not (short or small or type(key) in (bool, float, type(None), Name, Placeholder)):
             raise _refused(f"has a dict with a long key or one of type {type(key).__name__}")
 
 
 def _refused(what: str) -> pickle.UnpicklingError:
-    return pickle.UnpicklingError(f"its pickle {what}, which is not allowed")
+    return pickle.UnpicklingError(
+        f"its pickle {what}, which is not allowed; in PyTorch, save the model's state_dict() alone"
+    )

@@ -25,7 +25,7 @@ BATCH_SIZES = 1, 3
 
 def prepare(
     encoder: keras.Layer, path: str | PathLike[str], suffix: str, overwrite: bool
-) -> tuple[Path, keras.Layer, Callable[..., dict[str, tf.Tensor]], tf.TensorSpec]:
+) -> tuple[Path, keras.Layer, tf.types.experimental.PolymorphicFunction]:
     """Checks the arguments of an export, and compiles the encoder as a function of images.
 
     Args:
@@ -38,7 +38,6 @@ def prepare(
         target: Absolute path of the file.
         encoder: The encoder, or a copy of it that computes in float32.
         function: `tf.function` from `inputs` to {"features"}, with a signature.
-        spec: Its inputs.
 
     Raises:
         FileExistsError: If the file exists and may not be replaced.
@@ -54,7 +53,7 @@ def prepare(
     function = tf.function(
         lambda inputs: {"features": forward(encoder, inputs)}, [spec], autograph=False
     )
-    return target, encoder, function, spec
+    return target, encoder, function
 
 
 def check_and_write(

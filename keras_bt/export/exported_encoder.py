@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_bt._support import compat
+from keras_bt._support.literal_paths import check_utf8, literal
 from keras_bt.export.description import checked_description
 from keras_bt.functional.image import as_unit_range
 
@@ -58,10 +59,12 @@ class ExportedEncoder(keras.layers.Layer):
     def __init__(self, folder: str | PathLike[str], trainable: bool = False, **kwargs: Any) -> None:
         super().__init__(trainable=trainable, autocast=False, **kwargs)
         self.folder = str(Path(folder).expanduser())
+        check_utf8(Path(self.folder))
         self.description = checked_description(Path(self.folder))
         if not tf.saved_model.contains_saved_model(self.folder):
             raise ValueError(f"There is no SavedModel in {self.folder}.")
-        self._module = tf.saved_model.load(self.folder)
+        with literal(Path(self.folder)) as readable:
+            self._module = tf.saved_model.load(str(readable))
         signatures = getattr(self._module, "signatures", {})
         signature = signatures.get("serving_default")
         outputs = getattr(signature, "structured_outputs", {})

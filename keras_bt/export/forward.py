@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from keras_bt._support import compat
 from keras_bt.functional.image import as_unit_range
+from keras_bt.model.checks import check_encoder, check_features
 
 PROBE_SIDE = 64  # pixels, if the encoder takes images of any size
 TOLERANCE = 1e-4  # of the largest feature
@@ -30,6 +31,7 @@ def input_shape_of(encoder: keras.Layer) -> tuple[int | None, ...]:
     """
     if not encoder.built:
         raise ValueError("The encoder is not built; call it on a batch of images first.")
+    check_encoder(encoder)
     input_shape = getattr(encoder, "input_shape", None)
     if input_shape is None:  # of a subclassed model, which stores the shape of its first call
         input_shape = compat.first_input_shape(encoder)
@@ -128,10 +130,9 @@ def forward(encoder: keras.Layer, inputs: tf.Tensor, training: bool = False) -> 
     Raises:
         ValueError: If the encoder does not return [batch, features].
     """
-    features = tf.cast(encoder(inputs, training=training), tf.float32)
-    if features.shape.rank != 2:
-        raise ValueError(f"The encoder must return [batch, features], got {features.shape}.")
-    return features
+    features = encoder(inputs, training=training)
+    check_features(features)
+    return tf.cast(features, tf.float32)
 
 
 def probe_images(encoder: keras.Layer, batch_size: int = 2) -> tf.Tensor:

@@ -3,6 +3,7 @@
 import re
 import tempfile
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ import tensorflow as tf
 
 from keras_bt._support.compat import trackable
 from keras_bt._support.errors import first_line
+from keras_bt._support.literal_paths import literal
 from keras_bt._support.optional import import_optional
 from keras_bt.export.conversion import check_and_write, prepare
 from keras_bt.export.forward import TOLERANCE
@@ -56,8 +58,11 @@ def export_litert(
         >>> import keras_bt
         >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_litert(encoder, tempfile.mkdtemp() + "/encoder.tflite")
+        >>> from ai_edge_litert.interpreter import Interpreter
+        >>> Interpreter(path).get_signature_list()
+        {'serving_default': {'inputs': ['inputs'], 'outputs': ['features']}}
     """
-    target, encoder, function, _ = prepare(encoder, path, ".tflite", overwrite)
+    target, encoder, function = prepare(encoder, path, ".tflite", overwrite)
     (interpreter,) = import_optional(["ai_edge_litert.interpreter"], extra="litert")
     try:
         content = _convert(encoder, function, int8)
@@ -77,11 +82,12 @@ def _convert(encoder: keras.Layer, function: Any, int8: bool) -> bytes:
     module.variables = [variable.value for variable in encoder.variables]
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=function.get_concrete_function())
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if int8:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return converter.convert()
+        with literal(Path(folder)) as readable:  # TMPDIR may have any name
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(readable))
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+            if int8:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            return converter.convert()
 
 
 def _reason(error: Exception) -> str:

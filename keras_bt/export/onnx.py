@@ -8,8 +8,7 @@ import numpy as np
 from keras_bt._support.errors import first_line
 from keras_bt._support.optional import import_optional
 from keras_bt.export.conversion import check_and_write, prepare
-
-OPSET = 17
+from keras_bt.export.onnx_graph import convert
 
 
 def export_onnx(encoder: keras.Layer, path: str | PathLike[str], *, overwrite: bool = False) -> str:
@@ -42,13 +41,14 @@ def export_onnx(encoder: keras.Layer, path: str | PathLike[str], *, overwrite: b
         >>> import keras_bt
         >>> encoder = keras_bt.resnet18((8, 8, 3), width=1, stem="small")
         >>> path = export_onnx(encoder, tempfile.mkdtemp() + "/encoder.onnx")
+        >>> import onnxruntime
+        >>> [output.name for output in onnxruntime.InferenceSession(path).get_outputs()]
+        ['features']
     """
-    target, encoder, function, spec = prepare(encoder, path, ".onnx", overwrite)
+    target, encoder, function = prepare(encoder, path, ".onnx", overwrite)
     onnx, onnxruntime, tf2onnx = import_optional(["onnx", "onnxruntime", "tf2onnx"], extra="onnx")
     try:
-        model, _ = tf2onnx.convert.from_function(function, [spec], opset=OPSET)
-        content = model.SerializeToString()
-        # tf2onnx copies unknown operations without an error.
+        content = convert(onnx, tf2onnx, function.get_concrete_function())
         onnx.checker.check_model(content, full_check=True)
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_bt._support import atomic, compat
+from keras_bt._support.literal_paths import check_utf8, literal
 from keras_bt.export.description import write_description
 from keras_bt.export.forward import (
     check_same,
@@ -68,7 +69,7 @@ def export_encoder(
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ValueError: If the encoder is not built, does not return [batch, features], or takes
-            images of another size than `image_size`.
+            images of another size than `image_size`. Also if `path` is not UTF-8.
         OSError: If the folder cannot be written. The message names the space needed.
         RuntimeError: If called inside a strategy's scope, or if the reloaded SavedModel
             returns other features.
@@ -86,6 +87,7 @@ def export_encoder(
         docs/common_saved_model_apis/images.md.
     """
     target = Path(path).expanduser().absolute()
+    check_utf8(target)
     if target.exists() and not (overwrite and target.is_dir()):
         if overwrite:
             raise FileExistsError(f"{target} is a file; overwrite=True replaces folders only.")
@@ -177,7 +179,8 @@ def _regularization(variable: keras.Variable) -> Callable:
 
 
 def _check_reloaded(folder: Path, encoder: keras.Model, image_size: int | None) -> None:
-    reloaded = tf.saved_model.load(str(folder))
+    with literal(folder) as readable:
+        reloaded = tf.saved_model.load(str(readable))
     images = probe_images(encoder)
     check_same(reloaded(images), forward(encoder, images), "The exported encoder")
     if "serving_encoded" in reloaded.signatures:

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_bt._support import atomic
+from keras_bt._support.literal_paths import check_utf8, literal
 from keras_bt._support.settings import differences
 
 SETTINGS = "settings/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name of the variable in the file
@@ -36,6 +37,9 @@ class Checkpoints:
         writes: If False, no file changes and `save` does nothing. For workers other than the
             chief.
 
+    Raises:
+        ValueError: If `keep` is less than 1, or the path of the folder is not UTF-8.
+
     Example:
         >>> import tempfile
         >>> weight = tf.Variable(3.0)
@@ -57,6 +61,7 @@ class Checkpoints:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, got {keep}.")
         self.folder = Path(folder)
+        check_utf8(self.folder)
         self.settings = json.loads(json.dumps(settings or {}))  # tuples become lists, as on disk
         self.keep = keep
         self.writes = writes
@@ -139,14 +144,15 @@ class Checkpoints:
         """Raises an error with the settings that differ."""
         if differing := differences(settings, self.settings):
             raise CheckpointError(
-                f"{self._path(step)} has other settings; use the same settings or another folder."
-                "\n  " + "\n  ".join(differing)
+                f"{self._path(step)} has other settings ({'; '.join(differing)}); use the same "
+                "settings or another folder."
             )
 
     def _read(self, step: int) -> None:
         """Assigns the values of a verified checkpoint."""
         try:
-            self._state.read(str(self._path(step) / "state")).assert_consumed()
+            with literal(self._path(step)) as path:
+                self._state.read(str(path / "state")).assert_consumed()
         except (AssertionError, ValueError) as error:
             raise CheckpointError(
                 f"{self._path(step)} belongs to another model: {error}"
@@ -157,7 +163,8 @@ def _verified_settings(path: Path) -> dict[str, Any]:
     """Reads a whole checkpoint, so that TensorFlow verifies it, and returns its settings."""
     for file in path.iterdir():
         file.open("rb").close()  # raises OSError: a file that cannot be opened is not damaged
-    reader = tf.train.load_checkpoint(str(path / "state"))
-    for name in reader.get_variable_to_shape_map():
-        reader.get_tensor(name)
-    return json.loads(reader.get_tensor(SETTINGS))
+    with literal(path) as readable:
+        reader = tf.train.load_checkpoint(str(readable / "state"))
+        for name in reader.get_variable_to_shape_map():
+            reader.get_tensor(name)
+        return json.loads(reader.get_tensor(SETTINGS))

@@ -1,3 +1,10 @@
+import argparse
+import collections
+import datetime
+import decimal
+import enum
+import functools
+import os
 import pickle
 import sys
 import zipfile
@@ -42,6 +49,7 @@ def without_none(shapes):
     return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
 def test_features_equal_torchvision(golden, import_content, name):
     numbers = golden("resnet.npz")
@@ -112,6 +120,79 @@ def test_finds_resnet_under_any_prefix_and_nesting(import_content, prefix):
     content = {"epoch": 1, "state": {"net": {prefix + key: value for key, value in state.items()}}}
     encoder, _ = import_content(content)
     assert encoder.name == "resnet18"
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone.", "module.encoder_q."])
+def test_finds_resnet_in_a_sequential(import_content, rng, prefix):
+    shapes = torch_files.resnet_shapes("resnet18", width=1)
+    plain, _ = import_content(golden_state_dict(shapes | {"fc.weight": (3, 8), "fc.bias": (3,)}))
+    numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    content = {"projection_head.0.weight": StoredTensor((4, 8), None)} if prefix else {}
+    for name, tensor in golden_state_dict(shapes).items():
+        child, _, rest = name.partition(".")
+        content[f"{prefix}{numbers[child]}.{rest}"] = tensor
+    encoder, projector = import_content({"state_dict": content})
+    assert projector is None
+    images = rng.uniform(size=(2, 32, 32, 3)).astype("float32")
+    np.testing.assert_array_equal(encoder(images), plain(images))
+
+
+class Hyperparameters(dict):
+    """A dict with attributes, as that of PyTorch Lightning."""
+
+
+class Stage(enum.Enum):
+    FIRST = 1
+
+
+def write_training(path, golden_path, *beside):
+    """Writes a checkpoint of a training: a golden state dict, and other objects beside it."""
+    names = [pickle.dumps(name, 2)[2:-1] for name in ("hyper_parameters", "state_dict")]
+    others = names[0] + b"](" + b"".join(pickle.dumps(each, 2)[2:-1] for each in beside) + b"e"
+    with zipfile.ZipFile(golden_path / NARROW[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith("data.pkl"):
+                content = b"\x80\x02}(" + others + names[1] + content[2:-1] + b"u."
+            new.writestr(name, content)
+    return path
+
+
+def test_ignores_objects_beside_the_weights(golden_path, tmp_path):
+    parameters = Hyperparameters(lr=0.1, depths=[1, 2])
+    parameters.frozen = True
+    beside = [
+        argparse.Namespace(lr=0.1, nested=argparse.Namespace(), path=Path("/data")),
+        {"callbacks": {argparse.Namespace: {"best": np.float64(0.5)}, Stage.FIRST: None}},
+        *(parameters, collections.Counter(a=1), collections.defaultdict(list, a=[1]), {1, 2}),
+        *(np.arange(3), np.dtype("f4"), datetime.datetime.now(), functools.partial(print, 1)),
+        *(1j, range(3), bytearray(b"a"), collections.deque([1]), decimal.Decimal(1)),
+    ]
+    encoder, _ = keras_bt.import_torch_resnet(
+        write_training(tmp_path / "lightning.ckpt", golden_path, *beside)
+    )
+    assert encoder.output_shape == (None, 16)
+
+
+def test_whole_models_are_refused_with_advice(tmp_path):
+    content = {"model": argparse.Namespace(weights=1), "epoch": 3}
+    path = write_checkpoint(tmp_path / "model.pth", content)
+    message = (
+        r"Objects are not read \('argparse.Namespace'\); in PyTorch, save the model's state_di"
+    )
+    with pytest.raises(ValueError, match=f"^{path} holds no ResNet: .*{message}"):
+        keras_bt.import_torch_resnet(path)
+
+
+def test_unknown_functions_are_refused_with_advice(golden_path, tmp_path):
+    path = write_training(tmp_path / "bad.pth", golden_path, Calls())
+    with pytest.raises(ValueError, match=r"calls 'posix.getcwd', .*; in PyTorch, save .*alone\.$"):
+        keras_bt.import_torch_resnet(path)
+
+
+class Calls:
+    def __reduce__(self):
+        return os.getcwd, ()
 
 
 @pytest.mark.parametrize(

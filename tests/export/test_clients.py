@@ -98,6 +98,7 @@ def test_saved_model_cli_shows_and_runs_the_encoder(exported, tmp_path, rng):
     )
 
 
+@pytest.mark.slow
 def test_loaded_layer_trains_under_mirrored_strategy(exported, rng):
     path, encoder = exported
     strategy = tf.distribute.MirroredStrategy(["cpu:0"])

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -347,3 +348,22 @@ def test_encoder_with_synchronized_batch_norm_can_be_fine_tuned(encoder, tmp_pat
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(x, training=True) ** 2)
     assert all(g is not None for g in tape.gradient(loss, layer.trainable_variables))
+
+
+@pytest.mark.parametrize("name", ["a [1]/encoder", "back\\slash*"])
+def test_folder_may_have_any_name(encoder, tmp_path, rng, name):
+    folder = keras_bt.export_encoder(encoder, tmp_path / name, overwrite=True)
+    images = floats(rng, 2, 8, 8, 3)
+    layer = keras_bt.load_encoder(folder)
+    np.testing.assert_allclose(layer(images), encoder(images), rtol=1e-5, atol=1e-6)
+    assert layer.get_config()["folder"] == folder
+
+
+def test_folder_that_is_not_utf8_is_refused(encoder, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    message = r"caf\\udce9' is not UTF-8, as TensorFlow needs"
+    with pytest.raises(ValueError, match=message):
+        keras_bt.export_encoder(encoder, folder)
+    with pytest.raises(ValueError, match=message):
+        keras_bt.load_encoder(folder)
+    assert not list(tmp_path.iterdir())

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -161,3 +162,19 @@ def test_removes_unfinished_checkpoints_of_a_killed_process(saved):
     assert saved.steps() == [10, 20]
     saved.save(40)
     assert names(saved.folder) == ["ckpt-10", "ckpt-20", "ckpt-40", "ckpt-40.bak"]
+
+
+@pytest.mark.parametrize("name", ["run [1]", "a\\b*"])
+def test_folder_may_have_any_name(weights, tmp_path, name, caplog):
+    checkpoints = Checkpoints(tmp_path / name / "checkpoints", weights)
+    expected = values(weights)
+    checkpoints.save(10)
+    set_to_zero(weights)
+    assert checkpoints.restore() == 10 and not caplog.records
+    for restored, saved_value in zip(values(weights), expected, strict=True):
+        np.testing.assert_array_equal(restored, saved_value)
+
+
+def test_folder_that_is_not_utf8_is_refused_before_training(weights, tmp_path):
+    with pytest.raises(ValueError, match="is not UTF-8, as TensorFlow needs"):
+        Checkpoints(tmp_path / os.fsdecode(b"caf\xe9"), weights)

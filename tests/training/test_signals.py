@@ -1,5 +1,5 @@
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -31,6 +31,7 @@ def test_signal_is_raised_at_once_or_at_release(signals, number, end):
 def test_release_without_a_signal_raises_nothing(signals):
     signals.delayed = True
     signals.release()
+    assert not signals.delayed
 
 
 def test_second_sigint_is_not_delayed(signals):
@@ -70,7 +71,6 @@ def test_close_restores_the_handlers():
 
 def test_other_threads_handle_no_signals():
     handler = SignalHandler()
-    thread = threading.Thread(target=handler.listen)
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor() as threads:
+        threads.submit(handler.listen).result()  # Python refuses signal handlers in threads
     assert signal.getsignal(signal.SIGTERM) != handler._handle

@@ -46,10 +46,6 @@ STRATEGIES = {
     "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
     "2 workers": {"strategy": "multi_worker", "workers": 2},
 }
-BY_STRATEGY = [
-    pytest.param(name, marks=pytest.mark.variant) if name in ("2 workers",) else name
-    for name in STRATEGIES
-]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ def one_device(train):
     return train({**CLIPPED, **OVERFLOW, **HELD, **free})[0]
 
 
-@pytest.mark.parametrize("name", BY_STRATEGY)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_equals_one_device(name, train, one_device, assert_same):
     results = train({**CLIPPED, **OVERFLOW, **HELD}, **STRATEGIES[name])
     for result in results:

@@ -23,12 +23,6 @@ STRATEGIES = {
     "2 workers": {"strategy": "multi_worker", "workers": 2},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
-BY_STRATEGY = [
-    pytest.param(name, marks=pytest.mark.variant)
-    if name in ("2 mirrored replicas", "2 workers")
-    else name
-    for name in STRATEGIES
-]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +30,7 @@ def one_device(train):
     return train(MICRO)[0]
 
 
-@pytest.mark.parametrize("name", BY_STRATEGY)
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_equals_one_device(name, train, one_device, assert_same):
     for result in train(MICRO, **STRATEGIES[name]):
         for case in MICRO:

@@ -123,7 +123,6 @@ def test_one_device_resumes_a_run_of_two_workers(undisturbed, start, tmp_path):
     assert result["loss"] == pytest.approx(undisturbed[1]["loss"], rel=1e-3)
 
 
-@pytest.mark.variant
 def test_workers_print_the_result_of_a_finished_run(undisturbed, start):
     workdir, result = undisturbed
     done = start(*LAUNCH, "--", *PRETRAIN, f"--workdir={workdir}")
@@ -139,7 +138,6 @@ def test_refusal_by_the_chief_ends_all_workers(undisturbed, start):
     assert "Traceback" not in done.stderr and "restarting" not in done.stderr
 
 
-@pytest.mark.variant
 def test_workers_share_the_plan_for_a_budget_of_minutes(start, tmp_path):
     flags = (*TINY[:3], "--minutes=0.05", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
@@ -150,7 +148,6 @@ def test_workers_share_the_plan_for_a_budget_of_minutes(start, tmp_path):
     assert (result["epochs"], result["steps"]) == (plan["epochs"], steps)
 
 
-@pytest.mark.variant
 def test_diverging_run_is_not_restarted(start, tmp_path):
     flags = ("--optimizer=adamw", "--learning_rate=1e30", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--", PRETRAIN[0], *TINY, *flags)
@@ -179,14 +176,13 @@ def test_workers_with_different_settings_raise_on_all(start):
     done = start(*LAUNCH, "--restarts=0", "--", sys.executable, "-c", DIFFERENT_SETTINGS)
     assert done.returncode == 0, done.stderr[-4000:]
     expected = (
-        "The workers have different settings; start all with the same ones.\n"
-        "  seed: 0 on worker 0, 1 on worker 1\n"
+        "The workers have different settings (seed: 0 on worker 0, 1 on worker 1); start all with "
+        "the same ones.\n"
     )
     assert done.stdout == expected
     assert expected in done.stderr  # the output of the other worker
 
 
-@pytest.mark.variant
 def test_wrong_flags_are_not_restarted(start, tmp_path):
     flags = ("--recipe=digits", "--batch_size=255", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--", "pretrain", *flags)
