@@ -1,10 +1,17 @@
-"""Runs documentation examples in a folder of their own, wherever pytest is started."""
+"""Documentation examples: each in a folder of its own, wherever pytest starts; slow ones."""
 
 from pathlib import Path
 
 import pytest
 
+SLOW_EXAMPLES = {"keras_bt.run.pretraining.Pretraining"}  # a whole run
 PYTORCH_FILE = Path(__file__).parent / "tests" / "golden" / "resnet18_width2.pth"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.name in SLOW_EXAMPLES:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

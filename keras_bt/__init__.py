@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from keras_bt._support import start_up
 
 start_up.import_tensorflow()
+start_up.check_backend()
 
 import keras
 

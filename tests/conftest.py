@@ -3,9 +3,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import settings
 
 import keras_bt
+from keras_bt.functional.image import as_unit_range
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -41,11 +43,31 @@ def images(rng):
     return np.clip(means + rng.normal(0, 40, (16, 8, 8, 3)), 0, 255).astype("uint8")
 
 
+@keras.saving.register_keras_serializable("tests")
+class NoisyView(keras.layers.Layer):
+    """A view that is traced in a tenth of the time of published ones, and draws numbers too."""
+
+    def __init__(self, gain, seed, **kwargs):
+        super().__init__(**kwargs)
+        self.gain, self.seed = gain, seed
+        self.noise = keras.layers.GaussianNoise(0.1, seed=seed)
+
+    def call(self, images):
+        noisy = self.noise(self.gain * as_unit_range(images), training=True)
+        return tf.clip_by_value(noisy, 0.0, 1.0)
+
+    def get_config(self):
+        return super().get_config() | {"gain": self.gain, "seed": self.seed}
+
+
 @pytest.fixture
 def tiny_model():
-    """A `BarlowTwins` of a few hundred weights for images of 8x8 pixels, not compiled."""
+    """A `BarlowTwins` of a few hundred weights for images of 8x8 pixels, not compiled.
 
-    def build(views="default", micro_batches=1):
+    Views "published" are those of `small_image_views`.
+    """
+
+    def build(views="noisy", micro_batches=1):
         encoder = keras.Sequential(
             [
                 keras.Input((8, 8, 3)),
@@ -55,7 +77,9 @@ def tiny_model():
             ],
             name="encoder",
         )
-        if views == "default":
+        if views == "noisy":
+            views = NoisyView(0.9, seed=1), NoisyView(0.7, seed=2)
+        if views == "published":
             views = keras_bt.small_image_views(8, seed=0)
         return keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views, micro_batches)
 

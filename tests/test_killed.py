@@ -1,6 +1,7 @@
 """A run that is killed at any moment and started again ends like an uninterrupted one."""
 
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,9 +13,28 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-pytestmark = pytest.mark.slow
-
 STEPS, STEPS_PER_EPOCH = 50, 5
+TRAINING = """
+import sys
+import keras_bt, keras, numpy as np, tensorflow as tf
+
+def train(folder):
+    keras.utils.set_random_seed(0)
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3)).astype("uint8")
+    batches = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat().skip
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Dropout(0.2, seed=3)]
+    encoder = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
+    views = keras_bt.small_image_views(8, jitter_rate=0.0, seed=0)
+    model = keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views)
+    model.compile(keras.optimizers.Adam(0.01), hold_nonfinite=True)
+    training = keras_bt.ResumableTraining(folder, every_steps=1)
+    training.restore(model)
+    training.fit(batches, epochs=30, steps_per_epoch=4)
+    return model
+
+if __name__ == "__main__":
+    train(sys.argv[1])
+"""
 CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
 
 
@@ -123,6 +143,24 @@ def seconds_per_step(uninterrupted):
     return (last["seconds"] - first["seconds"]) / (last["step"] - first["step"])
 
 
+def test_resumes_after_a_sigkill(tmp_path):
+    """With published views, dropout and Adam, in another process than the one that was killed."""
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
+    folder = tmp_path / "killed"
+    with subprocess.Popen([sys.executable, script, folder], stderr=subprocess.DEVNULL) as process:
+        while not list(folder.glob("**/ckpt-[3-9]")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert not list(folder.glob("**/ckpt-120"))
+    train = runpy.run_path(str(script))["train"]
+    resumed, undisturbed = train(folder), train(tmp_path / "undisturbed")
+    for actual, expected in zip(resumed.variables, undisturbed.variables, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6, err_msg=expected.path)
+
+
+@pytest.mark.slow
 def test_resumes_after_ten_sigkills(uninterrupted, start, tmp_path):
     """After each one, the newest checkpoint equals that of the uninterrupted run."""
     workdir, moment = tmp_path / "run", Random(0)
@@ -142,6 +180,7 @@ def test_resumes_after_ten_sigkills(uninterrupted, start, tmp_path):
     assert_same_end(workdir, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trial", range(2))
 def test_resumes_after_sigterm(uninterrupted, start, tmp_path, trial):
     """The signal causes the only checkpoint."""

@@ -37,7 +37,7 @@ def train_and_score(ablation, recipe, source, seed):
     model.compile(
         recipe.build_optimizer(steps, recipe.epochs * steps),
         ablation.build_loss(recipe),
-        view_placement=better_placement(images, recipe.image_size**2),
+        view_placement=better_placement(images, recipe.side_of_views**2),
     )
     batches = source.train.shuffled_batches(recipe.batch_size, recipe.load_size, seed)
     start = time.perf_counter()

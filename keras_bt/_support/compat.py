@@ -117,10 +117,8 @@ def strategy_of_model(model: keras.Model) -> tf.distribute.Strategy | None:
 
 def is_variable_of(variable: keras.Variable, strategy: tf.distribute.Strategy | None) -> bool:
     """Whether a built variable was made in the scope of a strategy, or outside any (None)."""
-    # TensorFlow 2.21: other variables have None, or the default strategy.
-    distributed = isinstance(variable.value, tf.distribute.DistributedValues)
-    owner = variable.value.distribute_strategy if distributed else None
-    return owner is strategy
+    # TensorFlow 2.21: a variable of `OneDeviceStrategy` has no public attribute for it.
+    return variable.value._distribute_strategy is strategy
 
 
 def saves_as_hdf5() -> bool:

@@ -70,10 +70,11 @@ def linear_evaluation(
     Example:
         >>> import numpy as np
         >>> from keras_bt.data import from_arrays
-        >>> gray = from_arrays(np.repeat(np.uint8([[[40]], [[200]]]), 8, 0), np.repeat([0, 1], 8))
-        >>> encoder = keras.Sequential([keras.layers.Flatten(), keras.layers.UnitNormalization()])
-        >>> linear_evaluation(encoder, gray, gray, classes=2, image_size=1, epochs=2)["steps"]
-        2
+        >>> red_and_blue = np.uint8([[[[255, 0, 0]]], [[[0, 0, 255]]]])
+        >>> images = from_arrays(np.repeat(red_and_blue, 8, 0), np.repeat([0, 1], 8))
+        >>> encoder = keras.layers.Flatten()
+        >>> linear_evaluation(encoder, images, images, classes=2, image_size=1, epochs=9)["top1"]
+        1.0
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights freeze.
     Differs from source: returns the accuracies of the last epoch, not the best. An epoch drops
@@ -139,12 +140,13 @@ def fine_tune(
     Example:
         >>> import numpy as np
         >>> from keras_bt.data import from_arrays
-        >>> gray = from_arrays(np.repeat(np.uint8([[[40]], [[200]]]), 8, 0), np.repeat([0, 1], 8))
+        >>> red_and_blue = np.uint8([[[[255, 0, 0]]], [[[0, 0, 255]]]])
+        >>> images = from_arrays(np.repeat(red_and_blue, 8, 0), np.repeat([0, 1], 8))
         >>> encoder = keras.Sequential(
         ...     [keras.Input((1, 1, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
         ... )
-        >>> fine_tune(encoder, gray, gray, classes=2, image_size=1, epochs=2)["steps"]
-        2
+        >>> fine_tune(encoder, images, images, classes=2, image_size=1, epochs=9)["top1"]
+        1.0
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights finetune, with the
         learning rates of its README.

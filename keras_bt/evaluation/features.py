@@ -3,10 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bt._support.errors import assertions_in_one_line
 from keras_bt.functional.image import as_unit_range
+from keras_bt.functional.image_batch import check_image_batch
+from keras_bt.model.checks import check_encoder, check_features
 
 # Float images in [0, 1] to [batch, features]; takes `training`.
 Encoder = Callable[..., tf.Tensor]
@@ -28,7 +32,8 @@ def extract_features(
         labels: Array [count], or None without labels.
 
     Raises:
-        ValueError: If the dataset is empty, or the encoder does not return [batch, features].
+        ValueError: If the dataset is empty, images have a wrong shape or range, or the encoder
+            does not return [batch, features].
 
     Example:
         >>> import keras
@@ -55,9 +60,15 @@ def compile_encoder(encoder: Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
         array([[1., 1., 1.]], dtype=float32)
     """
 
+    if isinstance(encoder, keras.Layer):
+        check_encoder(encoder)
+
     @compile_for_any_batch_size
     def encode(images):
-        return tf.cast(encoder(as_unit_range(images), training=False), tf.float32)
+        features = encoder(as_unit_range(images), training=False)
+        if not tf.is_tensor(features):  # several outputs; `extract_compiled` checks a tensor
+            check_features(features)
+        return tf.cast(features, tf.float32)
 
     return encode
 
@@ -76,12 +87,13 @@ def compile_for_any_batch_size(function: Callable[[tf.Tensor], Any]) -> Callable
         >>> [int(double(tf.ones([size])).shape[0]) for size in (1, 3)]
         [1, 3]
     """
-    compiled = tf.function(function)
+    compiled = tf.function(function, autograph=False)  # its errors have dozens of lines
 
     def call(images):
         images = tf.convert_to_tensor(images)
         signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-        return compiled.get_concrete_function(signature)(images)
+        with assertions_in_one_line():
+            return compiled.get_concrete_function(signature)(images)
 
     return call
 
@@ -110,11 +122,9 @@ def extract_compiled(
     features, labels = [], []
     for batch in dataset:
         images, batch_labels = _images_and_labels(batch)
+        check_image_batch(images)
         batch_features = encode(images)
-        if batch_features.shape.rank != 2:
-            raise ValueError(
-                f"The encoder must return [batch, features], got {batch_features.shape}."
-            )
+        check_features(batch_features)
         features.append(batch_features.numpy())
         if batch_labels is not None:
             labels.append(np.asarray(batch_labels))

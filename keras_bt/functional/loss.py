@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from math import inf
 
 import tensorflow as tf
 
@@ -155,16 +156,18 @@ def loss_floor(
     """The lowest value that the loss can reach, for any embeddings.
 
         r = batch_size - 1                    the highest rank of c
-        k = redundancy_weight * (dim / r - 1)
+        k = min(redundancy_weight, 1) * (dim / r - 1)
         floor = dim * k / (1 + k)  if dim > r  else 0
 
     c is a sum of `batch_size` outer products. With more dimensions than images it therefore
-    cannot be the identity. At the floor every c_ii is 1 / (1 + k).
+    cannot be the identity. At the floor every c_ii is 1 / (1 + k). From a weight of 1 on, the floor
+    is dim - r: the loss is at least the squared distance of c to the identity, and a c with r ones
+    on its diagonal and zeros elsewhere reaches that.
 
     Args:
         batch_size: Global batch size, at least 2.
         dim: Width of the embedding.
-        redundancy_weight: The paper's lambda, in [0, 1).
+        redundancy_weight: The paper's lambda, at least 0.
         centered: False for the uncentered loss, where the highest rank is `batch_size`.
 
     Returns:
@@ -176,15 +179,17 @@ def loss_floor(
     Example:
         >>> round(loss_floor(2048, 8192, 0.0051), 1)
         123.5
-        >>> loss_floor(256, 128, 0.0051)
-        0.0
+        >>> loss_floor(256, 128, 0.0051), loss_floor(9, 12, 2.0)
+        (0.0, 4.0)
     """
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, got {batch_size}.")
     if dim < 1:
         raise ValueError(f"dim must be at least 1, got {dim}.")
-    if not 0.0 <= redundancy_weight < 1.0:
-        raise ValueError(f"redundancy_weight must lie in [0, 1), got {redundancy_weight}.")
+    if not 0.0 <= redundancy_weight < inf:
+        raise ValueError(
+            f"redundancy_weight must be finite and at least 0, got {redundancy_weight}."
+        )
     rank = batch_size - 1 if centered else batch_size
-    k = redundancy_weight * max(dim / rank - 1.0, 0.0)
+    k = min(redundancy_weight, 1.0) * max(dim / rank - 1.0, 0.0)
     return dim * k / (1.0 + k)

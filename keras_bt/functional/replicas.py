@@ -20,8 +20,9 @@ class Replicas:
         custom_gradient: Replaces `tf.custom_gradient` around calls of `sum` and `gather`.
 
     Example:
-        >>> Replicas(count=2, sum=lambda tensor: 2 * tensor).sum(3.0)
-        6.0
+        >>> two = Replicas(count=2, sum=lambda tensor: tensor + 5.0)  # 5 is on the other replica
+        >>> two.sum(3.0) / two.count
+        4.0
     """
 
     count: int = 1

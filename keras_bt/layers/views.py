@@ -276,9 +276,9 @@ def small_image_views(
         (view_a, view_b), two `BarlowTwinsView` layers.
 
     Example:
-        >>> view_a, view_b = small_image_views(32, flip_rate=0.0)
-        >>> view_a.blur_rate, view_b.flip_rate
-        (0.0, 0.0)
+        >>> view_a, view_b = small_image_views(32)
+        >>> view_a.blur_rate, view_a.solarize_rate, view_b.solarize_rate
+        (0.0, 0.0, 0.2)
 
     Source: vturrisi/solo-learn scripts/pretrain/cifar/barlow.yaml@9187ea3.
     """

@@ -7,14 +7,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_bt._support import compat
+from keras_bt._support.errors import assertions_in_one_line
 from keras_bt.distribution.collectives import current_replicas
-from keras_bt.model.checks import check_compile_arguments, check_data, check_parts
+from keras_bt.model.checks import (
+    check_compile_arguments,
+    check_features,
+    check_parts,
+    same_seed,
+)
+from keras_bt.model.data_checks import check_data, check_images, without_labels
 from keras_bt.model.distributed import DistributedModel
+from keras_bt.model.first_step import FirstStep
 from keras_bt.model.inputs import as_encoder_input, unpack_images
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.micro_batches import gradients_by_micro_batches, outputs_by_micro_batches
 from keras_bt.model.step_guard import StepGuard, undone_if_nonfinite, warning_if_held
 from keras_bt.model.view_placement import Views, place_views
+
+H5_REFUSED = "BarlowTwins cannot be saved as HDF5; give the file a name that ends in .keras."
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -70,6 +81,8 @@ class BarlowTwins(DistributedModel):
 
     Source: arXiv 2103.03230, algorithm 1; facebookresearch/barlowtwins main.py@8e8d284.
     """
+
+    train_function: Any  # Keras's
 
     def __init__(
         self,
@@ -129,29 +142,74 @@ class BarlowTwins(DistributedModel):
         self.view_placement, self._view_source = view_placement, view_source
         with self.distribute_strategy.scope():
             self.step_guard = StepGuard() if hold_nonfinite else None
+            self.first_step = FirstStep()
         # The step calls the loss itself, on embeddings that Keras does not see.
         self._compile_loss = None
 
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> keras.callbacks.History:
-        check_data(x, y, batch_size, self.views, self.replicas, self.micro_batches, **kwargs)
-        with warning_if_held(self.step_guard):
+        x, y = self._checked(x, y, batch_size, kwargs, "steps_per_epoch", self.micro_batches)
+        if kwargs.get("validation_data") is not None:
+            kwargs["validation_data"] = self._checked_validation(batch_size, kwargs)
+        with warning_if_held(self.step_guard), assertions_in_one_line():
             return super().fit(self._view_source.prepare(x), y, batch_size, **kwargs)
 
     def evaluate(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
-        check_data(x, y, batch_size, self.views, self.replicas, micro_batches=1, **kwargs)
-        with self._view_source.evaluation():
+        if not kwargs.get("_use_cached_eval_dataset"):  # `fit` has checked it
+            x, y = self._checked(x, y, batch_size, kwargs, "steps")
+        with self._view_source.evaluation(), assertions_in_one_line():
             return super().evaluate(x, y, batch_size, **kwargs)
+
+    def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        x = check_images(without_labels(x)[0], any_rank=self.views is None)
+        with assertions_in_one_line():
+            return super().predict(x, batch_size, **kwargs)
+
+    def _checked(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None,
+        options: dict[str, Any],
+        steps: str,
+        micro_batches: int = 1,
+    ) -> tuple[Any, Any]:
+        """`x` and `y` after checks, without labels. `steps` is the option that limits an epoch."""
+        if self.views is not None:
+            x, y = without_labels(x, y)
+        limit, *weights = map(options.get, (steps, "sample_weight", "class_weight"))
+        x = check_data(x, y, batch_size, self.views, self.replicas, micro_batches, limit, *weights)
+        return x, y
+
+    def _checked_validation(self, batch_size: int | None, options: dict[str, Any]) -> Any:
+        """`validation_data` of `fit` after checks, without labels."""
+        data, batch_size = (
+            options["validation_data"],
+            options.get("validation_batch_size", batch_size),
+        )
+        x, y, weights = data, None, None
+        if isinstance(data, tuple):
+            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        options = {**options, "sample_weight": weights, "class_weight": None}
+        x, y = self._checked(x, y, batch_size, options, "validation_steps")
+        return x if y is None else (x, y)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         with undone_if_nonfinite(self, self.step_guard) as apply_step:
             view_a, view_b = self.two_views(data)
+            self.first_step.measure(view_a, view_b)
             terms, gradients = self.terms_and_gradients(view_a, view_b)
             apply_step(terms, gradients)
         return self.get_metrics_result()
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if force or self.train_function is None:
+            super().make_train_function(force)
+            self.train_function = self.first_step.reported(self.train_function, self.encoder)
+        return self.train_function
 
     def two_views(self, data: Any) -> Sequence[tf.Tensor]:
         """View A and view B of a batch as `fit` takes it: images float32 in [0, 1]."""
@@ -194,6 +252,7 @@ class BarlowTwins(DistributedModel):
         """z of a view [batch, dim]: projector(encoder(view))."""
         with tf.name_scope("encoder"):  # all name scopes are read by `keras_bt.training.profiling`
             features = self.encoder(view, training=training)
+            check_features(features)
         with tf.name_scope("projector"):
             return self.projector(features, training=training)
 
@@ -231,6 +290,33 @@ class BarlowTwins(DistributedModel):
             self.projector(features)  # Keras builds a model by calling it
         return features
 
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(H5_REFUSED)  # before Keras opens the file
+        super().save(filepath, *args, **kwargs)
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Writes what calling the model returns: the features of images.
+
+        For a SavedModel that can be fine-tuned, see `keras_bt.export_encoder`.
+
+        Args:
+            filepath: Folder or file to write.
+            *args: As in `keras.Model.export`.
+            **kwargs: As in `keras.Model.export`.
+
+        Raises:
+            ValueError: If the model is not built.
+        """
+        shape = getattr(self.encoder, "input_shape", None) or compat.first_input_shape(self.encoder)
+        if shape is None:
+            raise ValueError(f"{self.name} is not built; call it on a batch of images first.")
+        images = keras.Input(shape[1:], name="images")
+        # Keras does not know the input of a model whose step calls its parts.
+        model = keras.Model(images, self(images), name=self.name)
+        model(images)  # Keras 3.15 exports to ONNX only models that were called
+        model.export(filepath, *args, **kwargs)
+
     def _scaled_loss_and_terms(self, *outputs: tf.Tensor) -> tuple[tf.Tensor, Sequence[tf.Tensor]]:
         """The loss whose gradients the optimizer takes, and its terms, from `embeddings`."""
         terms = self.loss_terms(*outputs)
@@ -245,6 +331,8 @@ class BarlowTwins(DistributedModel):
         return spec, spec, tf.TensorSpec([], spec.dtype)
 
     def get_config(self) -> dict[str, Any]:
+        if compat.saves_as_hdf5():
+            raise ValueError(H5_REFUSED)
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -261,6 +349,8 @@ class BarlowTwins(DistributedModel):
         config = dict(config)
         for name in ("encoder", "projector", "views"):
             config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
+        if config["views"] and same_seed(config["views"]):  # files of older versions
+            config["views"][1].seed += 1
         # Files of older versions hold `mixed_sample_weight` for every model.
         if cls is BarlowTwins and "mixed_sample_weight" in config:
             if config["mixed_sample_weight"]:

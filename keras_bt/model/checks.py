@@ -1,16 +1,11 @@
-"""Validates networks, views, `compile` arguments and data before training."""
+"""Validates networks, views and `compile` arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 
-from keras_bt.functional.image import as_unit_range
-from keras_bt.model.inputs import EMPTY_REPLICA, unpack_images, unpack_pair
 from keras_bt.model.losses import BarlowTwinsLoss
-from keras_bt.model.micro_batches import check_micro_batches
 
 
 def check_parts(encoder: Any, projector: Any, views: Any, micro_batches: int) -> None:
@@ -57,63 +52,76 @@ def check_compile_arguments(loss: Any, others: Mapping[str, Any]) -> None:
         raise TypeError(f"loss must be a keras_bt.BarlowTwinsLoss, got {loss!r}.")
 
 
-def check_data(
-    x: Any,
-    y: Any,
-    batch_size: int | None,
-    views: Any,
-    replicas: int,
-    micro_batches: int,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-    **_: Any,
-) -> None:
-    """Validates the data given to `fit`: all values of arrays, or the first batch of a dataset.
+def check_encoder(encoder: keras.Layer) -> None:
+    """Raises an error unless a layer maps one batch of images to one batch of features.
 
-    XLA drops checks inside the training step. Generators are not checked: reading from one would
-    lose a batch.
+    The shapes of a subclassed model are not known before it is called, see `check_features`.
 
     Args:
-        x: As in `fit`.
-        y: As in `fit`.
-        batch_size: As in `fit`.
-        views: As in `BarlowTwins`. None if the data must be pairs.
-        replicas: Number of replicas.
-        micro_batches: Number of micro-batches.
-        sample_weight: Not supported.
-        class_weight: Not supported.
-        **_: Other arguments of `fit`, not checked.
+        encoder: Model or layer.
 
     Raises:
-        TypeError: If images are neither uint8 nor floating point.
-        ValueError: If the data has weights or a wrong shape or range, or a batch cannot be split
-            among replicas and micro-batches.
+        ValueError: If it has several inputs or outputs, takes images with the channels first, or
+            does not return [batch, features].
 
     Example:
-        >>> images = np.zeros([8, 4, 4, 3], "uint8")
-        >>> check_data(images, None, 3, views=(), replicas=2, micro_batches=1)
+        >>> images = keras.Input((8, 8, 3))
+        >>> check_encoder(keras.Model(images, {"map": images, "features": images}))
         Traceback (most recent call last):
             ...
-        ValueError: The global batch must be divisible by the replicas, got 3 images for 2 replicas.
+        ValueError: The encoder must return one tensor [batch, features], got [(None, 8, 8, 3), ...
     """
-    if sample_weight is not None or class_weight is not None:
-        raise ValueError("The loss is that of a whole batch; images cannot be weighted.")
-    if isinstance(x, tf.distribute.DistributedDataset):
-        return  # split among replicas already
-    if isinstance(x, tf.data.Dataset):
-        data, batch_size = next(iter(x.take(1)), None), None
-        if data is None:
-            raise ValueError("The dataset is empty.")
-    elif isinstance(x, keras.utils.PyDataset):
-        data, batch_size = x[0], None
-    elif isinstance(x, (dict, tuple, list)) or hasattr(x, "shape"):
-        data, batch_size = x if y is None else (x, y), batch_size or 32
-    else:
-        return  # a generator
-    pairs = views is None
-    for values in unpack_pair(data) if pairs else (unpack_images(data),):
-        _check_values(np.asarray(values), batch_size, pairs)
-        _check_batch_sizes(len(values), batch_size, replicas, micro_batches)
+    takes, returns = (
+        getattr(encoder, name, None) if encoder.built else None
+        for name in ("input_shape", "output_shape")
+    )
+    if len(getattr(encoder, "inputs", None) or ()) > 1:
+        raise ValueError(f"The encoder must take one tensor of images, got the inputs {takes}.")
+    if (
+        isinstance(takes, tuple)
+        and len(takes) == 4
+        and takes[1] in (1, 3)
+        and takes[3] not in (1, 3)
+    ):
+        raise ValueError(
+            f"The encoder must take [batch, height, width, channels], got {takes}, channels first; "
+            "put keras.layers.Permute((3, 1, 2)) before it."
+        )
+    if returns is not None:
+        _check_features_shape(returns)
+
+
+def check_features(features: Any) -> None:
+    """Raises an error unless the output of an encoder is one tensor [batch, features].
+
+    Args:
+        features: What the encoder returns.
+
+    Raises:
+        ValueError: If it is another one.
+
+    Example:
+        >>> check_features([1.0, 2.0])
+        Traceback (most recent call last):
+            ...
+        ValueError: The encoder must return one tensor [batch, features], got [1.0, 2.0]; ...
+    """
+    shapes = keras.tree.map_structure(lambda each: getattr(each, "shape", each), features)
+    _check_features_shape(shapes)
+
+
+def _check_features_shape(shape: Any) -> None:
+    """Checks an output shape, or the nested shapes of several outputs."""
+    if isinstance(shape, dict) or not all(isinstance(n, int | None) for n in shape):
+        raise ValueError(
+            f"The encoder must return one tensor [batch, features], got {shape}; choose one of "
+            "its outputs, as in keras.Model(encoder.input, encoder.outputs[0])."
+        )
+    if len(shape) != 2:
+        raise ValueError(
+            f"The encoder must return [batch, features], got {tuple(shape)}; add a global pooling "
+            "layer, such as GlobalAveragePooling2D."
+        )
 
 
 def _check_networks(encoder: Any, projector: Any) -> None:
@@ -121,12 +129,8 @@ def _check_networks(encoder: Any, projector: Any) -> None:
     for name, network in (("encoder", encoder), ("projector", projector)):
         if not isinstance(network, keras.Layer):
             raise TypeError(f"{name} must be a Keras model or layer, got {network!r}.")
+    check_encoder(encoder)
     features = getattr(encoder, "output_shape", None) if encoder.built else None
-    if features is not None and len(features) != 2:
-        raise ValueError(
-            f"The encoder must return [batch, features], got {features}; add a global pooling "
-            "layer, such as GlobalAveragePooling2D."
-        )
     expected = getattr(projector, "input_shape", None) if projector.built else None
     if features and expected and features[-1] != expected[-1]:
         raise ValueError(
@@ -135,7 +139,7 @@ def _check_networks(encoder: Any, projector: Any) -> None:
 
 
 def _check_views(views: Any) -> None:
-    """Checks that `views` is a pair of Keras layers or None."""
+    """Checks that `views` is a pair of Keras layers with draws of their own, or None."""
     if views is None:
         return
     if not isinstance(views, (tuple, list)) or len(views) != 2:
@@ -143,47 +147,16 @@ def _check_views(views: Any) -> None:
     for view in views:
         if not isinstance(view, keras.Layer):
             raise TypeError(f"A view must be a Keras layer, got {view!r}.")
+    if views[0] is views[1]:
+        raise ValueError("view_a and view_b are one layer, got it twice; make two layers.")
+    if same_seed(views):
+        raise ValueError(
+            f"view_a and view_b have the same seed, {views[0].seed}, and draw the same "
+            "numbers; give them different seeds."
+        )
 
 
-def _check_values(values: np.ndarray, batch_size: int | None, pairs: bool) -> None:
-    """Checks rank and range of an array, or of one batch (`batch_size` None)."""
-    if pairs and values.ndim < 2:
-        raise ValueError(f"Views must come in batches [batch, ...], got {values.shape}.")
-    if not pairs and values.ndim != 4:
-        raise ValueError(
-            f"Images must come in batches [batch, height, width, 3], got {values.shape}."
-        )
-    last_batch = len(values) if batch_size is None else len(values) % batch_size
-    if last_batch == 1:
-        raise ValueError(
-            "The loss correlates dimensions over a batch and needs at least 2 images, got a "
-            f"batch of 1 (of {len(values)} images, batch_size {batch_size})."
-        )
-    # The extremes stand for all values, without a floating point copy of them.
-    extremes = np.stack([values.min(), values.max()]) if values.size else values
-    if values.ndim == 4:
-        as_unit_range(extremes)
-    elif not np.isfinite(extremes).all():
-        raise ValueError("Views must hold finite values, got NaN or infinity.")
-
-
-def _check_batch_sizes(
-    count: int, batch_size: int | None, replicas: int, micro_batches: int
-) -> None:
-    """Checks that replicas and micro-batches can share an array, or one batch (size None)."""
-    batch_size = min(count, batch_size or count)
-    if batch_size % replicas:
-        raise ValueError(
-            f"The global batch must be divisible by the replicas, got {batch_size} images for "
-            f"{replicas} replicas."
-        )
-    last_batch = count % batch_size
-    most = -(-last_batch // replicas)
-    least = last_batch - most * (replicas - 1)
-    if least <= 0 < last_batch:
-        raise ValueError(
-            f"{EMPTY_REPLICA} Of {count} images, batch_size {batch_size}, the last batch has "
-            f"{last_batch} for {replicas} replicas."
-        )
-    for rows in (batch_size // replicas, *((most, least) if last_batch else ())):
-        check_micro_batches(rows, micro_batches)
+def same_seed(views: Sequence[keras.Layer]) -> bool:
+    """Whether two layers of one class draw the same numbers."""
+    seeds = [getattr(view, "seed", None) for view in views]
+    return type(views[0]) is type(views[1]) and isinstance(seeds[0], int) and seeds[0] == seeds[1]

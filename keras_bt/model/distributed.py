@@ -6,6 +6,7 @@ issue 20585); earlier versions of Keras 3 do too. The overrides of `_maybe_symbo
 version.
 """
 
+import types
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -52,6 +53,7 @@ class DistributedModel(keras.Model):
         return self.distribute_strategy.num_replicas_in_sync
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
+        _check_scope(self, "compiled")
         super().compile(*args, **kwargs)
         strategy = self.distribute_strategy
         if isinstance(strategy, UNSUPPORTED_STRATEGIES):
@@ -61,7 +63,9 @@ class DistributedModel(keras.Model):
             )
         if self.replicas > 1:
             _check_settings(self)
-            _check_variables(self)
+        _check_variables(self)
+        if self.replicas > 1:
+            _warn_of_statistics(self)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras 3.15 does not compile a loaded model whose class overrides `compile`.
@@ -72,7 +76,10 @@ class DistributedModel(keras.Model):
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> keras.callbacks.History:
-        if isinstance(x, (tf.data.Dataset, tf.distribute.DistributedDataset)):
+        if tf.distribute.has_strategy():
+            _check_scope(self, "trained")
+        unshuffled = (tf.data.Dataset, tf.distribute.DistributedDataset, types.GeneratorType)
+        if isinstance(x, unshuffled):
             kwargs.setdefault("shuffle", False)  # Keras 3.15 warns of its own default
         return super().fit(self._sharded(x), y, batch_size, **kwargs)
 
@@ -171,14 +178,37 @@ def _check_settings(model: DistributedModel) -> None:
         )
 
 
+def _check_scope(model: DistributedModel, done: str) -> None:
+    """Raises an error unless the current strategy is that of the model."""
+    current = tf.distribute.get_strategy() if tf.distribute.has_strategy() else None
+    made = compat.strategy_of_model(model)
+    if current is not made:
+        names = [type(each).__name__ if each else "no strategy" for each in (made, current)]
+        raise ValueError(
+            f"{model.name} was made in the scope of {names[0]}, and is {done} in that of "
+            f"{names[1]}; make or load it, and compile it, inside `with strategy.scope():`."
+        )
+
+
 def _check_variables(model: DistributedModel) -> None:
-    """Raises an error for variables outside the scope; warns of statistics by replica."""
-    for weight in model.weights:
-        if not isinstance(weight.value, tf.distribute.DistributedValues):
-            raise ValueError(
-                f"{weight.path} was made outside the strategy's scope; make encoder, projector, "
-                "views and model inside it."
-            )
+    """Raises an error for variables of another strategy than the model's."""
+    strategy = compat.strategy_of_model(model)
+    parts = (
+        ("encoder, projector, views and model", model.weights),
+        ("the optimizer", model.optimizer.variables if model.optimizer else ()),
+    )
+    for part, variables in parts:
+        for variable in variables:
+            if not compat.is_variable_of(variable, strategy):
+                where = "outside the strategy's scope" if strategy else "in a strategy's scope"
+                raise ValueError(
+                    f"{variable.path} was made {where}; make {part} "
+                    + ("inside it." if strategy else "outside it, or all inside it.")
+                )
+
+
+def _warn_of_statistics(model: DistributedModel) -> None:
+    """Warns of batch normalization with statistics of each replica."""
     by_replica = [
         layer.name
         for layer in compat.flatten_layers(model)

@@ -14,14 +14,18 @@ EMPTY_REPLICA = "A replica has no images: drop the short last batch (drop_remain
 def unpack_images(data: Any) -> Any:
     """The images in a batch as `fit` takes it: images, (images, ...), or {"image": images, ...}.
 
+    Keras puts the tuples that it is given into another tuple.
+
     Raises:
         ValueError: If a dict has no key "image".
 
     Example:
-        >>> unpack_images(({"image": "images", "label": "labels"},))
+        >>> unpack_images((({"image": "images", "label": "labels"}, "labels"),))
         'images'
     """
-    images, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+    images = data
+    while isinstance(images, (tuple, list)):
+        images = images[0]
     if isinstance(images, dict):
         if "image" not in images:
             raise ValueError(f"A dict of data must have the key 'image', got {sorted(images)}.")
@@ -36,10 +40,12 @@ def unpack_pair(data: Any) -> tuple[Any, Any]:
         ValueError: If the batch is not a pair.
 
     Example:
-        >>> unpack_pair(("view a", "view b"))
-        ('view a', 'view b')
+        >>> unpack_pair(("view a", "view b")), unpack_pair((("view a", "view b"), "labels"))
+        (('view a', 'view b'), ('view a', 'view b'))
     """
     view_a, view_b, _ = keras.utils.unpack_x_y_sample_weight(data)
+    if isinstance(view_a, (tuple, list)) and len(view_a) == 2:  # a pair, and perhaps labels
+        view_a, view_b = view_a
     if view_b is None:
         raise ValueError(
             "With views=None the dataset must yield pairs (view_a, view_b), "

@@ -109,10 +109,10 @@ class BarlowTwinsLoss(keras.losses.Loss):
             dim: Width of the embedding.
 
         Returns:
-            See `loss_floor`. None with a `redundancy_target` other than 0 or a
-            `redundancy_weight` of 1 or more, for which no formula is known.
+            See `loss_floor`. None with a `redundancy_target` other than 0, for which no formula is
+            known.
         """
-        if self.redundancy_target != 0 or self.redundancy_weight >= 1:
+        if self.redundancy_target != 0:
             return None
         return loss_floor(batch_size, dim, self.redundancy_weight, centered=self.centered)
 

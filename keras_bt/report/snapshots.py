@@ -35,8 +35,18 @@ class Snapshots(keras.callbacks.Callback):
         health: Must come before this callback in the list of callbacks.
 
     Example:
-        >>> Snapshots("runs/digits/snapshots", health=None).folder.name
-        'snapshots'
+        >>> import tempfile
+        >>> import keras_bt
+        >>> encoder = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Flatten()])
+        >>> views = keras.layers.GaussianNoise(0.1), keras.layers.GaussianNoise(0.1)
+        >>> model = keras_bt.BarlowTwins(encoder, keras_bt.projector(12, (4,)), views)
+        >>> model.compile("sgd")
+        >>> images = tf.random.stateless_uniform([8, 2, 2, 3], seed=(0, 0))
+        >>> health = EmbeddingHealth(tf.data.Dataset.from_tensors(images), batch_size=8)
+        >>> snapshots = Snapshots(tempfile.mkdtemp(), health)
+        >>> _ = model.fit(images, epochs=2, callbacks=[health, snapshots], verbose=0)
+        >>> sorted(file.name for file in snapshots.folder.iterdir())
+        ['000000.npz', '000001.npz', '000002.npz']
     """
 
     def __init__(self, folder: str | Path, health: EmbeddingHealth) -> None:

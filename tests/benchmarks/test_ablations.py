@@ -116,6 +116,7 @@ def linear_encoder(monkeypatch):
     monkeypatch.setattr(Recipe, "build_encoder", build)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ablations.ABLATIONS)
 def test_every_row_trains(name, linear_encoder):
     row = ablations.ABLATIONS[name]
@@ -149,6 +150,7 @@ def test_rows_change_their_fields():
     assert set(ablations.MAIN) <= set(ablations.ABLATIONS)
 
 
+@pytest.mark.slow
 def test_table_marks_training_that_was_not_finite(linear_encoder):
     recipe = TINY.override(learning_rate=1e30, warmup_epochs=0.0, batch_size=512)
     source = data.digits()

@@ -200,6 +200,7 @@ def rows_printed(script, monkeypatch, capsys, *flags):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+@pytest.mark.slow
 def test_ten_minutes_alternates_the_contestants(ten_minutes, monkeypatch, capsys):
     flags = "--minutes=0.5", "--seeds=0,3", "--", "--batch_size=10"
     rows = rows_printed(ten_minutes, monkeypatch, capsys, *flags)
@@ -218,6 +219,7 @@ def test_ten_minutes_alternates_the_contestants(ten_minutes, monkeypatch, capsys
     assert {"commit", "date", "machine", "minutes", "seconds", "versions"} <= set(theirs)
 
 
+@pytest.mark.slow
 def test_validation_uses_every_tenth_training_image(ten_minutes, monkeypatch, capsys):
     (row,) = rows_printed(ten_minutes, monkeypatch, capsys, "--validation", "--only=lightly")
     assert row["settings"] == {"images": 36} and row["epochs"] == round(40 / 36, 3)

@@ -31,6 +31,7 @@ def test_imagenet_recipe_has_the_published_settings():
     assert [view.get_config() for view in recipe.build_views(3)] == published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "fashion_mnist", "cifar10"])
 def test_recipes_build_and_train(name, rng):
     recipe = recipes[name].override(width=4, projector_dims=(16, 8), batch_size=8)

@@ -391,6 +391,7 @@ def test_names_files_of_other_formats(tmp_path):
         read_torch_file(tmp_path / "missing.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_names_damaged_files(golden_path, tmp_path, name):
     whole, path = (golden_path / name).read_bytes(), tmp_path / "damaged.pth"

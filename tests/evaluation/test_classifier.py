@@ -61,6 +61,7 @@ def test_fine_tune_changes_weights_and_batch_norm_statistics(encoder, shades):
     assert weights <= changed_variables(encoder, before)
 
 
+@pytest.mark.slow
 def test_exported_encoder_trains_only_if_loaded_as_trainable(encoder, shades, tmp_path):
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
     frozen, trainable = (keras_bt.load_encoder(path, trainable=flag) for flag in (False, True))
@@ -88,6 +89,7 @@ def test_same_seed_gives_same_weights(shades):
     assert not np.allclose(tuned(seed=1), first, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_few_images_are_trained_on_for_more_epochs(encoder, shades, monkeypatch):
     protocol = dataclasses.replace(classifier.SEMI_SUPERVISED_PROTOCOL, least_steps=50)
     monkeypatch.setattr(classifier, "SEMI_SUPERVISED_PROTOCOL", protocol)

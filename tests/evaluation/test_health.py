@@ -84,6 +84,7 @@ def fit(epochs, batch_norm, redundancy_weight):
     return health, all_logs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_sound_training_has_no_findings(batch_norm, caplog):
     health, all_logs = fit(8, batch_norm, redundancy_weight=0.0051)
@@ -93,6 +94,7 @@ def test_sound_training_has_no_findings(batch_norm, caplog):
     assert health.untrained_loss > all_logs[0]["loss"]
 
 
+@pytest.mark.slow
 def test_warns_once_about_a_collapsed_training(caplog):
     health, all_logs = fit(10, batch_norm=False, redundancy_weight=0.0)
     assert [finding.name for finding in health.findings] == ["dimensional collapse"]
@@ -100,6 +102,7 @@ def test_warns_once_about_a_collapsed_training(caplog):
     assert all_logs[-1]["embedding_rank"] < 0.1 * 64
 
 
+@pytest.mark.slow
 def test_training_gives_the_same_weights_without_the_callback(tiny_model, images):
     def train(callbacks):
         keras.utils.set_random_seed(0)

@@ -66,6 +66,7 @@ def test_scale_of_a_feature_does_not_matter(rng):
     assert scaled == pytest.approx(keras_bt.linear_probe(*train, *test), abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("constant", ["none", "half", "all"])
 @pytest.mark.parametrize("features", [2, 30])  # fewer than images, and more
 @settings(max_examples=4)

@@ -6,6 +6,7 @@ from keras_bt import data
 from keras_bt.evaluation import scores
 
 
+@pytest.mark.slow
 def test_scores_pixels_and_an_untrained_encoder():
     source = data.digits()
     pixels = scores.score_pixels(source, 8)

@@ -24,6 +24,7 @@ def folder(tmp_path):
     return tmp_path, keras_bt.export_encoder(encoder, tmp_path / "encoder", metadata=RESULT)
 
 
+@pytest.mark.slow
 def test_card_shows_the_result_of_the_run(folder):
     page = (folder[0] / "encoder" / "README.md").read_text()
     for line in (
@@ -43,6 +44,7 @@ def test_card_shows_the_result_of_the_run(folder):
     assert description["signatures"] == ["endpoints", "serving_default", "serving_encoded"]
 
 
+@pytest.mark.slow
 def test_encoder_with_edited_card_still_loads(folder):
     (folder[0] / "encoder" / "README.md").write_text("edited")
     assert keras_bt.load_encoder(folder[1]).description["seed"] == 3

@@ -46,6 +46,7 @@ assert not any(name.startswith("keras_bt") for name in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_tensorflow_hub_loads_it_without_keras_bt(tmp_path, rng):
     encoder = keras_bt.resnet18((8, 8, 3), width=4, stem="small")
     model = keras_bt.BarlowTwins(
@@ -106,6 +107,7 @@ def test_writes_metadata(exported):
     assert description["keras_bt_version"] == keras_bt.__version__
 
 
+@pytest.mark.slow
 def test_16_bit_encoder_returns_float32(tmp_path, rng):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -121,6 +123,7 @@ def png_and_jpeg(rng, side):
     return tf.io.encode_png(pixels), tf.io.encode_jpeg(pixels[:, : side - 3], quality=95)
 
 
+@pytest.mark.slow
 def test_encodes_image_files_as_an_evaluation_does(tmp_path, rng):
     encoder = keras_bt.resnet18((12, 12, 3), width=2, stem="small")
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")
@@ -204,6 +207,7 @@ def test_overwriting_leaves_no_other_files(encoder, exported, tmp_path, rng):
     assert [path.name for path in tmp_path.iterdir()] == ["encoder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fails", ["tf.saved_model.save", "_check_reloaded", "write_description"])
 def test_failed_export_keeps_the_old_one(encoder, exported, tmp_path, monkeypatch, fails, rng):
     images = floats(rng, 2, 8, 8, 3)
@@ -280,6 +284,7 @@ def classifier(exported, trainable):
     return encoder, model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [True, False])
 def test_loaded_layer_trains_only_if_trainable(exported, rng, trainable):
     encoder, model = classifier(exported, trainable)
@@ -314,6 +319,7 @@ def test_rejects_folders_without_encoder(tmp_path):
         keras_bt.load_encoder(tmp_path / "other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_loaded_layer_ignores_mixed_precision(encoder, exported, rng, policy):
     images = floats(rng, 2, 8, 8, 3)

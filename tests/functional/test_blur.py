@@ -8,6 +8,7 @@ from keras_bt.functional.blur import apply_to_chosen, gaussian_blur, gaussian_bl
 from keras_bt.functional.crop import apply_separable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["cifar0", "china"])
 def test_blur_matches_the_true_gaussian(augment, planar, assert_close, source):
     small = planar(augment[f"{source}/small"])

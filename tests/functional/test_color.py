@@ -47,6 +47,7 @@ def test_jitter_follows_the_order_of_each_image(augment, planar):
     assert np.abs(first - last).mean() > 1 / 255
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_jitter_of_few_colors_stays_in_range(data):
     """Gray, black and white, where hue and saturation would divide by 0."""

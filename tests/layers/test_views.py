@@ -32,6 +32,7 @@ def only(**arguments):
     return keras_bt.BarlowTwinsView(8, **{**off, **whole, "seed": 0, **arguments})
 
 
+@pytest.mark.slow
 def test_same_draws_eagerly_in_functions_in_tf_data_and_under_xla(photos):
     expected = [(eager := view())(photos).numpy(), eager(photos).numpy()]
     assert np.abs(expected[0] - expected[1]).mean() > 0.05  # the second call has other draws
@@ -51,6 +52,7 @@ def test_same_draws_eagerly_in_functions_in_tf_data_and_under_xla(photos):
             assert (difference > 1e-4).mean() < 2e-4, (name, number)
 
 
+@pytest.mark.slow
 def test_xla_gives_the_same_views_over_many_calls(rng):
     """Enough images for rare cases: noise has every order of the three channels."""
     noise = rng.integers(0, 256, (64, 8, 8, 3)).astype("uint8")
@@ -77,6 +79,7 @@ def test_takes_one_image_without_a_batch(photos):
 SIDES = st.integers(1, 9)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_pixels_of_any_view_are_in_range(data):
     shape = (data.draw(st.integers(1, 2)), data.draw(SIDES), data.draw(SIDES), 3)

@@ -17,8 +17,12 @@ def random_pairs(rng, count=16):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"run_eagerly": True}, {"jit_compile": True}, {"steps_per_execution": 2}],
-    ids=["graph", "eager", "xla", "two_steps"],
+    [
+        pytest.param({}, id="graph"),
+        pytest.param({"run_eagerly": True}, id="eager", marks=pytest.mark.slow),
+        pytest.param({"jit_compile": True}, id="xla", marks=pytest.mark.slow),
+        pytest.param({"steps_per_execution": 2}, id="two_steps", marks=pytest.mark.slow),
+    ],
 )
 def test_fit_lowers_the_loss(tiny_model, images, options):
     model = tiny_model(keras_bt.small_image_views(8, seed=0, jitter_rate=0.0))
@@ -29,6 +33,7 @@ def test_fit_lowers_the_loss(tiny_model, images, options):
     assert np.mean(history["loss"][-3:]) < 0.8 * history["loss"][0]
 
 
+@pytest.mark.slow
 def test_eager_graph_and_xla_train_alike(tiny_model, images):
     losses = []
     for options in ({}, {"run_eagerly": True}, {"jit_compile": True}):
@@ -145,6 +150,7 @@ def test_reloaded_model_continues_training(tiny_model, images, tmp_path):
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_trains_in_mixed_bfloat16(images):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -161,6 +167,7 @@ def test_trains_in_mixed_bfloat16(images):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_mixed_float16_scales_the_loss(tiny_model, images):
     keras.config.set_dtype_policy("mixed_float16")
     try:
@@ -173,6 +180,7 @@ def test_mixed_float16_scales_the_loss(tiny_model, images):
         keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_trains_an_encoder_of_keras_applications(rng):
     backbone = keras.applications.MobileNetV2(
         (32, 32, 3), alpha=0.35, weights=None, include_top=False
@@ -194,6 +202,7 @@ def test_trains_an_encoder_of_keras_applications(rng):
     assert model.predict(photos, verbose=0).shape == (8, 1280)
 
 
+@pytest.mark.slow
 def test_fit_builds_a_subclassed_encoder(images, tmp_path):
     class Encoder(keras.Model):
         def __init__(self):
@@ -216,6 +225,7 @@ def test_fit_builds_a_subclassed_encoder(images, tmp_path):
     assert model.predict(images, verbose=0).shape == (16, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "view",
     [
@@ -254,7 +264,7 @@ def test_any_layer_can_be_a_view(tiny_model, images, view):
     ],
     ids=["range", "rank", "batch_of_1", "dict", "dataset_of_dicts", "empty"],
 )
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_wrong_images_raise_before_training(tiny_model, data, message, jit_compile):
     model = tiny_model()
     model.compile("sgd", jit_compile=jit_compile)
@@ -292,6 +302,104 @@ def test_wrong_networks_and_views_raise(tiny_model):
             keras_bt.BarlowTwins(*arguments)
 
 
+def encoders_of_another_form():
+    images, others = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    first = keras.Input((3, None, None))
+    maps = keras.layers.Conv2D(4, 3)(images)
+    pooled = keras.layers.GlobalAveragePooling2D()(maps)
+    sums = keras.layers.Add()([keras.layers.Conv2D(4, 3)(others), maps])
+    channels = keras.layers.GlobalAveragePooling2D(data_format="channels_first")(first)
+    one_tensor = r"must return one tensor \[batch, features\], got .*choose one"
+    return [
+        (keras.Model(images, {"map": maps, "features": pooled}), one_tensor),
+        (keras.Model(images, [maps, pooled]), one_tensor),
+        (keras.Model([images, others], keras.layers.Flatten()(sums)), "must take one tensor"),
+        (
+            keras.Model(first, channels),
+            r"must take .*, got \(None, 3, None, None\), channels first; put .*Permute",
+        ),
+    ]
+
+
+def test_encoders_of_another_form_are_refused_everywhere(tiny_model, images, tmp_path):
+    batches = tf.data.Dataset.from_tensors(images)
+    for encoder, message in encoders_of_another_form():
+        for refuse in (
+            lambda encoder: keras_bt.BarlowTwins(encoder, tiny_model().projector, None),
+            lambda encoder: keras_bt.export_encoder(encoder, tmp_path / "encoder"),
+            lambda encoder: keras_bt.extract_features(encoder, batches),
+        ):
+            with pytest.raises(ValueError, match=f"^The encoder {message}[^\n]*$"):
+                refuse(encoder)
+
+
+def test_a_subclassed_encoder_of_another_form_is_refused_at_the_first_call(tiny_model, images):
+    class Encoder(keras.Model):
+        def call(self, inputs, training=False):
+            return {"features": inputs[:, 0, 0]}
+
+    model = keras_bt.BarlowTwins(Encoder(), keras_bt.projector(3, (4,)), tiny_model().views)
+    model.compile("sgd")
+    for run in (
+        lambda: model.fit(images, verbose=0),
+        lambda: keras_bt.extract_features(Encoder(), tf.data.Dataset.from_tensors(images)),
+    ):
+        with pytest.raises(ValueError, match=r"^The encoder must return one tensor[^\n]*$"):
+            run()
+
+
+def test_views_with_one_seed_or_one_layer_raise(tiny_model):
+    view = keras_bt.BarlowTwinsView(8, seed=3)
+    twin = keras_bt.BarlowTwinsView(8, seed=3, blur_rate=0.1)
+    with pytest.raises(ValueError, match="have the same seed, 3, and draw the same numbers"):
+        tiny_model((view, twin))
+    with pytest.raises(ValueError, match="are one layer, got it twice; make two layers"):
+        tiny_model((view, view))
+    tiny_model((keras.layers.RandomFlip(seed=3), twin))  # other draws
+
+
+def test_a_file_with_two_views_of_one_seed_loads(tiny_model):
+    config = tiny_model("published").get_config()
+    config["views"][1]["config"]["seed"] = config["views"][0]["config"]["seed"]
+    seeds = [view.seed for view in keras_bt.BarlowTwins.from_config(config).views]
+    assert seeds[0] != seeds[1]
+
+
+@pytest.mark.parametrize("made", ["trained", "loaded", "predicted"])
+def test_export_writes_what_the_model_returns(tiny_model, images, tmp_path, made):
+    model = tiny_model()
+    model.compile("sgd")
+    if made == "predicted":
+        model.predict(images, verbose=0)
+    else:
+        model.fit(images, verbose=0)
+    if made == "loaded":
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    model.export(tmp_path / "model", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "model")
+    served = loaded.serve(images / np.float32(255))
+    np.testing.assert_allclose(served, model(images), atol=1e-6)
+
+
+def test_hdf5_is_refused_and_harms_nothing(tiny_model, images, tmp_path):
+    model = tiny_model()
+    model.compile("sgd")
+    for save, name in (
+        (model.save, "a.h5"),
+        (model.save, "a.hdf5"),
+        (lambda path: keras.saving.save_model(model, path), "b.h5"),
+    ):
+        with pytest.raises(ValueError, match=r"^BarlowTwins cannot be saved as HDF5;.* in \.keras"):
+            save(tmp_path / name)
+    assert not (tmp_path / "a.h5").exists()
+    model.save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras")
+    assert isinstance(loaded.optimizer, keras.optimizers.SGD)
+    model.save_weights(tmp_path / "a.weights.h5")
+    loaded.load_weights(tmp_path / "a.weights.h5")
+
+
 def test_metrics_and_loss_weights_raise(tiny_model):
     with pytest.raises(ValueError, match="takes no metrics"):
         tiny_model().compile("sgd", metrics=["accuracy"])
@@ -313,7 +421,7 @@ def test_batch_size_is_the_third_argument_of_fit(tiny_model, images):
     assert model.optimizer.iterations.numpy() == 4
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_last_batch_of_one_image_raises_before_training(tiny_model, images, jit_compile):
     model = tiny_model()
     model.compile("sgd", jit_compile=jit_compile)
@@ -330,7 +438,7 @@ def test_last_batch_of_one_image_raises_before_training(tiny_model, images, jit_
     assert np.isfinite(model.evaluate(dataset, verbose=0)).all()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_pixels_out_of_range_raise_in_all_forms_of_data(tiny_model, images, jit_compile):
     class Batches(keras.utils.PyDataset):
         def __len__(self):
@@ -357,6 +465,7 @@ def test_other_losses_raise(tiny_model):
         tiny_model().compile("sgd", loss="mse")
 
 
+@pytest.mark.slow
 def test_trains_on_one_mirrored_replica(tiny_model, images):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = tiny_model()
@@ -371,6 +480,7 @@ def test_fit_validates(tiny_model, images):
     assert {"val_loss", "val_invariance", "val_redundancy"} <= set(history)
 
 
+@pytest.mark.slow
 def test_compiled_training_repeats_bit_for_bit(tiny_model, images):
     """The option `--deterministic` relies on this."""
     runs = []

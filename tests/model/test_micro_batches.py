@@ -63,6 +63,7 @@ def assert_same_training(one, other, rtol):
             np.testing.assert_allclose(got[name], wanted[name], rtol=rtol, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_training_is_that_of_the_whole_batch(images, mode):
     whole = trained(model_without_batch_norm(1), images, **MODES[mode])
@@ -87,6 +88,7 @@ def test_gradient_is_that_of_the_whole_batch(images):
             np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_both_passes_draw_the_same_random_numbers(images, mode):
     """Compares with a step written by hand, with the same dropout masks."""
@@ -140,6 +142,7 @@ def test_gradient_of_an_unused_variable_is_none():
     assert gradients[0] is None and float(gradients[1]) == 10.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_held_step_changes_nothing(tiny_model, images, mode):
     model = tiny_model(micro_batches=2)
@@ -153,6 +156,7 @@ def test_held_step_changes_nothing(tiny_model, images, mode):
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
+@pytest.mark.slow
 def test_resumable_training_names_the_nonfinite_layer(tiny_model, images, tmp_path):
     model = tiny_model(micro_batches=2)
     model.compile("adam", hold_nonfinite=True)
@@ -166,6 +170,7 @@ def test_resumable_training_names_the_nonfinite_layer(tiny_model, images, tmp_pa
         training.fit(batches, epochs=2, steps_per_epoch=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16"])
 def test_trains_in_mixed_precision(tiny_model, images, name):
     with policy(name):
@@ -175,6 +180,7 @@ def test_trains_in_mixed_precision(tiny_model, images, name):
     assert np.isfinite(history).all() and min(history[-3:]) < history[0]
 
 
+@pytest.mark.slow
 def test_loss_scaling_does_not_change_training(images):
     scaling = keras.optimizers.LossScaleOptimizer
     runs = [
@@ -184,6 +190,7 @@ def test_loss_scaling_does_not_change_training(images):
     assert_same_training(*runs[::-1], rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [*MODES, "two_steps"])
 def test_trains_with_batch_norm_and_reloads(tiny_model, images, tmp_path, mode):
     model = tiny_model(micro_batches=2)
@@ -200,6 +207,7 @@ def test_trains_with_batch_norm_and_reloads(tiny_model, images, tmp_path, mode):
     np.testing.assert_allclose(both[0]["loss"], both[1]["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_trains_a_subclassed_encoder(images):
     class Encoder(keras.Model):
         def __init__(self):
@@ -234,7 +242,7 @@ def test_batches_that_cannot_be_split_raise_before_training(tiny_model, images):
         with pytest.raises(ValueError, match=message):
             model.fit(data, batch_size=batch_size, verbose=0)
     late = dataset(images).concatenate(dataset(images[:10]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"multiple of micro_batches=4\."):
+    with pytest.raises(ValueError, match=r"multiple of micro_batches=4\.$"):
         model.fit(late, verbose=0)
 
 

@@ -24,7 +24,7 @@ def c(x, y):
 
 @pytest.fixture
 def mixing_model(tiny_model):
-    def build(views="default", weight=3.0):
+    def build(views="noisy", weight=3.0):
         tiny = tiny_model(views)
         return MixedSampleBarlowTwins(tiny.encoder, tiny.projector, tiny.views, weight)
 

@@ -41,6 +41,7 @@ def test_guard_can_accept_nonfinite_gradients():
         assert bool(found) == passes
 
 
+@pytest.mark.slow
 def test_fit_warns_of_held_steps(bursting_model, images):
     model, layer = bursting_model
     model.compile("adam", hold_nonfinite=True)
@@ -87,8 +88,11 @@ def variables(model):
     return [*model.variables, *model.optimizer.variables, *model.metrics_variables]
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "loss scaling"])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", *(pytest.param(n, marks=pytest.mark.slow) for n in ("sgd", "loss scaling"))],
+)
 def test_held_step_changes_nothing(bursting_model, images, jit_compile, optimizer):
     model, layer = bursting_model
     if optimizer == "loss scaling":
@@ -116,6 +120,7 @@ def test_held_step_changes_nothing(bursting_model, images, jit_compile, optimize
         np.testing.assert_array_equal(variable, value, err_msg=variable.path)
 
 
+@pytest.mark.slow
 def test_guard_does_not_change_finite_training(tiny_model, images):
     logs = []
     for hold in (False, True):

@@ -74,6 +74,7 @@ def test_excluded_weights_are_not_decayed():
     assert weights[1].numpy()[0, 1] < 4.0
 
 
+@pytest.mark.slow
 def test_lars_trains_an_ordinary_keras_model():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     model.compile(keras_bt.LARS(0.5, trust_coefficient=0.05), loss="mse")

@@ -37,6 +37,7 @@ def signal_model():
     return build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [{}, {"jit_compile": True}, {"micro_batches": 2}],
@@ -96,6 +97,7 @@ def test_signals_can_be_mixed(signal_model, signals):
     assert model.fit(*signals, verbose=0).history["mixed"][0] > 0
 
 
+@pytest.mark.slow
 def test_pairs_of_uint8_images_are_scaled(tiny_model, images):
     losses = []
     for scale in (1, np.float32(255)):

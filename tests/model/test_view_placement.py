@@ -36,6 +36,7 @@ def trained(tiny_model, images):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", PLACEMENTS[1:])
 def test_training_is_that_of_views_in_the_step(trained, placement):
     expected, got = trained("step"), trained(placement)
@@ -44,12 +45,14 @@ def test_training_is_that_of_views_in_the_step(trained, placement):
     assert [int(view.seed_and_calls[1]) for view in got.views] == [5, 5]
 
 
+@pytest.mark.slow
 def test_other_views_change_the_training(trained):
     expected = trained("step")
     got = trained("step", views=lambda: keras_bt.small_image_views(8, blur_rate=0.3, seed=1))
     assert not np.allclose(got.weights[0], expected.weights[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [blurred_views, keras_views])
 def test_state_of_views_counts_trained_batches_only(trained, views):
     """Keras's layers keep their state in a seed generator, which is not a weight."""
@@ -59,6 +62,7 @@ def test_state_of_views_counts_trained_batches_only(trained, views):
             np.testing.assert_allclose(value, variable, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_change_the_state_of_views(trained, images):
     model = trained("data")
     before = [np.copy(view.seed_and_calls) for view in model.views]
@@ -68,6 +72,7 @@ def test_evaluation_does_not_change_the_state_of_views(trained, images):
     assert int(model.views[0].seed_and_calls[1]) == before[0][1] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("placement", "expected"), [("step", False), ("compiled", True)])
 def test_only_placement_compiled_uses_xla(tiny_model, images, placement, expected):
     compiled = []

@@ -37,6 +37,7 @@ def optimizer(request):
     return keras.optimizers.AdamW(1e-3)
 
 
+@pytest.mark.slow
 def test_xla_has_a_kernel_for_every_operation_of_the_step(optimizer):
     model = model_for(optimizer)
     step = tf.function(model.train_step, jit_compile=True)

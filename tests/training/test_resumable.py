@@ -18,7 +18,10 @@ class Monitor(keras.callbacks.Callback):
         logs["monitored"] = 1.0
 
 
-@pytest.mark.parametrize(("step", "every_steps"), [(1, 3), (4, 1), (6, 1), (11, 3)])
+@pytest.mark.parametrize(
+    ("step", "every_steps"),
+    [(6, 1), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1, 3), (4, 1), (11, 3)))],
+)
 def test_killed_training_resumes(train, train_until_killed, assert_same, step, every_steps):
     undisturbed = train("undisturbed", every_steps=every_steps)
     train_until_killed("killed", step, every_steps=every_steps)
@@ -42,6 +45,7 @@ def test_compiled_training_resumes_to_the_last_bit(
         keras.config.set_dtype_policy(before)
 
 
+@pytest.mark.slow
 def test_loss_scale_resumes(train, train_until_killed, assert_same, build):
     def build_scaled():
         model = build()
@@ -54,6 +58,7 @@ def test_loss_scale_resumes(train, train_until_killed, assert_same, build):
     assert_same(train("killed", model=build_scaled()), undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "when"),
     [
@@ -101,6 +106,7 @@ def test_fit_returns_the_history_of_keras(train):
     assert "epoch" not in history.history
 
 
+@pytest.mark.slow
 def test_history_includes_epochs_before_a_resumption(train, train_until_killed):
     undisturbed = train("undisturbed")
     train_until_killed("killed", 6, every_steps=1)
@@ -113,6 +119,7 @@ def test_history_includes_epochs_before_a_resumption(train, train_until_killed):
         )
 
 
+@pytest.mark.slow
 def test_callbacks_see_one_training(train, train_until_killed):
     class Calls(keras.callbacks.Callback):
         calls = ()
@@ -132,6 +139,7 @@ def test_callbacks_see_one_training(train, train_until_killed):
     assert calls.calls == ("begin", 1, 3, 2, 3, "end")
 
 
+@pytest.mark.slow
 def test_finished_training_does_not_continue(train, assert_same):
     first = train("run")
     again = train("run")
@@ -140,6 +148,7 @@ def test_finished_training_does_not_continue(train, assert_same):
     assert again.training.state.seconds == pytest.approx(seconds, abs=0.5)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_written_by_minutes_by_steps_and_at_the_end(train, tmp_path):
     def steps(folder):
         return sorted(int(path.name.split("-")[1]) for path in (tmp_path / folder).iterdir())
@@ -154,6 +163,7 @@ def test_checkpoints_are_written_by_minutes_by_steps_and_at_the_end(train, tmp_p
     assert not (tmp_path / "reads").exists()
 
 
+@pytest.mark.slow
 def test_training_that_a_callback_stops_resumes(train, assert_same):
     class StopAfterTwo(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -165,6 +175,7 @@ def test_training_that_a_callback_stops_resumes(train, assert_same):
     assert_same(train("run"), train("undisturbed"))
 
 
+@pytest.mark.slow
 def test_training_continues_after_a_failed_checkpoint(train, assert_same, monkeypatch, caplog):
     undisturbed = train("undisturbed")
     write = tf.train.Checkpoint.write
@@ -185,6 +196,7 @@ def test_training_continues_after_a_failed_checkpoint(train, assert_same, monkey
         train("never")
 
 
+@pytest.mark.slow
 def test_model_and_steps_per_epoch_must_stay(train, build, batches, tmp_path):
     train("run")
     training, model = keras_bt.ResumableTraining(tmp_path / "run"), build()
@@ -221,6 +233,7 @@ def test_unsupported_models_and_data_are_refused(train, build, batches):
         train("run", model=model)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_other_settings_or_models_are_refused(train):
     train("run", settings={"width": 4})
     with pytest.raises(CheckpointError, match="width: 4 before, 8 now"):
