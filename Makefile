@@ -8,21 +8,24 @@ VENV ?= .venv
 WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
 INSTALL := $(RUN)/pip install --quiet --constraint constraints.txt --editable
-PYTEST := $(RUN)/pytest --numprocesses=2 --dist=worksteal --cov --cov-report=
 BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
 
-.PHONY: pretrain test test-all lint bench bench-setup clean
+.PHONY: pretrain test test-all tests lint bench bench-setup clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/keras-bt pretrain --recipe=digits --workdir=$(WORKDIR)
 
-test: lint  ## Lint, types and the quick tests: four minutes on two cores.
-	$(PYTEST) --durations=10 -m 'not slow'
-	$(RUN)/coverage report --fail-under=85
+# Types are checked while the first tests run.
+test: $(VENV)/installed-dev  ## Lint, types and the quick tests: a few minutes on two cores.
+	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='not slow' COVERAGE=85
 
-test-all: lint  ## All tests: half an hour.
-	$(PYTEST) --durations=10 -m ''
-	$(RUN)/coverage report --fail-under=95
+test-all: $(VENV)/installed-dev  ## Lint, types and all tests: half an hour.
+	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='' COVERAGE=95
+
+tests: $(VENV)/installed-dev
+	$(RUN)/pytest --numprocesses=2 --dist=worksteal --durations=10 -m '$(SELECT)' \
+	    --cov --cov-report= $(APPEND)
+	$(RUN)/coverage report --fail-under=$(COVERAGE)
 
 lint: $(VENV)/installed-dev
 	$(RUN)/ruff format --check .

@@ -4,11 +4,19 @@ from pathlib import Path
 
 import pytest
 
-SLOW_EXAMPLES = {"keras_bt.run.pretraining.Pretraining"}  # a whole run
+SLOW_EXAMPLES = {  # those that train or convert a ResNet
+    "keras_bt.export.litert.export_litert",
+    "keras_bt.export.saved_model.export_encoder",
+    "keras_bt.model.barlow_twins.BarlowTwins",
+    "keras_bt.model.view_placement.ViewsAhead",
+    "keras_bt.run.pretraining.Pretraining",
+    "keras_bt.training.resumable.ResumableTraining",
+}
 PYTORCH_FILE = Path(__file__).parent / "tests" / "golden" / "resnet18_width2.pth"
 
 
 def pytest_collection_modifyitems(items):
+    """Marks slow examples."""
     for item in items:
         if item.name in SLOW_EXAMPLES:
             item.add_marker("slow")

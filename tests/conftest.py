@@ -1,13 +1,15 @@
+"""Fixtures of all tests.
+
+TensorFlow is imported where it is used: pytest loads this file also in the process that only hands
+out tests.
+"""
+
+import functools
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import settings
-
-import keras_bt
-from keras_bt.functional.image import as_unit_range
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -18,6 +20,8 @@ settings.load_profile("reproducible")
 
 @pytest.fixture(autouse=True)
 def seeded():
+    import keras
+
     keras.utils.set_random_seed(0)
 
 
@@ -43,25 +47,35 @@ def images(rng):
     return np.clip(means + rng.normal(0, 40, (16, 8, 8, 3)), 0, 255).astype("uint8")
 
 
-@keras.saving.register_keras_serializable("tests")
-class NoisyView(keras.layers.Layer):
+@functools.cache
+def noisy_view_class():
     """A view that is traced in a tenth of the time of published ones, and draws numbers too."""
+    import keras
+    import tensorflow as tf
 
-    def __init__(self, gain, seed, **kwargs):
-        super().__init__(**kwargs)
-        self.gain, self.seed = gain, seed
-        self.calls = self.add_weight((), "zeros", "int32", trainable=False, name="calls")
+    from keras_bt.functional.image import as_unit_range
 
-    def call(self, images):
-        self.calls.assign_add(1)
-        seed = tf.stack([self.seed, tf.convert_to_tensor(self.calls)])
-        # Integers, because floating-point draws differ under XLA.
-        noise = tf.random.stateless_uniform(tf.shape(images), seed, -40, 40, tf.int32, alg="philox")
-        noisy = self.gain * as_unit_range(images) + tf.cast(noise, tf.float32) / 255.0
-        return tf.clip_by_value(noisy, 0.0, 1.0)
+    @keras.saving.register_keras_serializable("tests")
+    class NoisyView(keras.layers.Layer):
+        def __init__(self, gain, seed, **kwargs):
+            super().__init__(**kwargs)
+            self.gain, self.seed = gain, seed
+            self.calls = self.add_weight((), "zeros", "int32", trainable=False, name="calls")
 
-    def get_config(self):
-        return super().get_config() | {"gain": self.gain, "seed": self.seed}
+        def call(self, images):
+            self.calls.assign_add(1)
+            seed = tf.stack([self.seed, tf.convert_to_tensor(self.calls)])
+            # Integers, because floating-point draws differ under XLA.
+            noise = tf.random.stateless_uniform(
+                tf.shape(images), seed, -40, 40, tf.int32, alg="philox"
+            )
+            noisy = self.gain * as_unit_range(images) + tf.cast(noise, tf.float32) / 255.0
+            return tf.clip_by_value(noisy, 0.0, 1.0)
+
+        def get_config(self):
+            return super().get_config() | {"gain": self.gain, "seed": self.seed}
+
+    return NoisyView
 
 
 @pytest.fixture
@@ -70,6 +84,10 @@ def tiny_model():
 
     Views "published" are those of `small_image_views`.
     """
+
+    import keras
+
+    import keras_bt
 
     def build(views="noisy", micro_batches=1):
         encoder = keras.Sequential(
@@ -82,7 +100,7 @@ def tiny_model():
             name="encoder",
         )
         if views == "noisy":
-            views = NoisyView(0.9, seed=1), NoisyView(0.7, seed=2)
+            views = noisy_view_class()(0.9, seed=1), noisy_view_class()(0.7, seed=2)
         if views == "published":
             views = keras_bt.small_image_views(8, seed=0)
         return keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views, micro_batches)

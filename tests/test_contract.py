@@ -52,6 +52,7 @@ def constructor_arguments(cls):
     return {p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD} - {"self"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_config_holds_every_argument_and_rebuilds_the_object(name):
     original = CASES[name]()

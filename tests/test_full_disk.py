@@ -60,6 +60,7 @@ def encoder():
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["checkpoint", "model", "encoder"])
 def test_failed_write_changes_no_file(kind, encoder, small_disk, tiny_model):
     model = tiny_model()
@@ -105,6 +106,7 @@ for limit in range(0, int(sys.argv[3]), int(sys.argv[3]) // 4 + 1):
 """
 
 
+@pytest.mark.slow
 def test_export_stays_if_it_cannot_be_overwritten(encoder, tmp_path, images):
     """The size of files is limited."""
     path = Path(keras_bt.export_encoder(encoder, tmp_path / "encoders" / "encoder"))

@@ -77,6 +77,7 @@ def test_every_file_is_in_a_room():
     assert loose == {*ROOMS, *LOOSE}
 
 
+@pytest.mark.slow
 def test_imports_go_up_the_list():
     assert not list(wrong_directions(PACKAGE))
 

@@ -29,6 +29,7 @@ def run(code, *arguments, **environment):
     return process.stdout.strip(), process.stderr
 
 
+@pytest.mark.slow
 def test_imports_few_packages_besides_keras():
     code = """
 import sys, tensorflow, keras
@@ -41,6 +42,7 @@ print(*{name.split(".")[0] for name in set(sys.modules) - before})
     assert not imported & LATE
 
 
+@pytest.mark.slow
 def test_imports_views_on_first_use():
     code = """
 import keras_bt
@@ -55,10 +57,11 @@ print(set(keras_bt.__all__) <= set(globals()))
         keras_bt.BarlowTwin  # noqa: B018
 
 
+@pytest.mark.slow
 def test_saved_views_load_after_import_of_the_package(tmp_path, tiny_model, images):
     view = keras_bt.BarlowTwinsView(4, seed=3, name="view")
     view_model = keras.Sequential([keras.Input((8, 8, 3)), view, keras.layers.Flatten()])
-    model = tiny_model()
+    model = tiny_model("published")
     model.compile("sgd")
     model.fit(images, verbose=0)
     view_model.save(tmp_path / "views.keras")
@@ -77,8 +80,9 @@ print(keras.saving.get_registered_object("keras_bt>BarlowTwinsView") is keras_bt
     assert run(code, tmp_path)[0] == "3 0 1 3\nTrue"
 
 
+@pytest.mark.slow
 def test_pickled_model_loads_without_an_import(tmp_path, tiny_model, images):
-    model = tiny_model()
+    model = tiny_model("published")
     expected = model.predict(images, verbose=0)
     (tmp_path / "model.pickle").write_bytes(pickle.dumps(model))
     np.savez(tmp_path / "arrays.npz", images=images, expected=expected)
@@ -98,11 +102,13 @@ print(IsMklEnabled())
 """
 
 
+@pytest.mark.slow
 def test_onednn_is_on_if_keras_bt_is_imported_first():
     printed, logged = run(f"import keras_bt{ONEDNN_IN_USE}")
     assert printed == "True" and "import keras_bt before" not in logged
 
 
+@pytest.mark.slow
 def test_advises_import_order_on_a_cpu_without_avx512():
     code = """
 import keras, pathlib
@@ -116,6 +122,7 @@ import keras_bt
     assert printed == "0" and "import keras_bt before" not in logged
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow checks the CPU on Linux only")
 def test_tensorflow_enables_onednn_on_the_expected_cpus():
     assert run(ONEDNN_IN_USE)[0] == str(not off_by_default(CPU_INFO.read_text()))

@@ -24,7 +24,7 @@ def train(folder):
     batches = tf.data.Dataset.from_tensor_slices(images).batch(8).repeat().skip
     layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Dropout(0.2, seed=3)]
     encoder = keras.Sequential([*layers, keras.layers.GlobalAveragePooling2D()])
-    views = keras_bt.small_image_views(8, jitter_rate=0.0, seed=0)
+    views = keras_bt.small_image_views(8, jitter_rate=0.0, grayscale_rate=0.0, seed=0)
     model = keras_bt.BarlowTwins(encoder, keras_bt.projector(4, (8, 6)), views)
     model.compile(keras.optimizers.Adam(0.01), hold_nonfinite=True)
     training = keras_bt.ResumableTraining(folder, every_steps=1)
@@ -161,11 +161,11 @@ def test_resumes_after_a_sigkill(tmp_path):
 
 
 @pytest.mark.slow
-def test_resumes_after_ten_sigkills(uninterrupted, start, tmp_path):
+def test_resumes_after_four_sigkills(uninterrupted, start, tmp_path):
     """After each one, the newest checkpoint equals that of the uninterrupted run."""
     workdir, moment = tmp_path / "run", Random(0)
     killed_at = []
-    for _ in range(10):
+    for _ in range(4):
         before = checkpoints(workdir)
         process = start(workdir)
         wait_for(lambda before=before: checkpoints(workdir) > before, process)
@@ -181,13 +181,12 @@ def test_resumes_after_ten_sigkills(uninterrupted, start, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trial", range(2))
-def test_resumes_after_sigterm(uninterrupted, start, tmp_path, trial):
+def test_resumes_after_sigterm(uninterrupted, start, tmp_path):
     """The signal causes the only checkpoint."""
     workdir, seldom = tmp_path / "run", "--checkpoint_steps=1000"
     process = start(workdir, seldom)
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and history(workdir), process)
-    time.sleep(Random(trial).uniform(0, 3 * seconds_per_step(uninterrupted)))
+    time.sleep(Random(0).uniform(0, 3 * seconds_per_step(uninterrupted)))
     process.terminate()
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 128 + signal.SIGTERM

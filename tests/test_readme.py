@@ -113,6 +113,7 @@ def test_commands_accept_their_flags():
             assert problem_with(flags_of_ablate(), split_command(line)[2:]) is None, line
 
 
+@pytest.mark.slow
 def test_flags_shown_alone_belong_to_a_command():
     shown = [code for code in CODE if re.match(r"--\w", code) and code[2:] not in SLURM_FLAGS]
     assert shown

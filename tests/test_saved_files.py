@@ -23,6 +23,7 @@ def expected():
         return dict(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("load", [keras_bt.load_encoder, tf.saved_model.load])
 def test_loads_exported_encoder(expected, load):
     encoder = load(str(SAVED / "encoder"))
@@ -30,6 +31,7 @@ def test_loads_exported_encoder(expected, load):
     np.testing.assert_allclose(features, expected["model_features"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model", "mixed_samples"])
 def test_loads_model_and_continues_training(expected, name):
     model = keras.saving.load_model(SAVED / f"{name}.keras")

@@ -43,6 +43,7 @@ def test_without_a_suitable_python_make_says_so(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow
 def test_pretraining_needs_no_tools_of_development(tmp_path):
     installed = f"VENV={tmp_path}/venv"
     assert "--editable .\n" in make("--dry-run", "pretrain", installed).stdout

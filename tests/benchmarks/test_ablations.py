@@ -91,6 +91,7 @@ def test_stop_gradient_blocks_view_b(tiny_model, rng):
     assert not np.allclose(from_a[largest], both[largest], rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["WithPredictor", "WithPredictorAndStopGradient"])
 def test_predictor_applies_to_view_a_only(tiny_model, rng, name):
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")

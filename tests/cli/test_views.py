@@ -1,9 +1,11 @@
 """`keras-bt views`."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 
+@pytest.mark.slow
 def test_views_draws_own_images_and_their_views(tmp_path, rng, command):
     (tmp_path / "photos").mkdir()
     for number in range(3):

@@ -18,6 +18,7 @@ def test_every_value_has_its_source(name):
     assert set(recipes[name].sources) == FIELDS
 
 
+@pytest.mark.slow
 def test_imagenet_recipe_has_the_published_settings():
     recipe = recipes["imagenet"]
     assert (recipe.epochs, recipe.batch_size, recipe.projector_dims) == (1000, 2048, (8192,) * 3)
@@ -114,6 +115,7 @@ def test_wrong_fields_are_named(fields, message):
         recipes["digits"].override(**fields)
 
 
+@pytest.mark.slow
 def test_views_can_be_smaller_than_the_images(rng):
     recipe = recipes["digits"].override(width=1, projector_dims=(4,), batch_size=8, view_size=6)
     model = recipe.build_model(seed=0)

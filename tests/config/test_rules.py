@@ -31,6 +31,7 @@ def test_batch_size_is_at_most_the_number_of_images(count):
     assert 2 <= recipe.batch_size <= min(count, 256)
 
 
+@pytest.mark.slow
 def test_settings_depend_on_the_size_and_number_of_images():
     small, large = (Recipe.for_images(10_000, size) for size in (32, 96))
     assert (small.stem, large.stem) == ("small", "imagenet")

@@ -100,6 +100,7 @@ def encoded(image, form, **options):
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["BMP", "WEBP"])
 @pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA"])
 def test_decodes_bmp_and_webp_as_from_a_folder(tmp_path, in_graph, rng, form, mode):

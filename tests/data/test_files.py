@@ -203,6 +203,7 @@ def pixels(path, record=None):
     return np.int64(decode_image(files.encoded_image(path, record)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GOOD, ids=ascii)
 def test_reads_images_as_a_viewer_shows_them(written, name):
     content, seen = GOOD[name]
@@ -227,6 +228,7 @@ def test_tensorflow_decodes_most_files(written):
     assert not plain & {"CMYK.jpg", "turned 6.jpg", "turned 6.png", "color.webp"}
 
 
+@pytest.mark.slow
 def test_reads_all_files_in_one_folder(tmp_path, caplog):
     for name, (content, _) in {**GOOD, **BAD}.items():
         (tmp_path / name).write_bytes(content)

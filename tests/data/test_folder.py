@@ -28,6 +28,7 @@ def test_folder_without_classes_has_no_labels(tmp_path):
     assert list(batch) == ["image"] and batch["image"].shape == (5, 6, 6, 3)
 
 
+@pytest.mark.slow
 def test_folder_with_classes_holds_out_every_fifth_image(tmp_path):
     for name, value in (("cat", 50), ("dog", 200)):
         for number in range(10):

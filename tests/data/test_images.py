@@ -20,6 +20,7 @@ def test_order_depends_on_seed_and_epoch_only(numbered, order):
     assert first[1:] != order(numbered, 3, seed=1), "seed + 1 must not be the next epoch"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "replicas"), [(1, 2), (2, 2), (2, 4)])
 def test_workers_get_parts_of_the_batches_in_turn(numbered, workers, replicas):
     whole = [b["label"].numpy() for b in numbered.shuffled_batches(4, 2, seed=0).take(5)]
@@ -76,6 +77,7 @@ def test_rejects_indices_out_of_range(numbered, indices):
         numbered.chosen(indices)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(drawn=st.data())
 def test_batches_hold_each_image_once_per_epoch_and_can_resume(drawn, order):
@@ -106,6 +108,7 @@ def test_rejects_wrong_batch_sizes_and_seeds(numbered, arguments, message):
         numbered.shuffled_batches(**{"batch_size": 4, "size": 2, "seed": 0, **arguments})
 
 
+@pytest.mark.slow
 @given(drawn=st.data())
 def test_pixels_of_any_square_are_in_range(drawn):
     dtype = drawn.draw(st.sampled_from(["uint8", "float16", "float32", "float64"]))

@@ -41,6 +41,7 @@ def prepared(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # from tensorflow-datasets while it writes
 def test_reads_tfds_data_set(prepared, order):
     source = data.from_tfds("shades", data_dir=prepared)

@@ -29,6 +29,7 @@ def shades_and_labels(images):
     return batch["image"].numpy()[:, 0, 0, 0].tolist(), batch["label"].numpy().tolist()
 
 
+@pytest.mark.slow
 def test_replaces_vanished_files_and_their_labels(folder, caplog):
     source = data.from_folder(folder)
     before, labels = shades_and_labels(source.train)
@@ -51,6 +52,7 @@ def test_replaces_vanished_files_and_their_labels(folder, caplog):
     assert "09.png: not a JPEG, PNG, BMP, GIF or WebP image." in caplog.text
 
 
+@pytest.mark.slow
 def test_keeps_the_order_of_the_other_files(folder, order):
     images = data.from_folder(folder).train
     before = np.ravel(order(images, 2, seed=0))

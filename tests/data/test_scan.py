@@ -83,6 +83,7 @@ def test_tries_inaccessible_files_again(folder, tmp_path, examined):
     assert examined() == ["link.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damaged",
     [b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"header": {}}'), None],

@@ -115,6 +115,7 @@ def test_ignores_labels_that_are_no_classes(tmp_path, caplog, image, labels, rea
     assert len(caplog.messages) == 1 and f"labels are ignored, because {reason}" in caplog.text
 
 
+@pytest.mark.slow
 def test_texts_as_labels_are_classes_by_name(tmp_path, image):
     names = [b"dog", "Ünï".encode(), b"cat", b"dog", b"cat", b"cat", b"dog"]
     write(tmp_path / "a.tfrecord", [example(image, name) for name in names])
@@ -125,6 +126,7 @@ def test_texts_as_labels_are_classes_by_name(tmp_path, image):
     assert test["label"].numpy().tolist() == [1, 0] and test["label"].dtype == tf.int64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
 def test_reads_compressed_files_beside_others(tmp_path, image, compression):
     write(tmp_path / "0.tfrecord", [example(image, number) for number in range(3)], compression)
@@ -147,6 +149,7 @@ def test_a_length_that_begins_like_gzip_is_no_compression(tmp_path, image):
     assert data.from_tfrecords(tmp_path / "a.tfrecord").train.count == 1
 
 
+@pytest.mark.slow
 def test_a_name_with_characters_of_a_pattern_is_itself(tmp_path, image):
     for folder in ("rec [1]", "rec 1"):
         (tmp_path / folder).mkdir()
@@ -171,6 +174,7 @@ def test_reads_from_other_file_systems(image):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_transparent_images_are_on_white(tmp_path, rng):
     pixels = rng.integers(0, 256, (6, 6, 4), "uint8")
     file = io.BytesIO()

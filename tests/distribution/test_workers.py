@@ -43,7 +43,5 @@ def test_different_settings_are_named_by_worker(one, monkeypatch):
     monkeypatch.setattr(workers, "gather_from_workers", lambda *_: settings)
     with pytest.raises(ValueError) as error:
         workers.check_agreement(one, settings[0])
-    assert str(error.value).splitlines()[1:] == [
-        "  epochs: 3 on worker 0, None on worker 2",
-        "  seed: 0 on worker 0, 1 on worker 2",
-    ]
+    expected = "(epochs: 3 on worker 0, None on worker 2; seed: 0 on worker 0, 1 on worker 2)"
+    assert expected in str(error.value)

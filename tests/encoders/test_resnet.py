@@ -5,6 +5,7 @@ import pytest
 import keras_bt
 
 
+@pytest.mark.slow
 def test_blocks_start_as_the_identity():
     encoder = keras_bt.resnet50((32, 32, 3), width=2)
     last = [layer for layer in encoder.layers if layer.name.endswith("_bn3")]
@@ -15,6 +16,7 @@ def test_blocks_start_as_the_identity():
     assert all((layer.momentum, layer.epsilon) == (0.9, 1e-5) for layer in norms)
 
 
+@pytest.mark.slow
 def test_convolutions_start_as_in_torchvision():
     kernel = keras_bt.resnet18((32, 32, 3)).get_layer("layer4_1_conv2").kernel.numpy()
     assert kernel.std() == pytest.approx(np.sqrt(2 / (512 * 9)), rel=0.01)
@@ -22,6 +24,7 @@ def test_convolutions_start_as_in_torchvision():
     assert np.abs(kernel).max() == pytest.approx(1 / np.sqrt(400), rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 1), ("small", 4)])
 def test_stem_determines_size_of_last_map(stem, side):
     encoder = keras_bt.resnet18((32, 32, 3), width=4, stem=stem)
@@ -29,6 +32,7 @@ def test_stem_determines_size_of_last_map(stem, side):
     assert encoder.output_shape == (None, 32)
 
 
+@pytest.mark.slow
 def test_normalization_is_inside_the_encoder(rng):
     images = rng.uniform(size=(2, 16, 16, 3)).astype("float32")
     mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)

@@ -296,6 +296,7 @@ def test_cached_extensions_are_not_called(tmp_path):
         copyreg.remove_extension("posix", "system", 0xF0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [ORDERED_DICT + b"h\x00\x85R", b"ctorch\nSize\nh\x00\x85R"],

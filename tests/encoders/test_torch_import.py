@@ -80,6 +80,7 @@ def write_checkpoint(path, content):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NARROW)
 def test_assigns_weights_to_their_layers(golden_path, name):
     encoder, projector = keras_bt.import_torch_resnet(golden_path / name)
@@ -93,6 +94,7 @@ def test_assigns_weights_to_their_layers(golden_path, name):
     np.testing.assert_array_equal(statistics, rule.astype("float32"))
 
 
+@pytest.mark.slow
 def test_imports_official_checkpoint_with_projector(golden_path, rng, caplog):
     caplog.set_level("INFO")
     path = golden_path / "checkpoint_resnet50_width1.pth"
@@ -114,6 +116,7 @@ def test_imports_official_checkpoint_with_projector(golden_path, rng, caplog):
     np.testing.assert_allclose(projector(features), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module.encoder.", "backbone."])
 def test_finds_resnet_under_any_prefix_and_nesting(import_content, prefix):
     state = golden_state_dict(torch_files.resnet_shapes("resnet18", width=1))
@@ -122,6 +125,7 @@ def test_finds_resnet_under_any_prefix_and_nesting(import_content, prefix):
     assert encoder.name == "resnet18"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "backbone.", "module.encoder_q."])
 def test_finds_resnet_in_a_sequential(import_content, rng, prefix):
     shapes = torch_files.resnet_shapes("resnet18", width=1)
@@ -158,6 +162,7 @@ def write_training(path, golden_path, *beside):
     return path
 
 
+@pytest.mark.slow
 def test_ignores_objects_beside_the_weights(golden_path, tmp_path):
     parameters = Hyperparameters(lr=0.1, depths=[1, 2])
     parameters.frozen = True
@@ -217,6 +222,7 @@ def test_lists_weights_that_do_not_fit(import_content, changes, message):
         import_content(golden_state_dict(without_none(shapes)))
 
 
+@pytest.mark.slow
 def test_ignores_classifier(import_content):
     shapes = torch_files.resnet_shapes("resnet18", width=2)
     shapes |= {"fc.weight": (10, 16), "fc.bias": (10,)}
@@ -259,6 +265,7 @@ def test_builds_no_network_larger_than_the_file(import_content, changes):
         import_content(golden_state_dict(without_none(shapes)))
 
 
+@pytest.mark.slow
 def test_builds_no_projector_larger_than_the_file(import_content, caplog):
     state = torch_files.resnet_shapes("resnet18", width=1)
     content = {f"backbone.{name}": shape for name, shape in state.items()}
@@ -268,6 +275,7 @@ def test_builds_no_projector_larger_than_the_file(import_content, caplog):
     assert "Its dense layers do not fit: inputs [1, 1], outputs [1000000, 1000000]" in caplog.text
 
 
+@pytest.mark.slow
 def test_warns_of_projector_of_another_kind(import_content, caplog):
     backbone = torch_files.resnet_shapes("resnet18", width=1)
     projector = torch_files.projector_shapes(8) | {"0.bias": (12,)}

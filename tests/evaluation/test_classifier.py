@@ -45,6 +45,7 @@ def changed_variables(encoder, before):
     return {now.name for now, then in pairs if not np.array_equal(now.numpy(), then)}
 
 
+@pytest.mark.slow
 def test_linear_evaluation_learns_and_does_not_change_the_encoder(encoder, shades):
     before = snapshot(encoder)
     result = linear_evaluation(encoder, shades, shades, **SETTINGS, epochs=20)
@@ -53,6 +54,7 @@ def test_linear_evaluation_learns_and_does_not_change_the_encoder(encoder, shade
     assert not changed_variables(encoder, before)
 
 
+@pytest.mark.slow
 def test_fine_tune_changes_weights_and_batch_norm_statistics(encoder, shades):
     before = snapshot(encoder)
     result = fine_tune(encoder, shades, shades, **SETTINGS, epochs=20)
@@ -74,6 +76,7 @@ def test_exported_encoder_trains_only_if_loaded_as_trainable(encoder, shades, tm
         fine_tune(frozen, shades, shades, **SETTINGS)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_weights(shades):
     encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     encoder.add(keras.layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=0)))
@@ -100,6 +103,7 @@ def test_few_images_are_trained_on_for_more_epochs(encoder, shades, monkeypatch)
     assert (result["epochs"], result["steps"]) == (20, 200)
 
 
+@pytest.mark.slow
 def test_projector_does_not_change(tiny_model, shades):
     model = tiny_model()
     model(np.zeros((2, 8, 8, 3), "float32"))
@@ -122,6 +126,7 @@ def test_errors_name_the_wrong_input(encoder, shades):
         fine_tune(encoder, shades, shades, **SETTINGS)
 
 
+@pytest.mark.slow
 def test_diverged_training_raises(encoder, shades):
     with pytest.raises(FloatingPointError, match=r"loss is (nan|inf) after epoch \d"):
         fine_tune(encoder, shades, shades, **SETTINGS, epochs=5, encoder_learning_rate=1e30)

@@ -119,6 +119,7 @@ def test_training_gives_the_same_weights_without_the_callback(tiny_model, images
         np.testing.assert_array_equal(got, wanted)
 
 
+@pytest.mark.slow
 def test_constant_encoder_gives_findings(tiny_model, images):
     model = tiny_model(noisy_views())
     batch_norm = model.encoder.layers[1]
@@ -135,6 +136,7 @@ def test_constant_encoder_gives_findings(tiny_model, images):
     }
 
 
+@pytest.mark.slow
 def test_logs_the_fraction_of_the_loss_above_its_floor(tiny_model, images):
     model = tiny_model(noisy_views())
     model.compile("sgd", keras_bt.BarlowTwinsLoss(0.5))
@@ -145,6 +147,7 @@ def test_logs_the_fraction_of_the_loss_above_its_floor(tiny_model, images):
     assert logs["loss_above_floor"][0] == pytest.approx(1.0 - floor / logs["loss"][0])
 
 
+@pytest.mark.slow
 def test_rejects_models_without_views_and_embeddings_that_are_not_finite(tiny_model, images):
     batches = tf.data.Dataset.from_tensors(images)
     health = keras_bt.EmbeddingHealth(batches, batch_size=8)

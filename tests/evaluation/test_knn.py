@@ -35,6 +35,7 @@ def test_default_sweep_is_that_of_solo_learn():
     assert len(swept) == 64 and swept[1, 0.07] == swept[200, 0.07] == 1.0
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_single_class_gives_1_and_any_accuracy_lies_in_0_to_1(data):
     dtype = data.draw(st.sampled_from(["float16", "float32"]))
@@ -52,6 +53,7 @@ def test_single_class_gives_1_and_any_accuracy_lies_in_0_to_1(data):
     assert 0 <= keras_bt.knn_accuracy(train, labels, *same[1:], k=k) <= 1
 
 
+@pytest.mark.slow
 @given(exponent=st.integers(-66, 66), k=st.integers(1, 50))
 def test_scale_of_the_features_does_not_matter(exponent, k):
     rng = np.random.default_rng(0)

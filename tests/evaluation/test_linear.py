@@ -26,6 +26,7 @@ def test_matches_scikit_learn_with_one_penalty(rng, monkeypatch):
     assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [80, 2400])
 def test_penalty_does_not_depend_on_test_images(rng, count):
     """Wrong test labels must not select the worst penalty, which would fit them best."""
@@ -45,6 +46,7 @@ def test_matches_scikit_learn_with_more_features_than_images(rng, monkeypatch):
     assert keras_bt.linear_probe(*train, *test) == pytest.approx(expected, abs=0.006)
 
 
+@pytest.mark.slow
 def test_chooses_the_penalty_by_cross_validation(rng, monkeypatch):
     """Noisy data needs a strong penalty; clear data needs a weak one."""
     noisy = blobs(rng, 60, spread=4.0, features=200), blobs(rng, 400, spread=4.0, features=200)
@@ -59,6 +61,7 @@ def test_chooses_the_penalty_by_cross_validation(rng, monkeypatch):
         assert min(alone) <= chosen >= max(alone) - 0.05
 
 
+@pytest.mark.slow
 def test_scale_of_a_feature_does_not_matter(rng):
     train, test = blobs(rng, 200), blobs(rng, 200)
     scale = np.array([1e-3, 1, 1, 1e3, 1, 1])
@@ -104,6 +107,7 @@ def test_few_label_accuracy_averages_balanced_seeded_draws(rng, monkeypatch):
     np.testing.assert_array_equal(seen[5:], first)
 
 
+@pytest.mark.slow
 def test_few_label_accuracy_is_higher_for_better_features(rng):
     clear = [blobs(np.random.default_rng(s), 200, spread=0.3) for s in (0, 1)]
     noisy = [blobs(np.random.default_rng(s), 200, spread=2.0) for s in (0, 1)]
@@ -111,6 +115,7 @@ def test_few_label_accuracy_is_higher_for_better_features(rng):
     assert accuracy[0] > 0.95 > accuracy[1] + 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [60, 2400])
 def test_class_of_one_image_hardly_changes_the_accuracy(rng, count):
     train, labels = blobs(rng, count)
@@ -122,6 +127,7 @@ def test_class_of_one_image_hardly_changes_the_accuracy(rng, count):
     )
 
 
+@pytest.mark.slow
 def test_separates_many_small_classes(rng):
     labels = np.arange(2000) % 500
     train = np.eye(500)[labels] + 0.01 * rng.normal(size=(2000, 500))

@@ -7,6 +7,7 @@ import keras_bt
 from keras_bt.evaluation.monitors import EncoderMonitor
 
 
+@pytest.mark.slow
 def test_knn_monitor_logs_its_accuracy(tiny_model, images):
     labels = np.arange(16) % 2
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
@@ -22,6 +23,7 @@ def test_knn_monitor_logs_its_accuracy(tiny_model, images):
     assert seen[-1]["knn_accuracy"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_linear_probe_monitor_uses_the_frozen_encoder(tiny_model, images):
     labels = np.arange(16) % 2
     data = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
@@ -57,6 +59,7 @@ def test_rejects_every_epochs_below_1():
         keras_bt.KNNMonitor(None, None, every_epochs=0)
 
 
+@pytest.mark.slow
 def test_raises_if_features_are_not_finite(tiny_model, images):
     labelled = tf.data.Dataset.from_tensors((images, np.arange(16) % 2))
     monitor = keras_bt.KNNMonitor(labelled, labelled, k=3)

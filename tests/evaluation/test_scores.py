@@ -34,6 +34,7 @@ def test_images_without_labels_have_no_scores():
     assert scores.NO_SCORES["knn_accuracy"] is None
 
 
+@pytest.mark.slow
 def test_given_probe_is_not_fitted_again(rng):
     class Probe:
         def score(self, features, labels):

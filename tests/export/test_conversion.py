@@ -94,6 +94,7 @@ def erf_encoder():
     return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
 
 
+@pytest.mark.slow
 @EXPORTS
 def test_conversion_failure_is_one_line_without_a_file(tmp_path, export, caplog):
     message = r"^This encoder cannot be converted to (\w+): \1 has no Erfinv\.$"
@@ -128,6 +129,7 @@ class Captures(keras.layers.Layer):
         return convolve(tf.reshape(shuffled, tf.shape(images)))
 
 
+@pytest.mark.slow
 @EXPORTS
 def test_converts_captured_constants_and_compiled_functions(tmp_path, rng, export):
     x = inputs = keras.Input((8, 8, 3))
@@ -139,6 +141,7 @@ def test_converts_captured_constants_and_compiled_functions(tmp_path, rng, expor
     assert_same(run(path, images), encoder(images), 1e-5)
 
 
+@pytest.mark.slow
 @EXPORTS
 def test_exact_gelu_is_that_of_keras_on_its_tails_too(tmp_path, export):
     x = inputs = keras.Input((8, 8, 3))
@@ -161,6 +164,7 @@ def test_writes_no_file_with_other_features(trained, tmp_path, export, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @EXPORTS
 def test_rejects_wrong_suffix_and_existing_file(trained, tmp_path, export):
     with pytest.raises(ValueError, match=f"must end in {SUFFIXES[export]}, got encoder.pb"):
@@ -172,6 +176,7 @@ def test_rejects_wrong_suffix_and_existing_file(trained, tmp_path, export):
     assert file.read_text() == "mine"
 
 
+@pytest.mark.slow
 @EXPORTS
 def test_names_missing_package(trained, tmp_path, export, monkeypatch):
     def missing(name):

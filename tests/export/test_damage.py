@@ -67,6 +67,7 @@ def test_names_missing_file(copy, name):
         keras_bt.load_encoder(copy)
 
 
+@pytest.mark.slow
 def test_refuses_changed_constants_that_tensorflow_loads(whole, copy, images):
     graph = copy / "saved_model.pb"
     epsilon, other = (np.float32(value).tobytes() for value in (1e-3, 1.0))
@@ -78,6 +79,7 @@ def test_refuses_changed_constants_that_tensorflow_loads(whole, copy, images):
     assert np.abs(difference).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_loads_encoder_without_checksums(whole, copy, images):
     expected = keras_bt.load_encoder(whole)(images)
     description = copy / "assets.extra" / "encoder.json"
@@ -88,6 +90,7 @@ def test_loads_encoder_without_checksums(whole, copy, images):
     np.testing.assert_array_equal(keras_bt.load_encoder(copy)(images), expected)
 
 
+@pytest.mark.slow
 def test_refuses_damaged_keras_file(encoder, tmp_path, images):
     file = tmp_path / "model.keras"
     encoder.save(file)

@@ -43,6 +43,7 @@ def files(photo, rng):
     }
 
 
+@pytest.mark.slow
 def test_decodes_to_the_images_of_an_evaluation(files, tmp_path):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)

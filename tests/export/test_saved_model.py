@@ -68,6 +68,7 @@ def test_tensorflow_hub_loads_it_without_keras_bt(tmp_path, rng):
     )
 
 
+@pytest.mark.slow
 def test_has_interface_of_reusable_saved_model(encoder, exported, rng):
     module = tf.saved_model.load(exported)
     for shape in ((1, 8, 8, 3), (5, 11, 7, 3)):
@@ -84,6 +85,7 @@ def test_has_interface_of_reusable_saved_model(encoder, exported, rng):
     np.testing.assert_allclose(sum(penalties), sum(encoder.losses), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_uses_and_updates_batch_statistics(encoder, exported, rng):
     images = floats(rng, 8, 8, 8, 3)
     module = tf.saved_model.load(exported)
@@ -93,12 +95,14 @@ def test_training_uses_and_updates_batch_statistics(encoder, exported, rng):
         np.testing.assert_allclose(got, wanted.value, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_weights_are_written_once(encoder, exported):
     stored = tf.train.list_variables(exported + "/variables/variables")
     values = [name for name, _ in stored if name.endswith("VARIABLE_VALUE")]
     assert len(values) == len(encoder.variables)
 
 
+@pytest.mark.slow
 def test_writes_metadata(exported):
     description = json.loads(Path(exported, "assets.extra", "encoder.json").read_text())
     assert description["features"] == 6
@@ -136,6 +140,7 @@ def test_encodes_image_files_as_an_evaluation_does(tmp_path, rng):
         encode(image_bytes=tf.stack([files[0], tf.constant(b"not an image")]))
 
 
+@pytest.mark.slow
 def test_stores_intended_size_of_encoder_of_any_size(encoder, tmp_path):
     folder = keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10)
     assert "serving_encoded" in tf.saved_model.load(folder).signatures
@@ -144,6 +149,7 @@ def test_stores_intended_size_of_encoder_of_any_size(encoder, tmp_path):
     assert "serving_encoded" not in tf.saved_model.load(folder).signatures
 
 
+@pytest.mark.slow
 def test_endpoints_return_stages_and_features(tmp_path, rng):
     encoder = keras_bt.resnet18((16, 16, 3), width=2, stem="small")
     module = tf.saved_model.load(keras_bt.export_encoder(encoder, tmp_path / "encoder"))
@@ -159,6 +165,7 @@ def test_endpoints_return_stages_and_features(tmp_path, rng):
     np.testing.assert_allclose(outputs["features"], encoder(images), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_refuses_pixels_out_of_range(encoder, exported, rng):
     module = tf.saved_model.load(exported)
     message = r"must be RGB in \[0, 1\]"
@@ -171,6 +178,7 @@ def test_refuses_pixels_out_of_range(encoder, exported, rng):
             keras_bt.load_encoder(exported)(images)
 
 
+@pytest.mark.slow
 def test_refuses_other_dtypes(exported, rng):
     integers = tf.constant(rng.integers(0, 256, (2, 8, 8, 3)), tf.int32)
     with pytest.raises(TypeError, match="must be uint8 in 0...255 or floating point"):
@@ -179,6 +187,7 @@ def test_refuses_other_dtypes(exported, rng):
         tf.saved_model.load(exported)(integers)
 
 
+@pytest.mark.slow
 def test_every_signature_refuses_other_channels(exported, rng):
     module, gray = tf.saved_model.load(exported), floats(rng, 2, 8, 8, 1)
     with pytest.raises(ValueError, match=r"shape=\(None, None, None, 3\)"):
@@ -192,6 +201,7 @@ def test_every_signature_refuses_other_channels(exported, rng):
         keras_bt.load_encoder(exported)(gray)
 
 
+@pytest.mark.slow
 def test_keeps_existing_folder(encoder, exported, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(FileExistsError, match=r"encoder exists; pass overwrite=True"):
@@ -199,6 +209,7 @@ def test_keeps_existing_folder(encoder, exported, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_overwriting_leaves_no_other_files(encoder, exported, tmp_path, rng):
     encoder.layers[1].kernel.assign(2 * encoder.layers[1].kernel)
     keras_bt.export_encoder(encoder, exported, overwrite=True)
@@ -224,6 +235,7 @@ def test_failed_export_keeps_the_old_one(encoder, exported, tmp_path, monkeypatc
     np.testing.assert_allclose(tf.saved_model.load(exported)(images), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_raises_if_reloaded_encoder_differs(encoder, tmp_path, monkeypatch):
     class Other:
         def __call__(self, images):
@@ -262,6 +274,7 @@ def test_rejects_call_inside_strategy_scope(encoder, tmp_path):
         keras_bt.export_encoder(encoder, tmp_path / "encoder")
 
 
+@pytest.mark.slow
 def test_exports_subclassed_encoder(tmp_path, rng):
     class Encoder(keras.Model):
         def __init__(self):
@@ -298,6 +311,7 @@ def test_loaded_layer_trains_only_if_trainable(exported, rng, trainable):
     assert len(model.losses) == int(trainable)
 
 
+@pytest.mark.slow
 def test_saves_model_with_loaded_layer(exported, tmp_path, rng):
     _, model = classifier(exported, trainable=True)
     images = floats(rng, 8, 8, 8, 3)
@@ -332,6 +346,7 @@ def test_loaded_layer_ignores_mixed_precision(encoder, exported, rng, policy):
     np.testing.assert_allclose(features, encoder(images), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_loads_from_home_folder_and_takes_uint8(encoder, exported, images, monkeypatch):
     monkeypatch.setenv("HOME", str(Path(exported).parent))
     features = keras_bt.load_encoder("~/encoder")(images)
@@ -345,6 +360,7 @@ def test_does_not_replace_file_by_folder(encoder, tmp_path):
     assert (tmp_path / "encoder").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_encoder_with_synchronized_batch_norm_can_be_fine_tuned(encoder, tmp_path, rng):
     encoder.layers[2].synchronized = True
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")

@@ -6,6 +6,7 @@ import keras_bt
 from keras_bt.export.stages import stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "stem", "expected"),
     [
@@ -22,6 +23,7 @@ def test_finds_one_map_per_resolution(shape, stem, expected):
     }
 
 
+@pytest.mark.slow
 def test_finds_the_last_map_of_each_resolution(rng):
     encoder = keras_bt.resnet18((32, 32, 3), width=2, stem="small")
     maps = keras.Model(encoder.input, stages(encoder))

@@ -50,6 +50,7 @@ def test_extracts_all_images_in_order_of_paths(photos, encoder, tmp_path, suffix
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"features.{suffix}", "photos"]
 
 
+@pytest.mark.slow
 def test_other_programs_read_the_parquet_file(photos, encoder, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     keras_bt.extract_folder_features(encoder, photos, tmp_path / "features.parquet", 6)
@@ -58,6 +59,7 @@ def test_other_programs_read_the_parquet_file(photos, encoder, tmp_path):
     assert len(table["representation"][0].as_py()) == 108
 
 
+@pytest.mark.slow
 def test_resumes_after_interruption(photos, encoder, tmp_path, monkeypatch):
     whole = tmp_path / "whole.npz"
     keras_bt.extract_folder_features(encoder, photos, whole, 6, files_per_part=4)
@@ -83,6 +85,7 @@ def test_resumes_after_interruption(photos, encoder, tmp_path, monkeypatch):
     np.testing.assert_array_equal(content(out)[1], content(whole)[1])
 
 
+@pytest.mark.slow
 def test_resumes_when_the_folder_has_another_path(photos, encoder, tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt

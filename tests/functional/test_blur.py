@@ -30,6 +30,7 @@ def test_sigma_of_zero_changes_nothing(augment, planar):
     np.testing.assert_array_equal(apply_separable(small, weights, weights), small)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 40])
 def test_matrices_and_shifts_give_the_same_blur(rng, size):
     """XLA uses matrices for the smaller image, where the kernel would be reflected twice."""
@@ -43,6 +44,7 @@ def test_matrices_and_shifts_give_the_same_blur(rng, size):
     np.testing.assert_allclose(blurs[1]()[0], images[0], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("batch", [1, 7, 20])
 def test_applies_to_exactly_the_chosen_images(rng, batch, jit_compile):

@@ -19,6 +19,7 @@ def test_factors_of_one_and_a_hue_of_zero_change_nothing(augment, planar):
     np.testing.assert_allclose(jittered(small), small, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["cifar0", "china"])
 def test_color_operations_match_torchvision(augment, planar, assert_close, source):
     small = planar(augment[f"{source}/small"])
@@ -34,6 +35,7 @@ def test_color_operations_match_torchvision(augment, planar, assert_close, sourc
     assert_close(solarize(small), augment[f"{source}/solarize128"], mean=2.55e-4)
 
 
+@pytest.mark.slow
 def test_jitter_follows_the_order_of_each_image(augment, planar):
     small = planar(augment["cifar0/small"])
     factors = {"brightness": 1.4, "contrast": 0.6, "saturation": 1.2, "hue": 0.1}

@@ -1,12 +1,14 @@
 """Standardized embeddings and their cross-correlation."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_bt.functional.correlation import cross_correlation, standardize
 
 
+@pytest.mark.slow
 @given(
     shape=st.tuples(st.just(2), st.integers(2, 6), st.integers(1, 8)),
     mean=st.integers(0, 10**8),

@@ -314,6 +314,7 @@ def test_rejects_wrong_embeddings(z_a, z_b, message):
         invariance_and_redundancy(z_a, z_b)
 
 
+@pytest.mark.slow
 def test_rejects_wrong_batches_of_unknown_size():
     signature = [tf.TensorSpec([None, 3])] * 2
     terms = tf.function(invariance_and_redundancy, input_signature=signature)

@@ -81,6 +81,7 @@ def test_inference_uses_the_moving_statistics(rng):
     np.testing.assert_array_equal(layer.moving_mean, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_other_precisions_match_keras_layer(rng, policy):
     dtype = keras.dtype_policies.get(policy).compute_dtype
@@ -106,6 +107,7 @@ def test_large_means_keep_the_digits_of_the_variance(rng, jit_compile):
     np.testing.assert_allclose(np.var(y, (0, 1, 2)), [1.5**2, 3.0**2], rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_converts_nested_models_and_keeps_their_weights(rng):
     inner = small_model()
     model = keras.Sequential([keras.Input((3,)), inner, keras.layers.BatchNormalization()])
@@ -120,6 +122,7 @@ def test_converts_nested_models_and_keeps_their_weights(rng):
     assert [weight.path for weight in model.weights] == names
 
 
+@pytest.mark.slow
 def test_converted_model_trains_the_same_on_one_replica(rng):
     x = rng.normal(size=(8, 3)).astype("float32")
     results = []
@@ -152,6 +155,7 @@ def test_synchronizes_subclasses_without_changing_their_class():
     assert type(model.layers[0]) is Custom and model.layers[0].synchronized
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_converts_encoders_and_the_whole_model(name):
     encoder = getattr(keras_bt, name)((8, 8, 3), width=1, stem="small")

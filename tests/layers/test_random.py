@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras_bt.layers.random import uniform_draws
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_parts_of_a_batch_draw_the_rows_of_the_whole_batch(jit_compile):
     def draws(rows, first_row):

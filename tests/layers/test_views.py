@@ -68,6 +68,7 @@ def test_uint8_and_float_images_give_the_same_view(photos):
     np.testing.assert_allclose(view()(photos), view()(photos / np.float32(255)), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_takes_one_image_without_a_batch(photos):
     alone = view()(photos[0])
     assert alone.shape == (32, 32, 3)
@@ -129,6 +130,7 @@ def test_each_image_has_its_own_draws(photos):
     assert (distances[~np.eye(64, dtype=bool)] > 1e-3).all()
 
 
+@pytest.mark.slow
 def test_seeds_determine_the_draws(photos):
     np.testing.assert_array_equal(view(seed=0)(photos), view(seed=0)(photos))
     assert not np.allclose(view(seed=0)(photos), view(seed=1)(photos), atol=0.01)
@@ -163,6 +165,7 @@ def rate(changed):
 COUNT, TOLERANCE = 4000, 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("expected", [0.2, 0.5, 0.8])
 def test_augmentations_apply_at_the_given_rates(rng, expected):
     images = np.broadcast_to(rng.uniform(0.55, 0.9, (1, 8, 8, 3)), (COUNT, 8, 8, 3))

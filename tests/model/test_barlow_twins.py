@@ -45,6 +45,7 @@ def test_eager_graph_and_xla_train_alike(tiny_model, images):
         np.testing.assert_allclose(other["loss"], losses[0]["loss"], rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_train_step_matches_one_written_by_hand(tiny_model, rng):
     view_a, view_b = random_pairs(rng)
     model, twin = tiny_model(None), tiny_model(None)
@@ -68,6 +69,7 @@ def test_train_step_matches_one_written_by_hand(tiny_model, rng):
         np.testing.assert_allclose(actual, weight, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_loss_includes_regularization(tiny_model, rng):
     view_a, view_b = random_pairs(rng)
     plain = tiny_model(None)
@@ -88,6 +90,7 @@ def test_loss_includes_regularization(tiny_model, rng):
     )
 
 
+@pytest.mark.slow
 def test_all_forms_of_data_train_alike(tiny_model, images):
     labels = np.arange(16)
     forms = {
@@ -107,6 +110,7 @@ def test_all_forms_of_data_train_alike(tiny_model, images):
         np.testing.assert_allclose(losses[name], losses["array"], rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_accepts_a_dict_with_separate_labels(tiny_model, images):
     data = tf.data.Dataset.from_tensors(({"image": images}, np.arange(16)))
     model = tiny_model()
@@ -114,6 +118,7 @@ def test_accepts_a_dict_with_separate_labels(tiny_model, images):
     assert np.isfinite(model.fit(data, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_change_the_encoder(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
@@ -252,6 +257,7 @@ def test_any_layer_can_be_a_view(tiny_model, images, view):
     assert np.abs(augmented - images / 255).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -414,6 +420,7 @@ def test_sample_weights_raise(tiny_model, images):
         model.fit(images, sample_weight=np.ones(16), verbose=0)
 
 
+@pytest.mark.slow
 def test_batch_size_is_the_third_argument_of_fit(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
@@ -473,6 +480,7 @@ def test_trains_on_one_mirrored_replica(tiny_model, images):
     assert np.isfinite(model.fit(images, batch_size=8, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_fit_validates(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")

@@ -28,6 +28,7 @@ def different_sizes(images):
     }
 
 
+@pytest.mark.slow
 def test_labels_are_dropped(tiny_model, images):
     forms = (
         ((images, LABELS), None),
@@ -48,6 +49,7 @@ def test_labels_are_dropped(tiny_model, images):
     assert model.predict((images, LABELS), verbose=0).shape == (16, 4)
 
 
+@pytest.mark.slow
 def test_pairs_may_have_labels(tiny_model, images):
     model = tiny_model(None)
     model.compile("sgd", run_eagerly=True)
@@ -107,6 +109,7 @@ def test_a_last_batch_of_one_image_is_known_before(images):
         check(Batches())
 
 
+@pytest.mark.slow
 def test_a_late_error_is_one_line(tiny_model, images):
     model = tiny_model()
     model.compile("sgd")
@@ -120,6 +123,7 @@ def test_a_late_error_is_one_line(tiny_model, images):
             model.fit(data, verbose=0)
 
 
+@pytest.mark.slow
 def test_generators_are_checked_and_lose_no_batch(tiny_model, images):
     seen = []
     model = tiny_model()
@@ -145,6 +149,7 @@ def test_predict_refuses_floats_above_one_and_nan(tiny_model, images, jit_compil
                 model.predict(data, batch_size=4 if data is wrong else None, verbose=0)
 
 
+@pytest.mark.slow
 def test_monitors_refuse_floats_above_one_in_one_line(tiny_model, images):
     floats = tf.data.Dataset.from_tensors((images.astype("float32"), np.arange(16)))
     for monitor in (

@@ -17,6 +17,7 @@ def strategy():
     return tf.distribute.MirroredStrategy(["CPU:0"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inside", "message"),
     [
@@ -56,6 +57,7 @@ def test_parts_made_inside_are_compiled(tiny_model, kind):
         model.compile("sgd")
 
 
+@pytest.mark.slow
 def test_a_model_loaded_outside_is_refused_in_fit(tiny_model, images, strategy, tmp_path):
     model = tiny_model()
     model.compile("sgd")

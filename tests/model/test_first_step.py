@@ -37,12 +37,14 @@ def test_views_out_of_range_raise(tiny_model, images, options):
     assert model.optimizer.iterations.numpy() == 1
 
 
+@pytest.mark.slow
 def test_noise_may_leave_the_range(tiny_model, images, warnings_of):
     model = tiny_model((noise(0.2), noise(0.2)))
     model.compile("sgd", run_eagerly=True)
     assert warnings_of(model, images) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{"run_eagerly": True}, {"steps_per_execution": 2, "hold_nonfinite": True}]
 )
@@ -61,6 +63,7 @@ def test_equal_pairs_are_warned_of(tiny_model, images, warnings_of):
     assert "are equal" in warning
 
 
+@pytest.mark.slow
 def test_black_images_and_good_views_are_not_warned_of(tiny_model, images, warnings_of):
     for views, data in ((None, (np.zeros_like(images),) * 2), ("noisy", (images,))):
         model = tiny_model(views)
@@ -68,6 +71,7 @@ def test_black_images_and_good_views_are_not_warned_of(tiny_model, images, warni
         assert warnings_of(model, *data) == []
 
 
+@pytest.mark.slow
 def test_equal_views_under_a_strategy_are_warned_of(tiny_model, images, warnings_of):
     with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
         model = tiny_model((keras.layers.Identity(), keras.layers.Identity()))
@@ -75,6 +79,7 @@ def test_equal_views_under_a_strategy_are_warned_of(tiny_model, images, warnings
     assert len(warnings_of(model, images)) == 1
 
 
+@pytest.mark.slow
 def test_the_views_of_the_first_step_are_computed_once(tiny_model, images):
     calls = []
 
@@ -89,6 +94,7 @@ def test_the_views_of_the_first_step_are_computed_once(tiny_model, images):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_an_encoder_with_its_own_rescaling_is_warned_of(tiny_model, images, warnings_of):
     plain = tiny_model()
     encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Rescaling(1 / 255)])

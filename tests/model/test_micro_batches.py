@@ -73,6 +73,7 @@ def test_training_is_that_of_the_whole_batch(images, mode):
     assert max(np.abs(a - b).max() for a, b in zip(whole[0], fresh, strict=True)) > 1e-3
 
 
+@pytest.mark.slow
 def test_gradient_is_that_of_the_whole_batch(images):
     view_a = tf.constant(images / np.float32(255))
     view_b = tf.clip_by_value(view_a + 0.1 * tf.random.stateless_normal(view_a.shape, [1, 2]), 0, 1)
@@ -117,6 +118,7 @@ def test_both_passes_draw_the_same_random_numbers(images, mode):
     np.testing.assert_array_equal(*seeds)
 
 
+@pytest.mark.slow
 def test_statistics_move_once_per_micro_batch(images):
     views, k = np.split(images / np.float32(255), 2), 4
     encoder = keras.Sequential(
@@ -226,6 +228,7 @@ def test_trains_a_subclassed_encoder(images):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_batches_that_cannot_be_split_raise_before_training(tiny_model, images):
     with pytest.raises(ValueError, match="micro_batches must be at least 1, got 0"):
         tiny_model(micro_batches=0)

@@ -31,6 +31,7 @@ def mixing_model(tiny_model):
     return build
 
 
+@pytest.mark.slow
 def test_train_step_matches_one_written_by_hand(mixing_model, rng):
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")
     model, twin = mixing_model(None), mixing_model(None)
@@ -68,6 +69,7 @@ def test_train_step_matches_one_written_by_hand(mixing_model, rng):
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_eager_graph_and_xla():
     state, draws = [5, 2], {}
     for name in ("eager", "graph", "xla", "unknown"):

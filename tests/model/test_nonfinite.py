@@ -135,6 +135,7 @@ def test_guard_does_not_change_finite_training(tiny_model, images):
     np.testing.assert_allclose(*logs, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_first_nonfinite_names_the_layer_and_changes_nothing(bursting_model, images):
     model, layer = bursting_model
     model.compile("adam", hold_nonfinite=True)

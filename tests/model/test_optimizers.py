@@ -28,6 +28,7 @@ class Table(keras.optimizers.schedules.LearningRateSchedule):
         return {"rates": self.rates}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_lars_follows_the_golden_trajectory(golden, jit_compile):
     numbers = golden("lars.npz")

@@ -59,6 +59,7 @@ def test_signals_reach_the_encoder_unchanged(signal_model, signals):
     np.testing.assert_allclose(model(signals[0]), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluate_does_not_depend_on_micro_batches(signal_model, signals):
     """The last batch, of 5 signals, is not a multiple of the micro-batches."""
     whole, parts = signal_model(1), signal_model(2)
@@ -110,6 +111,7 @@ def test_pairs_of_uint8_images_are_scaled(tiny_model, images):
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "message"),
     [

@@ -88,6 +88,7 @@ def test_only_placement_compiled_uses_xla(tiny_model, images, placement, expecte
     assert set(compiled) == {expected}
 
 
+@pytest.mark.slow
 def test_reloaded_model_keeps_the_placement(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd", view_placement="compiled")

@@ -55,6 +55,7 @@ def test_xla_has_a_kernel_for_every_operation_of_the_step(optimizer):
     assert not without
 
 
+@pytest.mark.slow
 def test_all_shapes_in_the_step_are_static(optimizer):
     model = model_for(optimizer)
     step = tf.function(model.train_step, jit_compile=True)

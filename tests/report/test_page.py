@@ -83,6 +83,7 @@ def test_report_begins_with_the_accuracies_of_the_result(run_folder, out):
     assert f"floor {result['loss_floor']:g}, untrained 30.5" in words
 
 
+@pytest.mark.slow
 def test_report_needs_no_script_and_no_network(run_folder, out):
     page, text = page_of(run_folder(), out=out)
     assert "script" not in page.tags
@@ -91,6 +92,7 @@ def test_report_needs_no_script_and_no_network(run_folder, out):
     assert not re.findall(r"(?:src|href|url\()\W*https?:", outside)
 
 
+@pytest.mark.slow
 def test_names_with_markup_are_escaped(run_folder, out):
     names = ("<script>hi()</script>", "$x^2$ & co")
     folder = run_folder(
@@ -106,6 +108,7 @@ def test_names_with_markup_are_escaped(run_folder, out):
     assert any("image, <script>0</script>.png, <script>hi()" in title for title in titles)
 
 
+@pytest.mark.slow
 def test_report_during_training_shows_the_progress(run_folder, out):
     page, _ = page_of(run_folder(finished=False), out=out)
     assert "is being trained on 40 images of digits: 6 of 6 epochs were complete at" in page.words
@@ -113,6 +116,7 @@ def test_report_during_training_shows_the_progress(run_folder, out):
     assert "Similar images" not in page.words
 
 
+@pytest.mark.slow
 def test_report_before_the_first_epoch_shows_no_progress(run_folder, out):
     folder = run_folder(finished=False)
     for file in (*folder.glob("snapshots/*[1-9].npz"), folder / "metrics.jsonl"):
@@ -121,26 +125,31 @@ def test_report_before_the_first_epoch_shows_no_progress(run_folder, out):
     assert "0 of 6 epochs were complete" in page.words
 
 
+@pytest.mark.slow
 def test_report_without_labels_has_nearest_neighbors(run_folder, out):
     page, _ = page_of(run_folder(class_names=None), out=out)
     assert "The images have no labels, so there is no accuracy" in page.words
     assert "Similar images" in page.words and "Confusion matrix" not in page.words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [1, 2, 3])
 def test_report_works_with_very_few_images(run_folder, out, images):
     page_of(run_folder(images=images, class_names=None), out=out)
 
 
+@pytest.mark.slow
 def test_report_selects_from_many_dimensions(run_folder, out):
     page, _ = page_of(run_folder(dim=8192, images=1000, epochs=300), out=out)
     assert "for 48 evenly spaced dimensions of 8,192" in page.words
 
 
+@pytest.mark.slow
 def test_report_works_with_many_classes(run_folder, out):
     page_of(run_folder(images=1000, class_names=[f"class {n}" for n in range(1000)]), out=out)
 
 
+@pytest.mark.slow
 def test_report_shows_findings(run_folder, out):
     folder = run_folder()
     result = json.loads((folder / "result.json").read_text())
@@ -150,6 +159,7 @@ def test_report_shows_findings(run_folder, out):
     assert "dimensional collapse: all the same." in page.words
 
 
+@pytest.mark.slow
 def test_report_says_if_a_baseline_is_as_good(run_folder, out):
     folder = run_folder()
     result = json.loads((folder / "result.json").read_text())
@@ -161,12 +171,14 @@ def test_report_says_if_a_baseline_is_as_good(run_folder, out):
     assert "An untrained network does as well" in page_of(folder, out=out)[0].words
 
 
+@pytest.mark.slow
 def test_ids_of_inline_figures_are_unique(run_folder, out):
     _, text = page_of(run_folder(), out=out)
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_comparison_shows_scores_curves_and_different_settings(run_folder, out):
     one, other = run_folder("a"), run_folder("b", settings={"width": 99, "learning_rate": 0.5})
     page, text = page_of(one, other, out=out)
@@ -182,12 +194,14 @@ def test_rejects_a_folder_without_a_run(tmp_path, out):
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_one_run_is_written_to_its_folder(run_folder):
     folder = run_folder()
     assert write_report([folder]) == folder / "report.html"
     assert "Training curves" in (folder / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_comparison_does_not_replace_a_file_by_default(run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folders = [run_folder("a"), run_folder("b")]
@@ -223,6 +237,7 @@ def test_command_of_a_script_begins_with_python(run_folder, argv, command):
     assert read_run(folder).command == command
 
 
+@pytest.mark.slow
 def test_heat_maps_show_the_saved_matrix(run_folder, out):
     folder = run_folder()
     first = page_of(folder, out=out)[1]
@@ -236,6 +251,7 @@ def test_heat_maps_show_the_saved_matrix(run_folder, out):
     assert page_of(folder, out=out)[1] == first
 
 
+@pytest.mark.slow
 def test_map_uses_umap_if_it_is_installed_and_works(run_folder, out, monkeypatch):
     class FailingUmap:
         def __init__(self, **options):
@@ -256,12 +272,14 @@ def test_map_uses_umap_if_it_is_installed_and_works(run_folder, out, monkeypatch
         assert "Principal axes of the representations" in page.words
 
 
+@pytest.mark.slow
 def test_file_names_that_are_not_utf8_are_shown(run_folder, out):
     names = [f"\udcff{number}.png" for number in range(40)]
     page, _ = page_of(run_folder(file_names=names, class_names=("\udcfe", "dog")), out=out)
     assert any("?0.png" in image.get("title", "") for image in page.images)
 
 
+@pytest.mark.slow
 def test_report_mentions_redundancy_target_and_mixed_samples(run_folder, out):
     folder = run_folder(settings={"redundancy_target": -1.0})
     lines = (folder / "metrics.jsonl").read_text().splitlines()
@@ -274,6 +292,7 @@ def test_report_mentions_redundancy_target_and_mixed_samples(run_folder, out):
     assert "cannot fall below" not in words and "loss of mixed samples" in words
 
 
+@pytest.mark.slow
 def test_damaged_arrays_are_logged_and_damaged_json_is_rejected(run_folder, out, caplog):
     folder = run_folder()
     (folder / "map.npz").write_bytes(b"PK")

@@ -39,6 +39,7 @@ def test_snapshot_has_a_limited_size(rng):
     assert len(arrays["spread"]) == 512
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 3, 10])
 def test_saves_before_training_and_after_each_quarter(tiny_model, images, tmp_path, epochs):
     model = tiny_model()
@@ -50,6 +51,7 @@ def test_saves_before_training_and_after_each_quarter(tiny_model, images, tmp_pa
     assert saved[0] == 0 and saved[-1] == epochs and 2 <= len(saved) <= 6
 
 
+@pytest.mark.slow
 def test_snapshots_do_not_change_training(tiny_model, images, tmp_path):
     weights = []
     for with_snapshots in (False, True):
@@ -66,6 +68,7 @@ def test_snapshots_do_not_change_training(tiny_model, images, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_resuming_from_an_earlier_epoch_deletes_later_snapshots(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
@@ -83,6 +86,7 @@ def test_resuming_from_an_earlier_epoch_deletes_later_snapshots(tiny_model, imag
         assert sorted(read_snapshots(tmp_path)) == [0, 1, 2, 4, 6, 8]
 
 
+@pytest.mark.slow
 def test_training_continues_if_a_snapshot_cannot_be_written(tiny_model, images, tmp_path, caplog):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)

@@ -28,6 +28,7 @@ def summaries(folder):
     return found
 
 
+@pytest.mark.slow
 def test_logs_scalars_images_and_histograms_also_after_resuming(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)

@@ -43,6 +43,7 @@ def test_reports_take_at_most_one_percent_of_the_time(tmp_path, clock, monkeypat
     assert written[0] - start < 600
 
 
+@pytest.mark.slow
 def test_training_continues_if_the_report_cannot_be_written(tiny_model, images, tmp_path, caplog):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
@@ -57,6 +58,7 @@ def test_training_continues_if_the_report_cannot_be_written(tiny_model, images, 
     )
 
 
+@pytest.mark.slow
 def test_writes_the_report_if_training_stops_early(tiny_model, images, run_folder):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)
@@ -70,6 +72,7 @@ def test_writes_the_report_if_training_stops_early(tiny_model, images, run_folde
         assert (folder / "report.html").exists() == expected
 
 
+@pytest.mark.slow
 def test_write_if_older_replaces_only_outdated_reports(run_folder):
     folder = run_folder()
     report_writer = ReportWriter(folder)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras_bt.run import budget, epochs_in, steps_in
 
 
+@pytest.mark.slow
 def test_steps_fill_the_minutes_and_weights_are_restored(tiny_model, images, monkeypatch):
     monkeypatch.setattr(budget, "MEASURED_SECONDS", 0.1)
     model = tiny_model()

@@ -110,6 +110,7 @@ def test_metrics_that_cannot_be_written_are_written_with_the_next_epoch(
     assert lines(log.path) == history
 
 
+@pytest.mark.slow
 def test_a_saved_model_predicts_the_same(tmp_path, tiny_model, images):
     folder, model = RunFolder(tmp_path, {}), tiny_model()
     model.compile("sgd")

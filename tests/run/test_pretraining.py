@@ -82,6 +82,7 @@ def test_trains_in_bfloat16_on_smaller_views_of_tf_data(start, pixels, tmp_path)
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_views_are_compiled_in_long_runs(pixels):
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     for epochs, expected in ((2, "step"), (1000000, "compiled")):
@@ -94,6 +95,7 @@ def test_views_are_compiled_in_long_runs(pixels):
     assert Pretraining(recipe, source, mirrored).model.view_placement == "step"
 
 
+@pytest.mark.slow
 def test_wrong_images_are_refused_before_anything_is_written(start, pixels, tmp_path):
     with pytest.raises(ValueError, match="fewer than the batch_size of 4"):
         start(Source("mine", from_arrays(pixels[:3])))

@@ -7,6 +7,7 @@ import pytest
 from keras_bt.run import EpochLines, ProgressBar
 
 
+@pytest.mark.slow
 def test_the_bar_shows_loss_floor_start_and_knn(tiny_model, images, capfd):
     model = tiny_model()
     model.compile("sgd")
@@ -25,6 +26,7 @@ def test_the_bar_shows_loss_floor_start_and_knn(tiny_model, images, capfd):
     assert not out
 
 
+@pytest.mark.slow
 def test_json_has_a_line_per_epoch_with_the_time_left(tiny_model, images, capsys):
     model = tiny_model()
     model.compile("sgd", run_eagerly=True)

@@ -63,6 +63,7 @@ def damages(content):
         yield bytes(flipped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["state.data-00000-of-00001", "state.index"])
 def test_damaged_checkpoints_are_detected(saved, weights, name, caplog):
     newest = values(weights)

@@ -49,6 +49,7 @@ def white_at(batches):
     return white_at
 
 
+@pytest.mark.slow
 def test_nonfinite_step_ends_the_training(train, build_for_white, white_at):
     message = (
         r"Step 6 \(epoch 2\): the invariance term of the loss is not finite, first in the output "
@@ -61,6 +62,7 @@ def test_nonfinite_step_ends_the_training(train, build_for_white, white_at):
     assert (state.step, state.nonfinite_steps) == (12, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["skip", "rewind"])
 def test_training_continues_after_nonfinite_steps(
     train, train_until_killed, assert_same, build_for_white, white_at, action, caplog
@@ -77,6 +79,7 @@ def test_training_continues_after_nonfinite_steps(
     assert_same(train("killed", model=build_for_white(), **options), trained)
 
 
+@pytest.mark.slow
 def test_rewind_restores_the_weights_of_the_checkpoint(train, build_for_white, white_at):
     class Weights(keras.callbacks.Callback):
         """The weights before each step."""
@@ -97,6 +100,7 @@ def test_rewind_restores_the_weights_of_the_checkpoint(train, build_for_white, w
         np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_skip_equals_training_without_the_batch(train, build_for_white, white_at):
     def without_step_5(step):
         before = white_at()(step).take(max(0, 5 - step))
@@ -119,6 +123,7 @@ def test_skip_equals_training_without_the_batch(train, build_for_white, white_at
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_number_of_skipped_steps_is_limited(train, build_for_white, white_at):
     with pytest.raises(FloatingPointError, match="one more than most_nonfinite=2 allows"):
         train(
@@ -130,11 +135,13 @@ def test_number_of_skipped_steps_is_limited(train, build_for_white, white_at):
         )
 
 
+@pytest.mark.slow
 def test_epoch_without_a_finite_step_ends_the_training(train, build_for_white, white_at):
     with pytest.raises(FloatingPointError, match="Step 8 .* No step of this epoch was finite"):
         train("run", model=build_for_white(), data=white_at(4, 5, 6, 7), on_nonfinite="skip")
 
 
+@pytest.mark.slow
 def test_signal_does_not_save_held_steps(train, at_step, build_for_white, white_at, tmp_path):
     signals = at_step(5, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(SystemExit):

@@ -25,6 +25,7 @@ def dataset(images):
     return tf.data.Dataset.from_tensors(images).repeat().prefetch(2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold_nonfinite", [False, True])
 def test_every_stage_has_a_share(tiny_model, dataset, hold_nonfinite):
     result = profile_of(tiny_model(), dataset, hold_nonfinite=hold_nonfinite)
@@ -33,6 +34,7 @@ def test_every_stage_has_a_share(tiny_model, dataset, hold_nonfinite):
     assert result["shares"]["waiting for input"] < 0.5
 
 
+@pytest.mark.slow
 def test_slow_input_makes_steps_wait(tiny_model, dataset):
     def slow(images):
         time.sleep(0.1)
@@ -46,6 +48,7 @@ def test_slow_input_makes_steps_wait(tiny_model, dataset):
     assert result["input_threads"] > 0.5
 
 
+@pytest.mark.slow
 def test_views_in_tf_data_count_as_input(tiny_model, images):
     view_a, view_b = keras_bt.small_image_views(8, seed=0)
     dataset = tf.data.Dataset.from_tensors(images).repeat()
@@ -56,11 +59,13 @@ def test_views_in_tf_data_count_as_input(tiny_model, images):
     assert result["input_views"] > 0.5
 
 
+@pytest.mark.slow
 def test_compiled_step_has_no_stages(tiny_model, dataset):
     shares = profile_of(tiny_model(), dataset, jit_compile=True)["shares"]
     assert set(shares) == {"waiting for input", "compiled step"}
 
 
+@pytest.mark.slow
 def test_short_training_has_a_shorter_profile(tiny_model, dataset):
     model, profile = tiny_model(), StepProfile(warm_up_steps=2, steps=4)
     model.compile("sgd")

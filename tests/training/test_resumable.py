@@ -93,6 +93,7 @@ def test_signal_saves_and_exits(train, assert_same, number, when):
     assert_same(resumed, undisturbed)
 
 
+@pytest.mark.slow
 def test_fit_returns_the_history_of_keras(train):
     trained = train("run", Monitor())
     history, lines = trained.history, trained.training.state.history
@@ -217,6 +218,7 @@ def test_wrong_arguments_are_refused(train):
         train("run", every_minutes=float("nan"))
 
 
+@pytest.mark.slow
 def test_unsupported_models_and_data_are_refused(train, build, batches):
     with pytest.raises(ValueError, match="compiled with hold_nonfinite=True"):
         train("run", model=build(hold_nonfinite=False))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+# Views take most of the time to trace a step, so that some cases have pairs.
 FORMS_AND_OPTIMIZERS = {
-    f"{form}-{name}": {"form": form, "optimizer": {"name": name}}
+    f"{form}-{name}": {"form": form, "optimizer": {"name": name}, "pairs": form == "matrix"}
     for form in ("matrix", "gram")
     for name in ("sgd", "lars")
 }
@@ -18,6 +19,7 @@ UNEVEN = {
         "floatx": "float64",
         "redundancy_target": -1.0,  # has more terms than 0
         "evaluate": True,
+        "pairs": form == "matrix",
     }
     for form in ("matrix", "gram")
 }
@@ -28,12 +30,9 @@ FOREIGN = {
 }
 STRATEGIES = {
     "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
-    "4 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:4"},
     "2 workers": {"strategy": "multi_worker", "workers": 2},
-    "3 workers": {"strategy": "multi_worker", "workers": 3},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
-# Pairs, because views take most of the time to trace a step.
 TWO_STEPS = {"two steps": {"optimizer": {"name": "sgd"}, "images": 47, "epochs": 1, "pairs": True}}
 
 
@@ -50,7 +49,7 @@ def one_device(train):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", ["2 mirrored replicas", "2 workers of 2 replicas"])
 def test_twenty_steps_equal_one_device(name, train, one_device, assert_same):
     foreign = FOREIGN if STRATEGIES[name]["strategy"] == "mirrored" else {}
     for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):

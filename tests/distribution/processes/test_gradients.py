@@ -9,6 +9,7 @@ CLIPPED = {
     f"{clip} {'scaled' if scaled else ''}": {
         "optimizer": {"name": "sgd", clip: value, "loss_scale": scaled},
         "epochs": 2,
+        "pairs": True,
     }
     for clip, value in (("global_clipnorm", 0.5), ("clipnorm", 0.1), ("clipvalue", 0.01))
     for scaled in (False, True)
@@ -40,7 +41,12 @@ HELD = {
         "hold_nonfinite": True,
         "epochs": 1,
     },
-    "no step held": {"optimizer": {"name": "lars"}, "hold_nonfinite": True, "epochs": 2},
+    "no step held": {
+        "optimizer": {"name": "lars"},
+        "hold_nonfinite": True,
+        "epochs": 2,
+        "pairs": True,
+    },
 }
 STRATEGIES = {
     "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
@@ -51,8 +57,8 @@ STRATEGIES = {
 @pytest.fixture(scope="module")
 def one_device(train):
     free = {
-        "free": {"optimizer": {"name": "sgd"}, "epochs": 2},
-        "free lars": {"optimizer": {"name": "lars"}, "epochs": 2},
+        "free": {"optimizer": {"name": "sgd"}, "epochs": 2, "pairs": True},
+        "free lars": {"optimizer": {"name": "lars"}, "epochs": 2, "pairs": True},
     }
     return train({**CLIPPED, **OVERFLOW, **HELD, **free})[0]
 

@@ -18,9 +18,7 @@ CASES = {
 }
 MICRO = {name: {**case, "micro_batches": 2} for name, case in CASES.items()}
 STRATEGIES = {
-    "2 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:2"},
     "3 mirrored replicas": {"strategy": "mirrored", "devices": "cpu:3"},
-    "2 workers": {"strategy": "multi_worker", "workers": 2},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
 
