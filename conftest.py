@@ -6,6 +6,7 @@ import pytest
 
 SLOW_EXAMPLES = {  # those that train or convert a ResNet
     "keras_bt.export.litert.export_litert",
+    "keras_bt.export.onnx.export_onnx",
     "keras_bt.export.saved_model.export_encoder",
     "keras_bt.model.barlow_twins.BarlowTwins",
     "keras_bt.model.view_placement.ViewsAhead",

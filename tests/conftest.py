@@ -5,6 +5,7 @@ out tests.
 """
 
 import functools
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 GOLDEN = Path(__file__).parent / "golden"
+
+# Shells start jobs in the background with SIGINT ignored; some tests raise it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples every time; tracing and fitting may take longer than a deadline.
 settings.register_profile("reproducible", derandomize=True, deadline=None, max_examples=40)

@@ -82,6 +82,7 @@ def test_imports_go_up_the_list():
     assert not list(wrong_directions(PACKAGE))
 
 
+@pytest.mark.slow
 def test_files_of_a_room_import_each_other_one_way():
     assert not list(cycles(PACKAGE))
 

@@ -16,7 +16,7 @@ from keras_bt.model.checks import (
     check_parts,
     same_seed,
 )
-from keras_bt.model.data_checks import check_data, check_images, without_labels
+from keras_bt.model.data_checks import checked_data, checked_images, checked_validation
 from keras_bt.model.distributed import DistributedModel
 from keras_bt.model.first_step import FirstStep
 from keras_bt.model.inputs import as_encoder_input, unpack_images
@@ -149,9 +149,8 @@ class BarlowTwins(DistributedModel):
     def fit(
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> keras.callbacks.History:
-        x, y = self._checked(x, y, batch_size, kwargs, "steps_per_epoch", self.micro_batches)
-        if kwargs.get("validation_data") is not None:
-            kwargs["validation_data"] = self._checked_validation(batch_size, kwargs)
+        x, y = checked_data(self, x, y, batch_size, kwargs)
+        kwargs = checked_validation(self, batch_size, kwargs)
         with warning_if_held(self.step_guard), assertions_in_one_line():
             return super().fit(self._view_source.prepare(x), y, batch_size, **kwargs)
 
@@ -159,43 +158,14 @@ class BarlowTwins(DistributedModel):
         self, x: Any = None, y: Any = None, batch_size: int | None = None, **kwargs: Any
     ) -> Any:
         if not kwargs.get("_use_cached_eval_dataset"):  # `fit` has checked it
-            x, y = self._checked(x, y, batch_size, kwargs, "steps")
+            x, y = checked_data(self, x, y, batch_size, kwargs, training=False)
         with self._view_source.evaluation(), assertions_in_one_line():
             return super().evaluate(x, y, batch_size, **kwargs)
 
     def predict(self, x: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
-        x = check_images(without_labels(x)[0], any_rank=self.views is None)
+        x = checked_images(x, any_rank=self.views is None)
         with assertions_in_one_line():
             return super().predict(x, batch_size, **kwargs)
-
-    def _checked(
-        self,
-        x: Any,
-        y: Any,
-        batch_size: int | None,
-        options: dict[str, Any],
-        steps: str,
-        micro_batches: int = 1,
-    ) -> tuple[Any, Any]:
-        """`x` and `y` after checks, without labels. `steps` is the option that limits an epoch."""
-        if self.views is not None:
-            x, y = without_labels(x, y)
-        limit, *weights = map(options.get, (steps, "sample_weight", "class_weight"))
-        x = check_data(x, y, batch_size, self.views, self.replicas, micro_batches, limit, *weights)
-        return x, y
-
-    def _checked_validation(self, batch_size: int | None, options: dict[str, Any]) -> Any:
-        """`validation_data` of `fit` after checks, without labels."""
-        data, batch_size = (
-            options["validation_data"],
-            options.get("validation_batch_size", batch_size),
-        )
-        x, y, weights = data, None, None
-        if isinstance(data, tuple):
-            x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
-        options = {**options, "sample_weight": weights, "class_weight": None}
-        x, y = self._checked(x, y, batch_size, options, "validation_steps")
-        return x if y is None else (x, y)
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         with undone_if_nonfinite(self, self.step_guard) as apply_step:

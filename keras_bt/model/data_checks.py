@@ -2,7 +2,7 @@
 
 import itertools
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -35,6 +35,68 @@ def without_labels(x: Any, y: Any = None) -> tuple[Any, Any]:
         first_is_image = len(getattr(x[0], "shape", ())) == 3
         return (x, None) if first_is_image else without_labels(x[0])
     return x, None if hasattr(x, "shape") else y
+
+
+def checked_data(
+    model: Any,
+    x: Any,
+    y: Any,
+    batch_size: int | None,
+    options: Mapping[str, Any],
+    training: bool = True,
+) -> tuple[Any, Any]:
+    """`x` and `y` of `fit` or `evaluate` after `check_data`, without labels.
+
+    Args:
+        model: `BarlowTwins`.
+        x: As in `fit`.
+        y: As in `fit`.
+        batch_size: As in `fit`.
+        options: The other arguments.
+        training: False for `evaluate`, which has no micro-batches.
+
+    Example:
+        >>> model = types.SimpleNamespace(views=(), replicas=1, micro_batches=1)
+        >>> images, labels = np.zeros([8, 4, 4, 3], "uint8"), np.arange(8)
+        >>> images_again, no_labels = checked_data(model, images, labels, 4, {})
+        >>> images_again is images, no_labels
+        (True, None)
+    """
+    if model.views is not None:
+        x, y = without_labels(x, y)
+    names = ("steps_per_epoch" if training else "steps", "sample_weight", "class_weight")
+    micro_batches = model.micro_batches if training else 1
+    others = map(options.get, names)
+    return check_data(x, y, batch_size, model.views, model.replicas, micro_batches, *others), y
+
+
+def checked_validation(
+    model: Any, batch_size: int | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The other arguments of `fit`, with `validation_data` after `checked_data`.
+
+    Args:
+        model: `BarlowTwins`.
+        batch_size: As in `fit`.
+        options: The other arguments.
+
+    Example:
+        >>> model = types.SimpleNamespace(views=(), replicas=1, micro_batches=1)
+        >>> checked_validation(model, 8, {"validation_data": np.zeros([1, 4, 4, 3], "uint8")})
+        Traceback (most recent call last):
+            ...
+        ValueError: The loss ... needs at least 2 images, got a batch of 1 ...
+    """
+    data = options.get("validation_data")
+    if data is None:
+        return dict(options)
+    x, y, weights = data, None, None
+    if isinstance(data, tuple):
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+    evaluation = {"steps": options.get("validation_steps"), "sample_weight": weights}
+    batch_size = options.get("validation_batch_size", batch_size)
+    x, y = checked_data(model, x, y, batch_size, evaluation, training=False)
+    return {**options, "validation_data": x if y is None else (x, y)}
 
 
 def check_data(
@@ -95,8 +157,8 @@ def check_data(
     return x
 
 
-def check_images(x: Any, any_rank: bool) -> Any:
-    """Validates the data given to `predict`, as `check_data` does.
+def checked_images(x: Any, any_rank: bool) -> Any:
+    """`x` of `predict` without labels, after checks as those of `check_data`.
 
     Args:
         x: As in `predict`.
@@ -106,12 +168,12 @@ def check_images(x: Any, any_rank: bool) -> Any:
         See `check_data`.
 
     Example:
-        >>> check_images(np.full([2, 4, 4, 3], 255.0), any_rank=False)
+        >>> checked_images(np.full([2, 4, 4, 3], 255.0), any_rank=False)
         Traceback (most recent call last):
             ...
         ValueError: Floating point images must be RGB in [0, 1] ... got values in [255, 255].
     """
-    x, batches = _with_first_batches(x, None)
+    x, batches = _with_first_batches(without_labels(x)[0], None)
     for data in batches:
         _check_values(_images_in(data), any_rank)
     return x

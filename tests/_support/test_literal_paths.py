@@ -22,6 +22,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("ancestor", [False, True], ids=["folder", "ancestor"])
 def test_tensorflow_reads_a_folder_of_any_name(tmp_path, monkeypatch, name, ancestor):

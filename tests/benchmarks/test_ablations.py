@@ -78,6 +78,7 @@ def gradients(model, view_a, view_b):
     return dict(zip(paths, computed, strict=True))
 
 
+@pytest.mark.slow
 def test_stop_gradient_blocks_view_b(tiny_model, rng):
     """The gradients through view A, and with views swapped through view B, sum to the whole."""
     view_a, view_b = rng.uniform(size=(2, 16, 8, 8, 3)).astype("float32")

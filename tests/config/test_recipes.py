@@ -74,6 +74,7 @@ def test_every_field_is_described():
             assert field.metadata["description"].endswith("."), field.name
 
 
+@pytest.mark.slow
 def test_precision_applies_to_the_networks_only():
     recipe = recipes["digits"].override(width=1, projector_dims=(4,), precision="mixed_bfloat16")
     model = recipe.build_model(seed=0)
@@ -83,6 +84,7 @@ def test_precision_applies_to_the_networks_only():
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_model_gets_the_micro_batches():
     recipe = recipes["digits"].override(width=1, projector_dims=(4,), micro_batches=4)
     assert recipe.build_model(seed=0).micro_batches == 4

@@ -17,6 +17,7 @@ def write_image(path, shape=(12, 9, 3), value=None, seed=0):
     return image.astype("uint8")
 
 
+@pytest.mark.slow
 def test_folder_without_classes_has_no_labels(tmp_path):
     for number, shape in enumerate([(12, 9, 3), (7, 20, 3), (30, 30, 1), (5, 5, 4)]):
         write_image(tmp_path / f"{number}.png", shape)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keras_bt import data
 
 
+@pytest.mark.slow
 def test_order_depends_on_seed_and_epoch_only(numbered, order):
     first = order(numbered, 4, seed=0)
     assert first == order(numbered, 4, seed=0)

@@ -29,6 +29,7 @@ def test_accepts_color_and_gray_arrays(rng, shape):
     np.testing.assert_allclose(floats, expected / 255.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(drawn=st.data(), dtype=st.sampled_from(["float16", "float32", "float64"]))
 def test_converts_floats_in_range_to_float32(drawn, dtype):

@@ -52,6 +52,7 @@ def test_reads_tfds_data_set(prepared, order):
     assert order(source.train, 2, seed=0) == order(source.train, 2, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # from tensorflow-datasets while it writes
 def test_pretrains_on_the_unlabelled_split(prepared):
     source = data.from_tfds("more_shades", data_dir=prepared)

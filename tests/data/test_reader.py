@@ -61,6 +61,7 @@ def test_keeps_the_order_of_the_other_files(folder, order):
     assert (before != after).sum() == 2  # in each epoch an image of b replaces it
 
 
+@pytest.mark.slow
 def test_reads_changed_files(folder):
     images = data.from_folder(folder).train
     write(folder / "a" / "01.png", 77, (6, 6, 4))
@@ -69,6 +70,7 @@ def test_reads_changed_files(folder):
     assert images.replaced == set()
 
 
+@pytest.mark.slow
 def test_fails_if_too_many_files_in_a_row_are_gone(folder):
     images = data.from_folder(folder).train
     for path in folder.glob("*/*.png"):

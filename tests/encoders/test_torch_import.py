@@ -237,6 +237,7 @@ def test_rejects_other_depths(import_content):
         import_content(golden_state_dict(content))
 
 
+@pytest.mark.slow
 def test_rejects_weights_that_are_not_finite(import_content):
     content = golden_state_dict(torch_files.resnet_shapes("resnet18", width=1))
     content["bn1.bias"] = StoredTensor((1,), lambda: np.array([np.nan]))

@@ -155,6 +155,7 @@ def test_errors_name_the_wrong_argument(rng):
             accuracy(train, labels, train, labels)
 
 
+@pytest.mark.slow
 def test_probe_is_fitted_to_some_of_the_images(rng):
     train, labels = blobs(rng, 400)
     some = evenly_spaced_subset(labels, 100)

@@ -37,6 +37,7 @@ def test_linear_probe_monitor_uses_the_frozen_encoder(tiny_model, images):
     assert logs["linear_accuracy"][-1] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_features_are_extracted_once_for_both_accuracies():
     read = []
 

@@ -16,6 +16,7 @@ def cross_entropy_gradients(x, labels, encoder, head, bias):
     return x.T @ error @ head.T, features.T @ error, error.sum(axis=0)
 
 
+@pytest.mark.slow
 def test_step_matches_pytorch_sgd_with_two_learning_rates(rng):
     """Three steps with a changing factor, momentum and weight decay, for weights and bias."""
     x, labels = rng.normal(size=(6, 5)), np.arange(6) % 3

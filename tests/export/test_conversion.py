@@ -41,7 +41,13 @@ def assert_same(features, expected, tolerance):
     np.testing.assert_allclose(features, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-@EXPORTS
+@pytest.mark.parametrize(
+    "export",
+    [
+        pytest.param(keras_bt.export_onnx, id="onnx"),
+        pytest.param(keras_bt.export_litert, id="litert", marks=pytest.mark.slow),
+    ],
+)
 def test_features_equal_the_encoders_for_all_batch_and_image_sizes(trained, tmp_path, rng, export):
     path = export(trained, tmp_path / f"encoder{SUFFIXES[export]}")
     for shape in ((1, 16, 16, 3), (5, 16, 16, 3), (2, 24, 17, 3)):

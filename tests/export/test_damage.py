@@ -60,6 +60,7 @@ def test_refuses_damaged_encoder(whole, copy, name, images):
             np.testing.assert_array_equal(features, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES[:-1])
 def test_names_missing_file(copy, name):
     (copy / name).unlink()

@@ -60,6 +60,7 @@ def test_returns_empty_batch_for_no_files():
     assert images_from_bytes(tf.constant([], tf.string), 4).shape == (0, 4, 4, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"not an image", "cut.jpg", "cut.png"])
 def test_raises_for_file_that_is_not_an_image(files, content):
     broken = files[content.replace("cut", "photo")][:300] if isinstance(content, str) else content

@@ -69,6 +69,7 @@ def test_card_of_run_without_labels_has_no_accuracies():
     assert "Accuracy" not in page
 
 
+@pytest.mark.slow
 def test_gray_encoder_has_no_signature_for_files(tmp_path):
     encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
     path = keras_bt.export_encoder(encoder, tmp_path / "encoder")

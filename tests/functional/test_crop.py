@@ -15,6 +15,7 @@ from keras_bt.functional.crop import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("source", ["cifar0", "china"])
 def test_crop_and_resize_match_torchvision(augment, planar, assert_close, source, method):

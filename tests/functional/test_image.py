@@ -14,6 +14,7 @@ def test_accepts_floats_in_range(dtype):
     np.testing.assert_array_equal(images, [0, 0.5, 1])
 
 
+@pytest.mark.slow
 def test_rejects_pixels_out_of_range():
     wrong = tf.constant([-2.1, 0.0, 2.6])
     with pytest.raises(ValueError, match=r"in \[0, 1\].*got values in \[-2.1, 2.6\]"):

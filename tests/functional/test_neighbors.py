@@ -16,6 +16,7 @@ def reference(train, labels, test, classes, k, temperature):
     return predictions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("k", "temperature"), [(1, 0.1), (7, 0.1), (20, 0.5), (500, 0.07), (60, 0.001)]
 )

@@ -298,6 +298,7 @@ def test_rejects_images_of_unknown_size():
         unknown.map(view())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 1), (8, 1), (1, 9)])
 def test_tiny_images_give_finite_pixels(shape):
     out = view(aspect_ratio=(3.0, 4.0))(tf.zeros([4, *shape, 3], tf.uint8))

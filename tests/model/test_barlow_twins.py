@@ -327,6 +327,7 @@ def encoders_of_another_form():
     ]
 
 
+@pytest.mark.slow
 def test_encoders_of_another_form_are_refused_everywhere(tiny_model, images, tmp_path):
     batches = tf.data.Dataset.from_tensors(images)
     for encoder, message in encoders_of_another_form():
@@ -339,6 +340,7 @@ def test_encoders_of_another_form_are_refused_everywhere(tiny_model, images, tmp
                 refuse(encoder)
 
 
+@pytest.mark.slow
 def test_a_subclassed_encoder_of_another_form_is_refused_at_the_first_call(tiny_model, images):
     class Encoder(keras.Model):
         def call(self, inputs, training=False):
@@ -371,7 +373,9 @@ def test_a_file_with_two_views_of_one_seed_loads(tiny_model):
     assert seeds[0] != seeds[1]
 
 
-@pytest.mark.parametrize("made", ["trained", "loaded", "predicted"])
+@pytest.mark.parametrize(
+    "made", ["trained", *(pytest.param(m, marks=pytest.mark.slow) for m in ("loaded", "predicted"))]
+)
 def test_export_writes_what_the_model_returns(tiny_model, images, tmp_path, made):
     model = tiny_model()
     model.compile("sgd")
@@ -388,6 +392,7 @@ def test_export_writes_what_the_model_returns(tiny_model, images, tmp_path, made
     np.testing.assert_allclose(served, model(images), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_hdf5_is_refused_and_harms_nothing(tiny_model, images, tmp_path):
     model = tiny_model()
     model.compile("sgd")

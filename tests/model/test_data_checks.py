@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt.model.data_checks import check_data, check_images, without_labels
+from keras_bt.model.data_checks import check_data, checked_images, without_labels
 
 LABELS = np.array(["cat", "dog"] * 8)
 
@@ -59,7 +59,7 @@ def test_pairs_may_have_labels(tiny_model, images):
 
 def test_images_of_different_sizes_are_refused(images):
     for got, data in different_sizes(images).items():
-        for refuse in (check, lambda x: check_images(without_labels(x)[0], any_rank=False)):
+        for refuse in (check, lambda x: checked_images(x, any_rank=False)):
             with pytest.raises(ValueError) as refused:
                 refuse(without_labels(data)[0])
             assert f"got {got}" in str(refused.value)

@@ -56,6 +56,7 @@ def test_equal_views_are_warned_of_once(tiny_model, images, options, warnings_of
     assert warnings_of(model, images) == []
 
 
+@pytest.mark.slow
 def test_equal_pairs_are_warned_of(tiny_model, images, warnings_of):
     model = tiny_model(None)
     model.compile("sgd", run_eagerly=True)

@@ -102,6 +102,7 @@ def test_share_is_uniform_and_order_is_a_permutation():
     np.testing.assert_allclose(places, 0.2, atol=0.07)
 
 
+@pytest.mark.slow
 def test_reloaded_model_continues_training(mixing_model, images, tmp_path):
     model = mixing_model()
     model.compile(keras.optimizers.Adam(0.01), hold_nonfinite=True)
@@ -118,6 +119,7 @@ def test_reloaded_model_continues_training(mixing_model, images, tmp_path):
         np.testing.assert_allclose(both[0][name], both[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluate_logs_the_penalty(mixing_model, images):
     model = mixing_model()
     model.compile("sgd", run_eagerly=True)
@@ -125,6 +127,7 @@ def test_evaluate_logs_the_penalty(mixing_model, images):
     assert logs["mixed"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [0.0, 4.0])
 def test_reads_configs_of_the_time_before_this_class(tiny_model, weight):
     """Every `BarlowTwins` had a weight of mixed samples then."""
@@ -133,6 +136,7 @@ def test_reads_configs_of_the_time_before_this_class(tiny_model, weight):
     assert model.get_config().get("mixed_sample_weight", 0.0) == weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [-1.0, 0.0, float("nan"), float("inf")])
 def test_wrong_weights_raise(mixing_model, weight):
     with pytest.raises(ValueError, match=f"mixed_sample_weight must be finite.*got {weight}"):

@@ -96,6 +96,7 @@ def test_schedule_matches_golden_rates(case):
     assert 0.024 * rate == pytest.approx(case["lr_biases"], rel=1e-4, abs=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 def test_schedule_equals_keras_cosine_decay(dtype):
     schedule = warmup_cosine(0.3, 7, 50)

@@ -73,6 +73,7 @@ def test_evaluate_does_not_depend_on_micro_batches(signal_model, signals):
         np.testing.assert_allclose(logs[1][name], value, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_reloaded_model_continues_training(signal_model, signals, tmp_path):
     model = signal_model()
     model.compile(keras.optimizers.Adam(0.01))

@@ -14,6 +14,7 @@ def signals():
     handler.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "end"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)]
 )
