@@ -10,7 +10,7 @@ def test_report_shows_a_run_or_compares_two(tiny_run, command, tmp_path):
     out = tmp_path / "comparison.html"
     finished = command("report", workdir, workdir, f"--out={out}")
     assert finished.stdout.strip() == str(out)
-    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert out.read_text().startswith("<!doctype html>")
 
 
 def test_report_refuses_folders_without_a_run(command, tmp_path):
