@@ -9,6 +9,12 @@ from keras_bt._support import compat
 from keras_bt.functional.replicas import ONE_REPLICA, Replicas
 
 SUM = tf.distribute.ReduceOp.SUM
+# Arguments of a variable that each replica writes for itself; a read takes the first one's.
+COPY_ON_EACH_REPLICA: dict[str, Any] = {
+    "trainable": False,
+    "synchronization": tf.VariableSynchronization.ON_READ,
+    "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+}
 
 
 def current_replicas() -> Replicas:

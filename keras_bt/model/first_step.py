@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bt.distribution.collectives import COPY_ON_EACH_REPLICA
+
 log = logging.getLogger("keras_bt")
 
 LOWEST, HIGHEST = -0.5, 1.5  # room for the noise and the overshoot of a view
@@ -36,13 +38,8 @@ class FirstStep:
 
     def __init__(self) -> None:
         self._strategy = tf.distribute.get_strategy()
-        copy_on_each_replica = {
-            "trainable": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        }
-        self._done = tf.Variable(False, **copy_on_each_replica)
-        self._measured = tf.Variable(tf.zeros([5]), **copy_on_each_replica)
+        self._done = tf.Variable(False, **COPY_ON_EACH_REPLICA)
+        self._measured = tf.Variable(tf.zeros([5]), **COPY_ON_EACH_REPLICA)
         self._view_shape: tf.TensorShape | None = None
 
     def measure(self, view_a: tf.Tensor, view_b: tf.Tensor) -> None:

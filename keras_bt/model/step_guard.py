@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_bt._support import compat
-from keras_bt.distribution.collectives import current_replicas
+from keras_bt.distribution.collectives import COPY_ON_EACH_REPLICA, current_replicas
 from keras_bt.model.distributed import share_global_gradients
 from keras_bt.model.nonfinite import any_nonfinite
 
@@ -37,13 +37,8 @@ class StepGuard:
 
     def __init__(self) -> None:
         self._strategy = tf.distribute.get_strategy()
-        copy_on_each_replica = {
-            "trainable": False,
-            "synchronization": tf.VariableSynchronization.ON_READ,
-            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
-        }
-        self._steps = tf.Variable(0, dtype=tf.int64, **copy_on_each_replica)
-        self._term = tf.Variable(ALL_FINITE, dtype=tf.int64, **copy_on_each_replica)
+        self._steps = tf.Variable(0, dtype=tf.int64, **COPY_ON_EACH_REPLICA)
+        self._term = tf.Variable(ALL_FINITE, dtype=tf.int64, **COPY_ON_EACH_REPLICA)
 
     def check(
         self,
