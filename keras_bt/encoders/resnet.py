@@ -144,6 +144,10 @@ def _bottleneck(x: Any, width: int, stride: int, name: str) -> Any:
 
 def _add_shortcut(x: Any, y: Any, stride: int, name: str) -> Any:
     channels = y.shape[-1]
+    if stride != 1 and x.shape[-1] < 8:
+        # On CPUs without AVX-512, oneDNN's gradient of a 1x1 kernel with strides is wrong for 1 to
+        # 5 channels, and it writes outside its memory (TensorFlow 2.21). So the stride comes first.
+        x, stride = layers.MaxPooling2D(1, stride, name=f"{name}_downsample_stride")(x), 1
     if stride != 1 or x.shape[-1] != channels:
         x = _conv(x, channels, 1, stride, f"{name}_downsample_0")
         x = _batch_norm(x, f"{name}_downsample_1")

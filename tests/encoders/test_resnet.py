@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -41,6 +45,34 @@ def test_normalization_is_inside_the_encoder(rng):
     outside.set_weights(inside.get_weights())
     normalized = (images - np.float32(mean)) / np.float32(std)
     np.testing.assert_allclose(inside(images), outside(normalized), rtol=1e-4, atol=1e-5)
+
+
+GRADIENT_OF_SHORTCUT = """
+import keras_bt, keras, numpy as np, tensorflow as tf
+
+encoder = keras_bt.resnet18((8, 8, 3), width=2, stem="small")
+shortcut = encoder.get_layer("layer2_0_downsample_0")
+block_input = encoder.get_layer("layer1_1_relu").output
+model = keras.Model(encoder.input, [block_input, shortcut.output])
+random = np.random.default_rng(0)
+upstream = random.normal(size=(32, 4, 4, 4)).astype("float32")
+with tf.GradientTape() as tape:
+    features, output = model(random.uniform(size=(32, 8, 8, 3)).astype("float32"))
+    loss = tf.reduce_sum(output * upstream)
+gradient = tape.gradient(loss, shortcut.kernel)[0, 0]
+expected = np.einsum("nhwi,nhwo->io", features.numpy()[:, ::2, ::2], upstream)
+np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+"""
+
+
+@pytest.mark.slow
+def test_gradient_of_narrow_shortcuts_is_right_without_avx512():
+    # oneDNN reads the variable at its first use.
+    subprocess.run(
+        [sys.executable, "-c", GRADIENT_OF_SHORTCUT],
+        check=True,
+        env={**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    )
 
 
 def test_projector_has_layers_of_the_paper():

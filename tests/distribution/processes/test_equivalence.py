@@ -60,8 +60,10 @@ def test_twenty_steps_equal_one_device(name, train, one_device, assert_same):
     for result in train({**FORMS_AND_OPTIMIZERS, **UNEVEN, **foreign}, **STRATEGIES[name]):
         for case in (*FORMS_AND_OPTIMIZERS, *foreign):
             assert_same(result[case], one_device[case], tolerance=1e-4)
-        for case in UNEVEN:
-            assert_same(result[case], one_device[case], tolerance=1e-10)
+        for case, settings in UNEVEN.items():
+            # Views are float32, and some CPUs round them differently for batches of other sizes.
+            tolerance = 1e-10 if settings["pairs"] else 1e-6
+            assert_same(result[case], one_device[case], tolerance)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ CASES = {
         "optimizer": {"name": "sgd"},
         "images": 88,
         "floatx": "float64",
+        "pairs": True,  # views are float32
         "evaluate": True,
     },
     "clipped": {"optimizer": {"name": "lars", "global_clipnorm": 0.5}, "hold_nonfinite": True},
