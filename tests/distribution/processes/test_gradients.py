@@ -11,8 +11,12 @@ CLIPPED = {
         "epochs": 2,
         "pairs": True,
     }
-    for clip, value in (("global_clipnorm", 0.5), ("clipnorm", 0.1), ("clipvalue", 0.01))
-    for scaled in (False, True)
+    for clip, value, scaled in (
+        ("global_clipnorm", 0.5, False),
+        ("global_clipnorm", 0.5, True),
+        ("clipnorm", 0.1, True),
+        ("clipvalue", 0.01, True),
+    )
 }
 OVERFLOW = {
     "overflow": {"optimizer": {"name": "sgd", "loss_scale": True}, "overflow": True, "epochs": 1},

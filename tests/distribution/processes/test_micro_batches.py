@@ -15,7 +15,11 @@ CASES = {
         "evaluate": True,
     },
     "clipped": {"optimizer": {"name": "lars", "global_clipnorm": 0.5}, "hold_nonfinite": True},
-    "scaled": {"optimizer": {"name": "sgd", "loss_scale": True}, "form": "matrix"},
+    "scaled": {
+        "optimizer": {"name": "sgd", "loss_scale": True},
+        "form": "matrix",
+        "pairs": True,
+    },
 }
 MICRO = {name: {**case, "micro_batches": 2} for name, case in CASES.items()}
 STRATEGIES = {

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -181,20 +180,3 @@ def test_workers_with_different_settings_raise_on_all(start):
     )
     assert done.stdout == expected
     assert expected in done.stderr  # the output of the other worker
-
-
-def test_wrong_flags_are_not_restarted(start, tmp_path):
-    flags = ("--recipe=digits", "--batch_size=255", f"--workdir={tmp_path}/run")
-    done = start(*LAUNCH, "--", "pretrain", *flags)
-    assert done.returncode == 2
-    assert "batch_size" in done.stderr and "giving up" in done.stderr
-    assert "restarting" not in done.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_hanging_worker_is_killed_by_the_fixture(start):
-    code = "import time; time.sleep(600)"
-    with pytest.raises(subprocess.TimeoutExpired):
-        start(*LAUNCH, "--", sys.executable, "-c", code, seconds=15)
-    sleeping = subprocess.run(["pgrep", "-f", code], capture_output=True, text=True)
-    assert sleeping.stdout == ""
