@@ -20,7 +20,7 @@ test: $(VENV)/installed-dev  ## Lint, types and the quick tests: a few minutes o
 	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='not slow' COVERAGE=85
 
 test-all: $(VENV)/installed-dev  ## Lint, types and all tests: half an hour to an hour.
-	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='' COVERAGE=90
+	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='' COVERAGE=95
 
 tests: $(VENV)/installed-dev
 	$(RUN)/pytest --numprocesses=2 --dist=worksteal --durations=10 -m '$(SELECT)' \
