@@ -18,7 +18,7 @@ class Ablation:
     Args:
         changes: The change in words.
         fields: From the recipe to the fields that change.
-        loss: From `redundancy_weight` and `redundancy_target` to a loss.
+        loss: From `redundancy_weight`, `redundancy_target` and `redundancy` to a loss.
         model: `BarlowTwins` or a subclass.
         paper: Top-1 accuracy of a linear classifier in the paper, in %: ImageNet, 300 epochs.
         source: Table, figure or section of the paper.
@@ -55,7 +55,9 @@ class Ablation:
     def build_loss(self, recipe):
         """Returns the loss of this row, from the recipe of this row."""
         return self.loss(
-            redundancy_weight=recipe.redundancy_weight, redundancy_target=recipe.redundancy_target
+            redundancy_weight=recipe.redundancy_weight,
+            redundancy_target=recipe.redundancy_target,
+            redundancy=recipe.redundancy,
         )
 
 
@@ -177,6 +179,10 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         },
         "redundancy_target_-1": Ablation(
             "off-diagonal of C pulled to -1, arXiv 2104.13712", _set(redundancy_target=-1.0)
+        ),
+        "log_determinant": Ablation(
+            "minus the log-determinant of the correlations, of weight 1",
+            _set(redundancy="log_determinant", redundancy_weight=1.0),
         ),
         "mixed_samples": Ablation(
             "mixed samples of weight 4, arXiv 2312.02151", _set(mixed_sample_weight=4.0)

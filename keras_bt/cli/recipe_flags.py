@@ -28,7 +28,7 @@ HEADINGS = {
     "epochs": "Training",
     "image_size": "Sizes",
     "encoder": "Networks",
-    "redundancy_weight": "Loss",
+    "redundancy": "Loss",
     "optimizer": "Optimizer",
     "crop_area": "Views",
 }

@@ -26,6 +26,7 @@ _IMAGENET: Sourced = {
     "width": (64, "torchvision's resnet50"),
     "stem": ("imagenet", "torchvision's resnet50"),
     "projector_dims": ((8192, 8192, 8192), f"{_OFFICIAL}, --projector"),
+    "redundancy": ("squares", _OFFICIAL),
     "redundancy_weight": (0.0051, f"{_OFFICIAL}, --lambd (the paper's text says 0.005)"),
     "redundancy_target": (0.0, _OFFICIAL),
     "mixed_sample_weight": (0.0, "not in the source"),

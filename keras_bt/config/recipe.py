@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_bt.config import rules
 from keras_bt.encoders import resnet
 from keras_bt.encoders.projector import projector
+from keras_bt.functional.loss import REDUNDANCIES, check_redundancy
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.micro_batches import check_micro_batches
@@ -81,6 +82,11 @@ class Recipe:
         "with stride 1 and no pooling."
     )
     projector_dims: tuple[int, ...] = _field("Width of each layer of the projector.")
+    redundancy: str = _field(
+        "squares or log_determinant. squares: sum of the squared correlations of different "
+        "dimensions, as in the paper. log_determinant: minus that of the correlation matrix, which "
+        "learns faster at first."
+    )
     redundancy_weight: float = _field("Weight of the redundancy term, the paper's lambda.")
     redundancy_target: float = _field(
         "Target correlation of different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
@@ -128,6 +134,7 @@ class Recipe:
             ("encoder", ENCODERS),
             ("optimizer", ("lars", "adamw")),
             ("precision", PRECISIONS),
+            ("redundancy", REDUNDANCIES),
         ):
             if getattr(self, field) not in allowed:
                 raise ValueError(
@@ -139,6 +146,7 @@ class Recipe:
                 raise ValueError(f"{field} must be at least {least}, got {getattr(self, field)}.")
         if self.view_size is not None and self.view_size < 1:
             raise ValueError(f"view_size must be at least 1, got {self.view_size}.")
+        check_redundancy(self.redundancy, "auto", self.redundancy_target)
         if not self.projector_dims:
             raise ValueError("projector_dims must hold one width per layer, got none.")
         for field in ("crop_area", "aspect_ratio", "blur_rates", "blur_sigma", "solarize_rates"):
@@ -279,7 +287,9 @@ class Recipe:
     def build_loss(self) -> BarlowTwinsLoss:
         """The loss of this recipe."""
         return BarlowTwinsLoss(
-            redundancy_weight=self.redundancy_weight, redundancy_target=self.redundancy_target
+            redundancy_weight=self.redundancy_weight,
+            redundancy_target=self.redundancy_target,
+            redundancy=self.redundancy,
         )
 
     def build_optimizer(self, steps_per_epoch: int, total_steps: int) -> keras.Optimizer:

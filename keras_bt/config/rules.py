@@ -212,6 +212,7 @@ def _projector_and_loss(small: bool, dim: int | None) -> dict[str, tuple[Any, st
     )
     return {
         "projector_dims": ((dim,) * (2 if small else 3), reason),
+        "redundancy": ("squares", "the paper's"),
         "redundancy_weight": (
             redundancy_weight(dim),
             "0.0051 for any width (the paper's figure 4), or 1 / dim if that is more, as in the "

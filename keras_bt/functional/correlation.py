@@ -102,24 +102,31 @@ def rescaled_pair(z_a: tf.Tensor, z_b: tf.Tensor) -> Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-    """The parts of c and of e = c - target that the loss and its gradient use.
+    """The parts of c, and of a redundancy, that the loss and its gradient use.
+
+    The redundancy of squares is that of e = c - target.
 
     Args:
         standardized: Tensors [rows, dim] of view A and view B: this replica's z_hat.
         scales: Tensors [dim] of view A and view B: 1 / sqrt(variance + epsilon).
         images: Scalar tensor. Number of images in the global batch.
         diagonal: Tensor [dim]: c_ii.
-        products: Tensors [dim]: sum_j c_ij e_ij and sum_i c_ij e_ij.
-        squares: Scalar tensor: sum_ij e_ij^2.
-        pulls: Returns tensors [rows, dim]: z_hat_b e^T / batch and z_hat_a e / batch.
+        excess: Tensor [dim]: the part of the diagonal that `pulls` and `products` count, though the
+            redundancy does not: e_ii, or 0.
+        redundancy: Scalar tensor: sum_{i != j} e_ij^2, or another redundancy.
+        products: Tensors [dim]: sum_n(pull_a z_hat_a) and sum_n(pull_b z_hat_b) over all replicas;
+            for squares sum_j c_ij e_ij and sum_i c_ij e_ij.
+        pulls: Returns tensors [rows, dim]: half of the gradient for z_hat_a and z_hat_b; for
+            squares z_hat_b e^T / batch and z_hat_a e / batch.
     """
 
     standardized: Pair
     scales: Pair
     images: tf.Tensor
     diagonal: tf.Tensor
+    excess: tf.Tensor
+    redundancy: tf.Tensor
     products: Pair
-    squares: tf.Tensor
     pulls: Callable[[], Pair]
 
 
@@ -143,13 +150,15 @@ def correlate_by_matrix(
     def pulls() -> Pair:
         return tf.matmul(b, c / images, transpose_b=True), tf.matmul(a, c / images)
 
+    diagonal = tf.linalg.diag_part(c)
     return Correlation(
         standardized=(a, b),
         scales=scales,
         images=images,
-        diagonal=tf.linalg.diag_part(c),
+        diagonal=diagonal,
+        excess=diagonal,
+        redundancy=tf.reduce_sum(products[0]) - tf.reduce_sum(tf.square(diagonal)),
         products=products,
-        squares=tf.reduce_sum(products[0]),
         pulls=pulls,
     )
 
@@ -178,15 +187,39 @@ def correlate_by_gram(
     gram_b = tf.matmul(b, batch_b, transpose_b=True) / tf.square(images)
     pulls = gram_b @ batch_a, gram_a @ batch_b
     products = replicas.sum([tf.reduce_sum(a * pulls[0], 0), tf.reduce_sum(b * pulls[1], 0)])
+    diagonal = tf.reduce_sum(batch_a * batch_b, axis=0) / images
     return Correlation(
         standardized=(a, b),
         scales=scales,
         images=images,
-        diagonal=tf.reduce_sum(batch_a * batch_b, axis=0) / images,
+        diagonal=diagonal,
+        excess=diagonal,
+        redundancy=tf.reduce_sum(products[0]) - tf.reduce_sum(tf.square(diagonal)),
         products=products,
-        squares=tf.reduce_sum(products[0]),
         pulls=lambda: pulls,
     )
+
+
+def own_correlations(
+    views: Pair, epsilon: float, centered: bool, replicas: Replicas
+) -> tuple[Pair, Pair, tf.Tensor, tf.Tensor, Pair]:
+    """The embeddings of each view correlated with themselves, and the diagonal of c.
+
+    Args:
+        views: See `correlate_by_matrix`.
+        epsilon: See `correlate_by_matrix`.
+        centered: See `correlate_by_matrix`.
+        replicas: See `correlate_by_matrix`.
+
+    Returns:
+        `standardized`, `scales`, `images` and `diagonal` as in `Correlation`, and the correlation
+        matrices [dim, dim] of view A and view B.
+    """
+    shifts, scales, images = _shifts_and_scales(views, epsilon, centered, replicas)
+    a, b = _standardized(views, shifts, scales)
+    sums = [tf.matmul(a, a, transpose_a=True), tf.matmul(b, b, transpose_a=True)]
+    diagonal, own_a, own_b = replicas.sum([tf.reduce_sum(a * b, axis=0), *sums])
+    return (a, b), scales, images, diagonal / images, (own_a / images, own_b / images)
 
 
 def _standardized(

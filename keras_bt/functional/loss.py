@@ -14,7 +14,10 @@ from keras_bt.functional.correlation import (
     rescaled_pair,
 )
 from keras_bt.functional.costs import cheaper_form, check_form, gram_is_cheaper
+from keras_bt.functional.log_determinant import correlate_by_log_determinant
 from keras_bt.functional.replicas import ONE_REPLICA, Replicas
+
+REDUNDANCIES = ("squares", "log_determinant")
 
 
 def invariance_and_redundancy(
@@ -25,6 +28,7 @@ def invariance_and_redundancy(
     centered: bool = True,
     form: str = "auto",
     redundancy_target: float = 0.0,
+    redundancy: str = "squares",
     replicas: Replicas = ONE_REPLICA,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The two terms of the Barlow Twins loss, over the batch of all replicas.
@@ -52,6 +56,9 @@ def invariance_and_redundancy(
             embeddings and builds rows of the [batch, batch] Gram matrices, nothing
             [dim, dim]. "auto" takes the cheaper one. Value and gradient are the same.
         redundancy_target: Target of c_ij, in [-1, 1]; -1 is the HSIC form.
+        redundancy: "squares", as above, or "log_determinant", as in
+            `log_determinant.correlate_by_log_determinant`; that has the form "matrix" and the
+            target 0.
         replicas: Replicas that hold the batch.
 
     Returns:
@@ -74,8 +81,9 @@ def invariance_and_redundancy(
         source's is 1 / replicas of it; divides by the actual batch size, where the source
         divides by the nominal one even for a short last batch.
     """
-    z_a, z_b = rescaled_pair(z_a, z_b)
     check_form(form)
+    check_redundancy(redundancy, form, redundancy_target)
+    z_a, z_b = rescaled_pair(z_a, z_b)
     rows, dim = z_a.shape
     if form == "auto":
         form = cheaper_form(rows, dim, replicas.count)
@@ -85,8 +93,10 @@ def invariance_and_redundancy(
             c = correlate(views, epsilon, centered, replicas)
             return _with_target(c, redundancy_target, replicas) if redundancy_target else c
 
-        return _terms_with_gradient(correlate_views, redundancy_target, replicas)(z_a, z_b)
+        return _terms_with_gradient(correlate_views, replicas)(z_a, z_b)
 
+    if redundancy == "log_determinant":
+        return terms(correlate_by_log_determinant)
     if form == "unknown":
         return tf.cond(
             gram_is_cheaper(tf.shape(z_a, tf.int64)[0], dim, replicas=1),
@@ -96,8 +106,25 @@ def invariance_and_redundancy(
     return terms(correlate_by_matrix if form == "matrix" else correlate_by_gram)
 
 
+def check_redundancy(redundancy: str, form: str, target: float) -> None:
+    """Rejects an unknown redundancy, and one that does not fit the form or the target.
+
+    Raises:
+        ValueError: If `redundancy` is not one of `REDUNDANCIES`, or is "log_determinant" with the
+            form "gram" or a target other than 0.
+    """
+    if redundancy not in REDUNDANCIES:
+        raise ValueError(f"redundancy must be one of {REDUNDANCIES}, got {redundancy!r}.")
+    if redundancy == "log_determinant" and form == "gram":
+        raise ValueError("redundancy 'log_determinant' has no form 'gram'; use 'matrix' or 'auto'.")
+    if redundancy == "log_determinant" and target:
+        raise ValueError(
+            f"redundancy 'log_determinant' has the target 0, got redundancy_target {target}."
+        )
+
+
 def _terms_with_gradient(
-    correlate: Callable[[Pair], Correlation], target: float, replicas: Replicas
+    correlate: Callable[[Pair], Correlation], replicas: Replicas
 ) -> Callable[[tf.Tensor, tf.Tensor], Pair]:
     """Both terms as a function of the embeddings, with the gradient of the docstring above."""
 
@@ -105,10 +132,9 @@ def _terms_with_gradient(
     def terms(z_a: tf.Tensor, z_b: tf.Tensor) -> tuple[Pair, Callable[..., Pair]]:
         c = correlate((z_a, z_b))
         invariance = tf.reduce_sum(tf.square(1.0 - c.diagonal))
-        redundancy = c.squares - tf.reduce_sum(tf.square(c.diagonal - target))
 
         def gradient(d_invariance: tf.Tensor, d_redundancy: tf.Tensor) -> Pair:
-            diagonal_pull = d_invariance * (1.0 - c.diagonal) + d_redundancy * (c.diagonal - target)
+            diagonal_pull = d_invariance * (1.0 - c.diagonal) + d_redundancy * c.excess
 
             def view_gradient(
                 z_hat: tf.Tensor,
@@ -126,7 +152,7 @@ def _terms_with_gradient(
             grad_a, grad_b = map(view_gradient, (a, b), (b, a), c.scales, c.products, c.pulls())
             return grad_a, grad_b
 
-        return (invariance, redundancy), gradient
+        return (invariance, c.redundancy), gradient
 
     return terms
 
@@ -136,7 +162,9 @@ def _with_target(c: Correlation, target: float, replicas: Replicas) -> Correlati
     a, b = c.standardized
     row_sums = [tf.reduce_sum(z, axis=1, keepdims=True) / c.images for z in (b, a)]
     sums = replicas.sum([tf.reduce_sum(a * row_sums[0], 0), tf.reduce_sum(b * row_sums[1], 0)])
-    dim = a.shape[1]
+    excess = c.diagonal - target
+    squares = c.redundancy + tf.reduce_sum(tf.square(c.diagonal))
+    squares -= target * (2.0 * tf.reduce_sum(sums[0]) - target * a.shape[1] ** 2)
 
     def pulls() -> Pair:
         pull_a, pull_b = c.pulls()
@@ -144,8 +172,9 @@ def _with_target(c: Correlation, target: float, replicas: Replicas) -> Correlati
 
     return dataclasses.replace(
         c,
+        excess=excess,
+        redundancy=squares - tf.reduce_sum(tf.square(excess)),
         products=(c.products[0] - target * sums[0], c.products[1] - target * sums[1]),
-        squares=c.squares - target * (2.0 * tf.reduce_sum(sums[0]) - target * dim**2),
         pulls=pulls,
     )
 

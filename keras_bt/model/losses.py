@@ -9,7 +9,11 @@ import tensorflow as tf
 
 from keras_bt.distribution.collectives import current_replicas
 from keras_bt.functional.costs import cheaper_form, check_form
-from keras_bt.functional.loss import invariance_and_redundancy, loss_floor
+from keras_bt.functional.loss import (
+    check_redundancy,
+    invariance_and_redundancy,
+    loss_floor,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_bt")
@@ -31,6 +35,13 @@ class BarlowTwinsLoss(keras.losses.Loss):
             See `functional.loss.invariance_and_redundancy`.
         redundancy_target: In [-1, 1]. Target correlation of different dimensions: 0 in the
             paper, -1 in the HSIC form.
+        redundancy: "squares", the paper's, as above, or "log_determinant":
+
+                loss = sum_i (1 - c_ii)^2 - redundancy_weight * log det(R)
+
+            where R is the correlation matrix of the embedding, plus a ridge. It learns faster in
+            the first thousand steps, with `redundancy_weight=1.0` and some hundred dimensions. See
+            `functional.log_determinant.correlate_by_log_determinant`.
         name: Name of the loss.
         dtype: "float32" or "float64"; None for Keras's floatx.
 
@@ -58,6 +69,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         centered: bool = True,
         form: str = "auto",
         redundancy_target: float = 0.0,
+        redundancy: str = "squares",
         name: str = "barlow_twins_loss",
         dtype: str | None = None,
     ) -> None:
@@ -69,6 +81,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         if not epsilon > 0:
             raise ValueError(f"epsilon must be above 0, got {epsilon}.")
         check_form(form)
+        check_redundancy(redundancy, form, redundancy_target)
         if not -1 <= redundancy_target <= 1:
             raise ValueError(f"redundancy_target must lie in [-1, 1], got {redundancy_target}.")
         self.redundancy_weight = redundancy_weight
@@ -76,6 +89,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
         self.centered = centered
         self.form = form
         self.redundancy_target = redundancy_target
+        self.redundancy = redundancy
 
     def terms(self, z_a: tf.Tensor, z_b: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Computes both terms of the loss, unweighted.
@@ -88,7 +102,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
             Invariance and redundancy, two scalar tensors, the same on every replica.
         """
         replicas = current_replicas()
-        if self.form == "auto":
+        if self.form == "auto" and self.redundancy == "squares":
             _log_form(z_a.shape[0], z_a.shape[-1], replicas.count)
         with tf.name_scope("loss"):
             return invariance_and_redundancy(
@@ -98,6 +112,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
                 centered=self.centered,
                 form=self.form,
                 redundancy_target=self.redundancy_target,
+                redundancy=self.redundancy,
                 replicas=replicas,
             )
 
@@ -109,11 +124,14 @@ class BarlowTwinsLoss(keras.losses.Loss):
             dim: Width of the embedding.
 
         Returns:
-            See `loss_floor`. None with a `redundancy_target` other than 0, for which no formula is
-            known.
+            See `loss_floor`. None if no formula is known: with a `redundancy_target` other than 0,
+            and for a log-determinant of more dimensions than images.
         """
         if self.redundancy_target != 0:
             return None
+        if self.redundancy == "log_determinant":
+            rank = batch_size - 1 if self.centered else batch_size
+            return 0.0 if dim <= rank else None
         return loss_floor(batch_size, dim, self.redundancy_weight, centered=self.centered)
 
     def call(self, z_a: tf.Tensor, z_b: tf.Tensor) -> tf.Tensor:
@@ -129,6 +147,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
             "centered": self.centered,
             "form": self.form,
             "redundancy_target": self.redundancy_target,
+            "redundancy": self.redundancy,
             "name": self.name,
             "dtype": self.dtype,
         }

@@ -74,6 +74,7 @@ class RunFiles:
         loss = BarlowTwinsLoss(
             redundancy_weight=s["redundancy_weight"],
             redundancy_target=s.get("redundancy_target", 0.0),
+            redundancy=s.get("redundancy", "squares"),
         )
         return loss.floor(s["batch_size"], s["projector_dims"][-1])
 

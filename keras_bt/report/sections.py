@@ -107,6 +107,11 @@ def training_section(run: RunFiles) -> Section | None:
     if "redundancy, weighted" in terms:
         xs, redundancy = terms["redundancy, weighted"]
         terms["redundancy, weighted"] = xs, [weight * value for value in redundancy]
+    measure = (
+        "minus the log-determinant of their correlations"
+        if run.settings.get("redundancy") == "log_determinant"
+        else "correlation between dimensions"
+    )
     section_figures = [
         Figure(
             f"Loss after each epoch, from {losses[0]:.4g} to {losses[-1]:.4g}"
@@ -115,7 +120,7 @@ def training_section(run: RunFiles) -> Section | None:
         ),
         Figure(
             "Terms of the loss: invariance (difference between the views), redundancy "
-            f"(correlation between dimensions, times its weight of {weight:g})"
+            f"({measure}, times its weight of {weight:g})"
             + (", loss of mixed samples." if "mixed samples" in terms else "."),
             figures.line_plot(terms, y="term of the loss", logarithmic=True),
         ),

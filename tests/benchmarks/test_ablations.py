@@ -142,6 +142,7 @@ def test_rows_change_their_fields():
         "redundancy_weight_x4": ("redundancy_weight", 4 * TINY.redundancy_weight),
         "crop": ("blur_rates", (0.0, 0.0)),
         "redundancy_target_-1": ("redundancy_target", -1.0),
+        "log_determinant": ("redundancy", "log_determinant"),
     }
     for name, (field, value) in fields.items():
         assert getattr(ablations.ABLATIONS[name].apply(TINY), field) == value

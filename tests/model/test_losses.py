@@ -24,6 +24,15 @@ def test_options_change_the_terms(rng):
         assert not np.allclose(terms, other, rtol=1e-3)
 
 
+def test_log_determinant_is_an_option_that_is_saved(rng):
+    z_a, z_b = 1 + rng.normal(size=(2, 16, 8)).astype("float32")
+    loss = keras_bt.BarlowTwinsLoss(redundancy_weight=0.7, redundancy="log_determinant")
+    reloaded = keras_bt.BarlowTwinsLoss.from_config(loss.get_config())
+    terms = invariance_and_redundancy(z_a, z_b, redundancy="log_determinant")
+    np.testing.assert_allclose(reloaded.terms(z_a, z_b), terms, rtol=1e-6)
+    np.testing.assert_allclose(reloaded(z_a, z_b), terms[0] + 0.7 * terms[1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_computes_in_float32_under_mixed_precision(rng, policy):
     z_a, z_b = rng.normal(size=(2, 64, 32)).astype("float32")
@@ -64,6 +73,8 @@ def test_as_the_loss_of_an_ordinary_keras_model(rng):
         ({"form": "fast"}, "form must be one of .*'fast'"),
         ({"redundancy_target": -2}, r"redundancy_target must lie in \[-1, 1\], got -2"),
         ({"redundancy_target": float("nan")}, "redundancy_target must lie .*nan"),
+        ({"redundancy": "entropy"}, "redundancy must be one of .*'entropy'"),
+        ({"redundancy": "log_determinant", "form": "gram"}, "has no form 'gram'"),
     ],
 )
 def test_wrong_arguments_raise(arguments, message):
@@ -91,3 +102,6 @@ def test_floor_follows_the_settings_and_is_none_where_unknown():
         assert keras_bt.BarlowTwinsLoss(0.01, centered=centered).floor(32, 64) == floor
     assert keras_bt.BarlowTwinsLoss(2.0).floor(32, 64) == 64 - 31
     assert keras_bt.BarlowTwinsLoss(redundancy_target=-1.0).floor(32, 64) is None
+    log_determinant = keras_bt.BarlowTwinsLoss(1.0, redundancy="log_determinant")
+    assert log_determinant.floor(32, 31) == 0.0
+    assert log_determinant.floor(32, 32) is None

@@ -31,6 +31,11 @@ UNEVEN = {
     }
     for form in ("matrix", "gram")
 }
+UNEVEN["uneven-log-determinant"] = {
+    **UNEVEN["uneven-matrix"],
+    "redundancy": "log_determinant",
+    "redundancy_target": 0.0,
+}
 # Our loss in another Keras model. Keras 3.15 cannot `fit` other models under workers.
 FOREIGN = {
     f"foreign-{form}": {"form": form, "optimizer": {"name": "sgd"}, "foreign": True}

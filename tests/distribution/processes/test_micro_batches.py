@@ -17,7 +17,7 @@ CASES = {
     "clipped": {"optimizer": {"name": "lars", "global_clipnorm": 0.5}, "hold_nonfinite": True},
     "scaled": {
         "optimizer": {"name": "sgd", "loss_scale": True},
-        "form": "matrix",
+        "redundancy": "log_determinant",
         "pairs": True,
     },
 }

@@ -107,7 +107,10 @@ def train(strategy, case):
         keras_bt.sync_batch_norm(model)
         target = case.get("redundancy_target", 0.0)
         loss = keras_bt.BarlowTwinsLoss(
-            0.01, form=case.get("form", "auto"), redundancy_target=target
+            0.01,
+            form=case.get("form", "auto"),
+            redundancy_target=target,
+            redundancy=case.get("redundancy", "squares"),
         )
         model.compile(
             optimizer(**case["optimizer"]), loss, hold_nonfinite=case.get("hold_nonfinite", False)
