@@ -1,6 +1,10 @@
-"""Writes RESULTS.md and the tables of README.md from results/: `python benchmarks/report.py`."""
+"""Writes RESULTS.md, its figure and README's tables from results/.
+
+python benchmarks/report.py
+"""
 
 from encoder_tables import ablations, protocols, runs, ten_minutes
+from first_steps_table import draw, first_steps
 from readme_tables import with_tables
 from tables import ROOT, origin, rows, table, versions_of
 
@@ -190,6 +194,7 @@ def page():
                 runs(),
                 protocols(),
                 ten_minutes(),
+                first_steps(),
                 ablations(),
                 races(),
                 collectives(),
@@ -201,5 +206,6 @@ def page():
 
 if __name__ == "__main__":
     (ROOT / "RESULTS.md").write_text(page(), "utf-8")
+    draw()
     readme = ROOT / "README.md"
     readme.write_text(with_tables(readme.read_text("utf-8")), "utf-8")

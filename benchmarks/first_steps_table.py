@@ -1,0 +1,92 @@
+"""The section of RESULTS.md, and its figure, from results/first_steps.jsonl."""
+
+import statistics
+
+from tables import ROOT, rows, table
+
+FIGURE = "docs/first_steps.svg"
+TEXT = """k-NN accuracy on held-out training images after the first steps, and effective rank of the
+embeddings of training images (of as many as the last layer of the projector is wide). The learning
+rate falls over the last number of steps, so accuracies before it are those of a longer run."""
+
+
+def first_steps():
+    """Returns the section, or nothing without rows."""
+    measured = rows("first_steps")
+    if not measured:
+        return ""
+    parts = [f"## The first steps\n\n{TEXT}\n\n![k-NN accuracy by steps]({FIGURE})\n"]
+    for images in dict.fromkeys(row["images"] for row in measured):
+        of_images = [row for row in measured if row["images"] == images]
+        parts.append(
+            f"### {images}\n\n{table_of(of_images)}\n\n"
+            + "\n".join(
+                f"- {label}: `{found[0]['command']}`, {found[0]['date']}, commit "
+                f"{found[0]['commit']}, {found[0]['machine']}"
+                for label, found in by_label(of_images).items()
+            )
+            + "\n"
+        )
+    return "\n".join(parts)
+
+
+def by_label(measured):
+    """Returns {label: its rows}."""
+    return {
+        label: [row for row in measured if row["label"] == label]
+        for label in dict.fromkeys(row["label"] for row in measured)
+    }
+
+
+def means(found, metric):
+    """Returns {step: mean of a metric over the seeds}."""
+    values = {}
+    for row in found:
+        for score in row["scores"]:
+            values.setdefault(score["step"], []).append(score[metric])
+    return {step: statistics.mean(each) for step, each in sorted(values.items())}
+
+
+def table_of(measured):
+    """Returns the table of one set of images."""
+    steps = sorted({score["step"] for row in measured for score in row["scores"]})
+    lines = []
+    for label, found in by_label(measured).items():
+        accuracies, ranks = means(found, "knn_accuracy"), means(found, "embedding_rank")
+        last = max(accuracies)
+        lines.append(
+            [
+                label,
+                len(found),
+                *(f"{accuracies[step]:.3f}" if step in accuracies else "" for step in steps),
+                f"{ranks[last]:.0f} of {found[0]['settings']['projector_dims'][-1]}",
+            ]
+        )
+    head = ["settings", "seeds", *(f"{step:,} steps" for step in steps), "rank at the end"]
+    return table(head, lines)
+
+
+def draw():
+    """Draws the accuracies of all settings by steps."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "keras_bt"  # the same file for the same rows
+    from matplotlib import pyplot
+
+    measured = rows("first_steps")
+    if not measured:
+        return
+    images = list(dict.fromkeys(row["images"] for row in measured))
+    figure, axes = pyplot.subplots(1, len(images), figsize=(4.5 * len(images), 3.5), squeeze=False)
+    for name, axis in zip(images, axes[0], strict=True):
+        for label, found in by_label([row for row in measured if row["images"] == name]).items():
+            accuracies = means(found, "knn_accuracy")
+            axis.plot(list(accuracies), list(accuracies.values()), marker="o", label=label)
+        axis.set(title=name, xlabel="steps", ylabel="k-NN accuracy")
+        axis.set_xscale("symlog", linthresh=100)
+        axis.legend(frameon=False, fontsize="small")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(ROOT / FIGURE, metadata={"Date": None})
+    pyplot.close(figure)
