@@ -87,7 +87,10 @@ class Recipe:
         "dimensions, as in the paper. log_determinant: minus that of the correlation matrix, which "
         "learns faster at first."
     )
-    redundancy_weight: float = _field("Weight of the redundancy term, the paper's lambda.")
+    redundancy_weight: float = _field(
+        "Weight of the redundancy term, the paper's lambda; 1 if --redundancy=log_determinant is "
+        "given without it."
+    )
     redundancy_target: float = _field(
         "Target correlation of different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
         "HSIC form."

@@ -17,7 +17,8 @@ from keras_bt.functional.costs import cheaper_form, check_form, gram_is_cheaper
 from keras_bt.functional.log_determinant import correlate_by_log_determinant
 from keras_bt.functional.replicas import ONE_REPLICA, Replicas
 
-REDUNDANCIES = ("squares", "log_determinant")
+REDUNDANCY_WEIGHTS = {"squares": 0.0051, "log_determinant": 1.0}  # the paper's; ours
+REDUNDANCIES = tuple(REDUNDANCY_WEIGHTS)
 
 
 def invariance_and_redundancy(

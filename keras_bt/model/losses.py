@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_bt.distribution.collectives import current_replicas
 from keras_bt.functional.costs import cheaper_form, check_form
 from keras_bt.functional.loss import (
+    REDUNDANCY_WEIGHTS,
     check_redundancy,
     invariance_and_redundancy,
     loss_floor,
@@ -27,7 +28,8 @@ class BarlowTwinsLoss(keras.losses.Loss):
     into a `BarlowTwins` or into any other Keras model.
 
     Args:
-        redundancy_weight: At least 0. The paper's lambda.
+        redundancy_weight: At least 0. The paper's lambda; None for 0.0051, or 1 for a
+            log-determinant.
         epsilon: Above 0. Added to the variance of each embedding dimension.
         centered: Whether the batch mean is subtracted. Without, c is the cosine between
             dimensions instead of their correlation.
@@ -40,7 +42,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
                 loss = sum_i (1 - c_ii)^2 - redundancy_weight * log det(R)
 
             where R is the correlation matrix of the embedding, plus a ridge. It learns faster in
-            the first thousand steps, with `redundancy_weight=1.0` and some hundred dimensions. See
+            the first thousand steps, with some hundred dimensions. See
             `functional.log_determinant.correlate_by_log_determinant`.
         name: Name of the loss.
         dtype: "float32" or "float64"; None for Keras's floatx.
@@ -64,7 +66,7 @@ class BarlowTwinsLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        redundancy_weight: float = 0.0051,
+        redundancy_weight: float | None = None,
         epsilon: float = 1e-5,
         centered: bool = True,
         form: str = "auto",
@@ -76,12 +78,14 @@ class BarlowTwinsLoss(keras.losses.Loss):
         super().__init__(name=name, dtype=dtype)
         if self.dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be 'float32' or 'float64', got {self.dtype!r}.")
+        check_form(form)
+        check_redundancy(redundancy, form, redundancy_target)
+        if redundancy_weight is None:
+            redundancy_weight = REDUNDANCY_WEIGHTS[redundancy]
         if not redundancy_weight >= 0:
             raise ValueError(f"redundancy_weight must be at least 0, got {redundancy_weight}.")
         if not epsilon > 0:
             raise ValueError(f"epsilon must be above 0, got {epsilon}.")
-        check_form(form)
-        check_redundancy(redundancy, form, redundancy_target)
         if not -1 <= redundancy_target <= 1:
             raise ValueError(f"redundancy_target must lie in [-1, 1], got {redundancy_target}.")
         self.redundancy_weight = redundancy_weight

@@ -48,6 +48,15 @@ def test_flags_replace_fields_of_the_recipe():
     assert recipe.sources["width"] == recipes["cifar10"].sources["width"]
 
 
+def test_another_redundancy_has_its_own_weight():
+    log_determinant = "--redundancy=log_determinant"
+    assert recipe_of("--recipe=cifar10", log_determinant).redundancy_weight == 1.0
+    assert recipe_of(PHOTOS, log_determinant).redundancy_weight == 1.0
+    assert recipe_of(log_determinant, "--redundancy_weight=0.3").redundancy_weight == 0.3
+    unchanged = recipe_of("--recipe=cifar10", "--redundancy=squares")
+    assert unchanged.redundancy_weight == recipes["cifar10"].redundancy_weight
+
+
 def test_every_field_has_a_flag_with_its_description():
     values = FlagValues()
     define_recipe_flags(values)

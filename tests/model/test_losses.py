@@ -27,6 +27,8 @@ def test_options_change_the_terms(rng):
 def test_log_determinant_is_an_option_that_is_saved(rng):
     z_a, z_b = 1 + rng.normal(size=(2, 16, 8)).astype("float32")
     loss = keras_bt.BarlowTwinsLoss(redundancy_weight=0.7, redundancy="log_determinant")
+    assert keras_bt.BarlowTwinsLoss(redundancy="log_determinant").redundancy_weight == 1.0
+    assert keras_bt.BarlowTwinsLoss().redundancy_weight == 0.0051
     reloaded = keras_bt.BarlowTwinsLoss.from_config(loss.get_config())
     terms = invariance_and_redundancy(z_a, z_b, redundancy="log_determinant")
     np.testing.assert_allclose(reloaded.terms(z_a, z_b), terms, rtol=1e-6)
