@@ -28,6 +28,16 @@ def reference(z_a, z_b, centered=True, epsilon=1e-5, ridge=0.01):
     return ((1 - (a * b).mean(0)) ** 2).sum(), -value
 
 
+@pytest.mark.parametrize("batch", [2, 64])
+def test_equal_dimensions_have_the_largest_redundancy(rng, batch):
+    """As after a collapse, with a correlation matrix that float32 can hardly tell from singular."""
+    z = np.tile(rng.normal(size=(batch, 1)).astype("float32"), (1, 1024))
+    redundancy = invariance_and_redundancy(z, z, **LOG_DETERMINANT)[1]
+    largest = 1024 * np.log(1.01) - np.log(1024.01) - 1023 * np.log(0.01)
+    np.testing.assert_allclose(redundancy, largest, rtol=1e-4)
+    assert all(np.isfinite(gradient).all() for gradient in gradients(z, z, (1.0, 1.0)))
+
+
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("form", ["auto", "matrix"])
 def test_value_matches_float64(rng, form, centered):
