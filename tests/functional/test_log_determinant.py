@@ -100,6 +100,7 @@ def test_constant_dimensions_and_extreme_scales_stay_finite(rng):
             assert np.isfinite(gradient).all()
 
 
+@pytest.mark.slow
 def test_is_compiled_by_xla(rng):
     views = [z.astype("float32") for z in two_views(rng, 32, 12)]
     expected = gradients(*views, (1.0, 1.0))
