@@ -32,7 +32,9 @@ define_recipe_flags(FLAGS)
 flags.DEFINE_list("steps", ["100", "300", "1000"], "Numbers of steps after which to score.")
 flags.DEFINE_list("seeds", ["0"], "The recipe is trained with each of these seeds.")
 flags.DEFINE_string("label", "", "Name of these settings in the table.")
-flags.DEFINE_string("workdir", "runs/first_steps", "Unused.")
+flags.DEFINE_string(
+    "workdir", "runs/first_steps", "Not written. A run begun there fixes its settings."
+)
 flags.mark_flags_as_mutual_exclusive(IMAGES)
 
 

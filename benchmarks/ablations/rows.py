@@ -182,7 +182,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         ),
         "log_determinant": Ablation(
             "minus the log-determinant of the correlations, of weight 1",
-            _set(redundancy="log_determinant", redundancy_weight=1.0),
+            _set(redundancy="log_determinant"),
         ),
         "mixed_samples": Ablation(
             "mixed samples of weight 4, arXiv 2312.02151", _set(mixed_sample_weight=4.0)

@@ -15,7 +15,6 @@ from keras_bt.config.named import find_recipe, recipes
 from keras_bt.config.recipe import Recipe
 from keras_bt.data import Source
 from keras_bt.distribution import workers
-from keras_bt.functional.loss import REDUNDANCY_WEIGHTS
 from keras_bt.run import images_at_start
 
 FIELDS = [
@@ -130,9 +129,6 @@ def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) ->
     elif "image_size" in fields:
         in_proportion = fields["image_size"] * named.load_size / named.image_size
         fields.setdefault("load_size", round(in_proportion))
-    if "redundancy" in fields and fields["redundancy"] != named.redundancy:
-        weight = REDUNDANCY_WEIGHTS.get(fields["redundancy"], named.redundancy_weight)
-        fields.setdefault("redundancy_weight", weight)
     recipe = named.override(**fields)
     for name in fields:
         if reason := recipe.without_effect(name):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_bt.config import rules
 from keras_bt.encoders import resnet
 from keras_bt.encoders.projector import projector
-from keras_bt.functional.loss import REDUNDANCIES, check_redundancy
+from keras_bt.functional.loss import REDUNDANCIES, REDUNDANCY_WEIGHTS, check_redundancy
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.micro_batches import check_micro_batches
@@ -88,8 +88,8 @@ class Recipe:
         "learns faster at first."
     )
     redundancy_weight: float = _field(
-        "Weight of the redundancy term, the paper's lambda; 1 if --redundancy=log_determinant is "
-        "given without it."
+        "Weight of the redundancy term, the paper's lambda. A log_determinant has 1 unless it is "
+        "given."
     )
     redundancy_target: float = _field(
         "Target correlation of different dimensions, in [-1, 1]: 0 in the paper, -1 in the "
@@ -203,7 +203,13 @@ class Recipe:
         return cls(name=name, **values, sources=MappingProxyType(sources))
 
     def override(self, **fields: Any) -> "Recipe":
-        """The same recipe with other values in the given fields."""
+        """The same recipe with other values in the given fields.
+
+        Another redundancy brings its own weight, unless that is given too.
+        """
+        redundancy = fields.get("redundancy", self.redundancy)
+        if redundancy != self.redundancy and redundancy in REDUNDANCIES:
+            fields = {"redundancy_weight": REDUNDANCY_WEIGHTS[redundancy], **fields}
         given = {**self.sources, **dict.fromkeys(fields, "as given")}
         return dataclasses.replace(self, **{"sources": given, **fields})
 

@@ -39,7 +39,7 @@ def correlate_by_log_determinant(
         replicas: Replicas that hold the batch.
 
     Source: the total correlation of a Gaussian, Watanabe 1960. As an objective with another
-        invariance term: arXiv 2209.07999 (CorInfoMax), equation 4.
+        invariance term: arXiv 2209.07999 (CorInfoMax).
     Differs from source: correlations instead of covariances, of both views together and of this
         batch instead of a running mean.
     """

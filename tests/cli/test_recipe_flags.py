@@ -53,6 +53,11 @@ def test_another_redundancy_has_its_own_weight():
     assert recipe_of("--recipe=cifar10", log_determinant).redundancy_weight == 1.0
     assert recipe_of(PHOTOS, log_determinant).redundancy_weight == 1.0
     assert recipe_of(log_determinant, "--redundancy_weight=0.3").redundancy_weight == 0.3
+    in_python = recipes["cifar10"].override(redundancy="log_determinant")
+    assert (in_python.redundancy_weight, in_python.sources["redundancy_weight"]) == (
+        1.0,
+        "as given",
+    )
     unchanged = recipe_of("--recipe=cifar10", "--redundancy=squares")
     assert unchanged.redundancy_weight == recipes["cifar10"].redundancy_weight
 
