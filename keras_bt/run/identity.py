@@ -11,6 +11,8 @@ from keras_bt._support.settings import differences
 
 # Settings that say where images are. Another place with the same images is the same.
 PLACES = ("image_dir", "tfrecords", "data_dir")
+# Settings that runs begun before there were such fields have.
+VALUES_OF_OLD_RUNS = {"redundancy": "squares"}
 
 
 def resolved(place: str | None) -> str | None:
@@ -64,6 +66,8 @@ def check_same_run(file: Path, now: Mapping[str, Any], images: str | None) -> di
         before, images_before = run["settings"], run.get("images")
     except (AttributeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not a run.json of keras_bt; use another workdir.") from error
+    added = {name: value for name, value in VALUES_OF_OLD_RUNS.items() if name in now}
+    before = {**added, **before}
     place_before, place_now = _places(before), _places(now)
     if differing := differences({**before, **place_before}, {**now, **place_before}):
         raise ValueError(

@@ -34,6 +34,13 @@ def test_the_same_images_at_another_place_continue(run_json, caplog):
     assert check_same_run(run_json, BEFORE, "1f3c") == BEFORE and not caplog.messages
 
 
+def test_a_run_begun_before_a_setting_existed_continues(run_json):
+    squares = {**BEFORE, "redundancy": "squares"}
+    assert check_same_run(run_json, squares, "1f3c") == squares
+    with pytest.raises(ValueError, match="redundancy: 'squares' before, 'log_determinant' now"):
+        check_same_run(run_json, {**BEFORE, "redundancy": "log_determinant"}, "1f3c")
+
+
 def test_other_images_at_another_place_are_refused(run_json):
     message = "run on other images .image_dir: '/a/photos' before, '/b/photos' now.; use another"
     with pytest.raises(ValueError, match=message):
