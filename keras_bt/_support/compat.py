@@ -6,7 +6,8 @@ Overrides of private Keras methods stay in their classes:
 
     Model._maybe_symbolic_build         model/distributed.py: Keras's own fails on a batch that is
                                         distributed over several workers
-    Model._compile_loss, _loss_tracker  model/barlow_twins.py: the step computes the loss itself
+    Model._compile_loss, _loss_tracker, model/barlow_twins.py: the step computes the loss itself;
+    evaluate(_use_cached_eval_dataset)  `fit` passes it to `evaluate`, with data checked before
     BatchNormalization._moments,        layers/batch_norm.py: moments of the global batch
     _reduction_axes
     Optimizer._apply_weight_decay,      model/optimizers.py: LARS applies weight decay inside the
@@ -31,6 +32,8 @@ from tensorflow.python.eager import context, record
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 from tensorflow.python.ops import control_flow_util
 
+# Keras 3.15 exports neither: the class of models with a graph of layers (all of whose layers can
+# be found), and whether a file is loaded that must not run code.
 __all__ = ["Functional", "in_safe_mode"]
 
 
@@ -70,12 +73,12 @@ def custom_gradient(function: Callable) -> Callable:
         A function of the same inputs that returns the outputs.
     """
 
-    def with_gradient(*inputs):
+    def with_gradient(*inputs: tf.Tensor) -> Any:
         with record.stop_recording():
             outputs, gradient = function(*inputs)
             outputs = tf.nest.map_structure(tf.identity, outputs)
 
-        def gradients(*upstream):
+        def gradients(*upstream: tf.Tensor) -> list[tf.Tensor]:
             return tf.nest.flatten(gradient(*upstream))
 
         record.record_operation("keras_bt", tf.nest.flatten(outputs), list(inputs), gradients)
@@ -122,7 +125,10 @@ def is_variable_of(variable: keras.Variable, strategy: tf.distribute.Strategy | 
 
 
 def saves_as_hdf5() -> bool:
-    """Whether Keras 3.15 is saving or loading a model in its old format, .h5."""
+    """Whether Keras 3.15 is saving or loading a model in its old format, .h5.
+
+    `BarlowTwins` refuses that format.
+    """
     return bool(global_state.get_global_attribute("use_legacy_config"))
 
 
@@ -165,7 +171,9 @@ def workers_use_all_devices() -> Iterator[None]:
     TensorFlow 2.21 uses all GPUs of a worker, but only one logical CPU.
     """
 
-    def all_local(extended, resolver, worker_device):
+    def all_local(
+        extended: CollectiveAllReduceExtended, resolver: Any, worker_device: str
+    ) -> tuple[tuple[str, ...], str]:
         kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
         logical_devices = [
             logical
@@ -188,18 +196,21 @@ def flatten_layers(model: keras.layers.Layer) -> list[keras.layers.Layer]:
 
 
 def functional_of_sequential(model: keras.Sequential) -> Functional:
-    """The functional model that Keras 3.15 builds for a `Sequential`."""
+    """The functional model that Keras 3.15 builds for a `Sequential`, to go through its calls."""
     return model._functional
 
 
 def nodes_in_order(model: Functional) -> list[Any]:
-    """The layer calls of a functional model (Keras 3.15), first to last."""
+    """The layer calls of a functional model, first to last; Keras 3.15 shows only the layers."""
     depths = sorted(model._nodes_by_depth, reverse=True)
     return [node for depth in depths for node in model._nodes_by_depth[depth]]
 
 
 def first_input_shape(model: keras.layers.Layer) -> Any:
-    """The input shape of a subclassed Keras 3.15 model's first call, or None."""
+    """The input shape of a subclassed Keras 3.15 model's first call, or None.
+
+    Such a model has no public `input_shape`.
+    """
     return (model._build_shapes_dict or {}).get("input_shape")
 
 
@@ -233,8 +244,8 @@ def takes_training(layer: keras.layers.Layer) -> bool:
 def trackable() -> Any:
     """An empty object for `tf.saved_model.save`.
 
-    `tf.Module` fails: its `variables` are read-only. `tf.train.Checkpoint` adds a counter to
-    the weights.
+    The public classes of TensorFlow 2.21 do not fit. `tf.Module` fails: its `variables` are
+    read-only. `tf.train.Checkpoint` adds a counter to the weights.
     """
     return tf.__internal__.tracking.AutoTrackable()
 
@@ -252,7 +263,10 @@ def frozen_graph(function: Any) -> tf.compat.v1.GraphDef:
 
 
 def share_variable(variable: keras.Variable, value: tf.Variable) -> None:
-    """Makes a Keras 3.15 variable use an existing TensorFlow variable."""
+    """Makes a Keras 3.15 variable use an existing TensorFlow variable.
+
+    So the layers of a reloaded SavedModel train the SavedModel's own variables.
+    """
     variable._value = value
 
 

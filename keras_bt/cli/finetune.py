@@ -85,7 +85,7 @@ def measure(flags: FlagValues) -> dict[str, Any]:
                 encoder_learning_rate=encoder_rate,
                 head_learning_rate=head_rate,
             )
-        row = {
+        row: dict[str, Any] = {
             "fraction": fraction,
             "images": len(chosen),
             "linear_accuracy": _probe(flags, train[chosen], train_labels[chosen], *test),
@@ -130,14 +130,28 @@ def _open_encoder(flags: FlagValues) -> keras.Layer:
     return keras.models.clone_model(open_encoder(flags))
 
 
-def _probe(flags: FlagValues, train, train_labels, test, test_labels) -> float | None:
+def _probe(
+    flags: FlagValues,
+    train: np.ndarray,
+    train_labels: np.ndarray,
+    test: np.ndarray,
+    test_labels: np.ndarray,
+) -> float | None:
     """The linear probe; None with --from_scratch, or if no class has two images."""
     if flags.from_scratch or np.bincount(train_labels).max() < 2:
         return None
     return evaluation.linear_probe(train, train_labels, test, test_labels)
 
 
-def _table_row(fraction, images, linear_accuracy, epochs, steps, top1, top5) -> str:
+def _table_row(
+    fraction: float,
+    images: int,
+    linear_accuracy: float | None,
+    epochs: int,
+    steps: int,
+    top1: float,
+    top5: float,
+) -> str:
     """One line of the table on stderr."""
     linear = "-" if linear_accuracy is None else f"{linear_accuracy:.3f}"
     counts = f"{fraction:8g}  {images:6d}  {epochs:6d}  {steps:5d}"

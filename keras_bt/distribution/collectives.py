@@ -63,8 +63,8 @@ def loop(
         6
     """
 
-    def while_loop(step, state):
-        def body(index, *state):
+    def while_loop(step: Callable[..., tuple], state: tuple) -> tuple:
+        def body(index: tf.Tensor, *state: Any) -> tuple:
             return (index + 1, *step(index, *state))
 
         first = (tf.constant(0), *state)
@@ -75,9 +75,13 @@ def loop(
 
     # Sums merge the replicas, and tf.distribute forbids that inside a loop of each replica. So
     # the replicas merge first, and one loop runs each step on all of them.
-    def loop_over_replicas(strategy, step, state):
-        def step_on_all(index, *state):
-            def step_on_replica(step, index, *state):
+    def loop_over_replicas(
+        strategy: tf.distribute.Strategy, step: Callable[..., tuple], state: tuple
+    ) -> tuple:
+        def step_on_all(index: tf.Tensor, *state: Any) -> tuple:
+            def step_on_replica(
+                step: Callable[..., tuple], index: tf.Tensor, *state: tf.Tensor
+            ) -> tuple[tf.Tensor, ...]:
                 return step(index, *state)
 
             return strategy.extended.call_for_each_replica(
@@ -121,7 +125,7 @@ def _sum(context: tf.distribute.ReplicaContext, tensors: Any) -> Any:
         return context.all_reduce(SUM, tensors)
 
     # `all_reduce` would also trace a gradient of its own, which is slow.
-    def sum_over_replicas(strategy, *per_replica):
+    def sum_over_replicas(strategy: tf.distribute.Strategy, *per_replica: Any) -> Any:
         destinations = [
             value if isinstance(value, tf.distribute.DistributedValues) else value.device
             for value in per_replica

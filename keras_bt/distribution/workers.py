@@ -177,8 +177,8 @@ def _gather_rows(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.T
     """A function that gathers an int32 row [1, length] from all replicas."""
 
     @tf.function(input_signature=[tf.TensorSpec([1, None], tf.int32)])
-    def gather(row):
-        def gather_in_replica():
+    def gather(row: tf.Tensor) -> tf.Tensor:
+        def gather_in_replica() -> tf.Tensor:
             on_device = tf.identity(row)  # the argument has no device yet
             return tf.distribute.get_replica_context().all_gather(on_device, axis=0)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_bt._support.progress_bar import progress_bar
@@ -177,7 +178,14 @@ def fine_tune(
     return _train_classifier(encoder, train, test, classes, image_size, protocol)
 
 
-def _train_classifier(encoder, train, test, classes, image_size, protocol: Protocol):
+def _train_classifier(
+    encoder: Any,
+    train: Images,
+    test: Images,
+    classes: int,
+    image_size: int,
+    protocol: Protocol,
+) -> dict[str, float]:
     """Trains a linear head, and the encoder unless it is frozen; returns the accuracies."""
     for images in (train, test):
         if not images.labelled:
@@ -190,7 +198,7 @@ def _train_classifier(encoder, train, test, classes, image_size, protocol: Proto
     if encoder_rate is not None:
         rates += [(variable, encoder_rate) for variable in encoder.trainable_variables]
 
-    def compute_logits(views):
+    def compute_logits(views: tf.Tensor) -> tf.Tensor:
         return head(tf.cast(encoder(views, training=encoder_rate is not None), tf.float32))
 
     step = compile_step(
@@ -220,12 +228,13 @@ def _train_classifier(encoder, train, test, classes, image_size, protocol: Proto
             bar.set_postfix(loss=f"{float(loss):.4g}", refresh=False)
 
     test_features, labels = extract_compiled(encode, test.batches(protocol.batch_size, image_size))
+    assert labels is not None  # the images are labelled
     _check_labels(labels, classes, test.name)
     accuracies = _top_accuracies(head(test_features), labels)
     return {"epochs": epochs, "steps": epochs * steps_per_epoch, **accuracies}
 
 
-def _check_labels(labels, classes, name):
+def _check_labels(labels: np.ndarray, classes: int, name: str) -> None:
     """Rejects labels out of range, which make the loss NaN on a GPU."""
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
@@ -233,7 +242,7 @@ def _check_labels(labels, classes, name):
         )
 
 
-def _top_accuracies(logits, labels):
+def _top_accuracies(logits: tf.Tensor, labels: np.ndarray) -> dict[str, float]:
     """How often the label has the highest logit ("top1"), and one of the five highest ("top5")."""
     best = tf.math.top_k(logits, min(5, logits.shape[1])).indices.numpy()
     hits = best == labels[:, None]

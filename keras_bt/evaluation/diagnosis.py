@@ -1,7 +1,7 @@
 """Finds problems of a training in its health metrics: collapse, dead dimensions, divergence."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 HEALTH_METRICS = (
@@ -78,7 +78,7 @@ def diagnose(
     ]
 
 
-def _embedding_findings(metrics, progress):
+def _embedding_findings(metrics: Mapping[str, float], progress: float) -> Iterator[Finding]:
     """Problems that the features and embeddings show."""
     rank, spread = metrics["representation_rank"], metrics["embedding_spread"]
     if rank < COLLAPSED_RANK or spread < COLLAPSED_SPREAD:
@@ -115,7 +115,9 @@ def _embedding_findings(metrics, progress):
         )
 
 
-def _loss_findings(loss, progress, untrained_loss, floor):
+def _loss_findings(
+    loss: float, progress: float, untrained_loss: float | None, floor: float | None
+) -> Iterator[Finding]:
     """Problems that the loss shows, compared with the loss of the first step."""
     if untrained_loss is None or floor is None or untrained_loss <= floor:
         return

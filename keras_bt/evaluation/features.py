@@ -64,7 +64,7 @@ def compile_encoder(encoder: Encoder) -> Callable[[tf.Tensor], tf.Tensor]:
         check_encoder(encoder)
 
     @compile_for_any_batch_size
-    def encode(images):
+    def encode(images: tf.Tensor) -> tf.Tensor:
         features = encoder(as_unit_range(images), training=False)
         if not tf.is_tensor(features):  # several outputs; `extract_compiled` checks a tensor
             check_features(features)
@@ -89,7 +89,7 @@ def compile_for_any_batch_size(function: Callable[[tf.Tensor], Any]) -> Callable
     """
     compiled = tf.function(function, autograph=False)  # its errors have dozens of lines
 
-    def call(images):
+    def call(images: Any) -> Any:
         images = tf.convert_to_tensor(images)
         signature = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
         with assertions_in_one_line():
@@ -133,7 +133,7 @@ def extract_compiled(
     return np.concatenate(features), np.concatenate(labels) if labels else None
 
 
-def _images_and_labels(batch):
+def _images_and_labels(batch: Any) -> tuple[Any, Any]:
     """The images and the labels, or None, of a batch in any of the three forms."""
     if isinstance(batch, dict):
         return batch["image"], batch.get("label")

@@ -1,8 +1,10 @@
 """Health metrics of features and embeddings, and the callback that logs them during `fit`."""
 
 import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -121,7 +123,7 @@ class EmbeddingHealth(Monitor):
         self.outputs = [tf.concat(parts, axis=0) for parts in zip(*batches, strict=True)]
         return self.outputs
 
-    def _warn(self, metrics, progress, floor):
+    def _warn(self, metrics: Mapping[str, float], progress: float, floor: float | None) -> None:
         """Logs the findings that were not logged before."""
         for finding in diagnose(metrics, progress, self.untrained_loss, floor):
             if finding.name not in [known.name for known in self.findings]:
@@ -129,11 +131,11 @@ class EmbeddingHealth(Monitor):
                 self.findings.append(finding)
 
 
-def _compile_outputs(model):
+def _compile_outputs(model: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     """Compiles a function from images to their features and the embeddings of two views."""
 
     @compile_for_any_batch_size
-    def compute_outputs(images):
+    def compute_outputs(images: tf.Tensor) -> list[tf.Tensor]:
         images = as_unit_range(images)
         z_a, z_b = (model.embedding(view, training=False) for view in model.two_views(images))
         features = model.encoder(images, training=False)

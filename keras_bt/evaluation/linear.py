@@ -105,7 +105,7 @@ def fit_linear_probe(
         return classifier.fit(features, labels)
 
 
-def _classifier(inverse_penalty, narrow):
+def _classifier(inverse_penalty: float, narrow: bool) -> Any:
     """Logistic regression on standardized features, not fitted."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression

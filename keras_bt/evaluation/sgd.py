@@ -60,7 +60,7 @@ def compile_step(
     velocities = [tf.Variable(tf.zeros_like(variable.value)) for variable, _ in learning_rates]
 
     @tf.function
-    def step(images, labels, decay):
+    def step(images: tf.Tensor, labels: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             logits = compute_logits(view(images))
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))

@@ -66,10 +66,13 @@ def summary(run: RunFiles) -> list[str]:
     )
     if trained <= known.get("untrained", -1.0):
         lines.append(
-            "An untrained network does as well: training has not helped to separate these classes."
+            "An untrained network does as well or better: training has not helped to separate "
+            "these classes."
         )
     elif trained <= known.get("pixels", -1.0):
-        lines.append("Raw pixels do as well: they are a strong baseline for simple images.")
+        lines.append(
+            "Raw pixels do as well or better: they are a strong baseline for simple images."
+        )
     return lines
 
 

@@ -1,4 +1,8 @@
-"""Checks that a run continues with the settings and the images it began with."""
+"""Checks that a run continues with the settings and the images it began with.
+
+This comes first, from run.json. `training.checkpoint` checks again what it restores, because a
+training in Python has no run.json.
+"""
 
 import json
 import logging

@@ -1,4 +1,7 @@
-"""Training steps with NaN or infinity: explains them, then stops, skips or rewinds."""
+"""Training steps with NaN or infinity: explains them, then stops, skips or rewinds.
+
+`model.step_guard` has held the step by then: it changed nothing. The default is to stop.
+"""
 
 import dataclasses
 import logging

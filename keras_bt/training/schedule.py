@@ -1,4 +1,7 @@
-"""Schedule of a training: when it saves a checkpoint, and when it waits for its device."""
+"""Schedule of a training: when it saves a checkpoint, and when it waits for its device.
+
+`training.loop` asks it, and saves at the end, at a signal and before an error in any case.
+"""
 
 import time
 
