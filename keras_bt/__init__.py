@@ -14,6 +14,7 @@ from keras_bt._support.version import __version__
 from keras_bt.config.named import recipes
 from keras_bt.config.recipe import Recipe
 from keras_bt.distribution.strategies import distribute_batches, strategy
+from keras_bt.encoders.conv4 import conv4
 from keras_bt.encoders.projector import projector
 from keras_bt.encoders.resnet import resnet18, resnet34, resnet50, resnet101
 from keras_bt.encoders.torch_import import import_torch_resnet
@@ -56,6 +57,7 @@ __all__ = [
     "StepProfile",
     "SyncBatchNormalization",
     "__version__",
+    "conv4",
     "distribute_batches",
     "export_encoder",
     "export_litert",

@@ -9,7 +9,9 @@ import keras
 import tensorflow as tf
 
 from keras_bt.config import rules
+from keras_bt.config.precision import choose_precision
 from keras_bt.encoders import resnet
+from keras_bt.encoders.conv4 import conv4
 from keras_bt.encoders.projector import projector
 from keras_bt.functional.loss import REDUNDANCIES, REDUNDANCY_WEIGHTS, check_redundancy
 from keras_bt.model.barlow_twins import BarlowTwins
@@ -18,12 +20,13 @@ from keras_bt.model.micro_batches import check_micro_batches
 from keras_bt.model.mixed_samples import MixedSampleBarlowTwins
 from keras_bt.model.optimizers import LARS, warmup_cosine
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 ENCODERS = {
     "resnet18": resnet.resnet18,
     "resnet34": resnet.resnet34,
     "resnet50": resnet.resnet50,
     "resnet101": resnet.resnet101,
+    "conv4": conv4,
 }
 SHARED_BY_VIEWS = (
     "crop_area",
@@ -66,8 +69,9 @@ class Recipe:
         "and its gradient are those of the whole batch."
     )
     precision: str = _field(
-        "float32, mixed_bfloat16 or mixed_float16: precision of the networks. Weights, loss and "
-        "views stay in float32."
+        "float32, mixed_bfloat16, mixed_float16 or auto: precision of the networks. Weights, loss "
+        "and views stay in float32. auto: mixed_bfloat16 where the devices compute faster in it, "
+        "else float32; some CPUs are measured for about two seconds."
     )
     image_size: int = _field("Side of the encoder's images, in pixels.")
     view_size: int | None = _field(
@@ -75,7 +79,10 @@ class Recipe:
         "encoder then takes images of any size, and is evaluated at image_size."
     )
     load_size: int = _field("Side to which images are resized before views are cut from them.")
-    encoder: str = _field("resnet18, resnet34, resnet50 or resnet101.")
+    encoder: str = _field(
+        "resnet18, resnet34, resnet50, resnet101, or conv4: four convolutions, for short runs on "
+        "few processor cores."
+    )
     width: int = _field("Channels of the encoder's first stage.")
     stem: str = _field(
         "First layers of the encoder. imagenet: 7x7 with stride 2 and max pooling. small: 3x3 "
@@ -249,6 +256,26 @@ class Recipe:
         names = [field.name for field in dataclasses.fields(self) if field.name != "sources"]
         return {name: getattr(self, name) for name in names}
 
+    def resolve_precision(self) -> "Recipe":
+        """This recipe, with a precision of the current strategy's devices in place of "auto".
+
+        `build_model` does the same. Call it before you store `settings`. With several workers,
+        each of them must call it.
+
+        Example:
+            >>> recipe = Recipe.for_images(count=5000, image_size=32).override(precision="auto")
+            >>> recipe.resolve_precision().precision in ("float32", "mixed_bfloat16")
+            True
+        """
+        if self.precision != "auto":
+            return self
+        side = self.side_of_views if self.stem == "small" else -(-self.side_of_views // 4)
+        parts = tf.distribute.get_strategy().num_replicas_in_sync * self.micro_batches
+        chosen, reason = choose_precision(self.width, side, max(1, self.batch_size // parts))
+        return dataclasses.replace(
+            self, precision=chosen, sources={**self.sources, "precision": reason}
+        )
+
     @property
     def side_of_views(self) -> int:
         """Side of a view, in pixels."""
@@ -279,7 +306,7 @@ class Recipe:
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         check_micro_batches(self.batch_size // replicas, self.micro_batches)
         before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.precision)
+        keras.config.set_dtype_policy(self.resolve_precision().precision)
         try:
             encoder = self.build_encoder()
             head = projector(encoder.output_shape[-1], self.projector_dims)

@@ -1,18 +1,20 @@
 """ResNet-18, -34, -50 and -101 as torchvision builds them."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers
 
-from keras_bt.layers.batch_norm import SyncBatchNormalization
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-InputShape = tuple[int | None, int | None, int]
-Normalization = Literal["imagenet"] | tuple[Sequence[float], Sequence[float]] | None
+from keras_bt.encoders.blocks import (
+    InputShape,
+    Normalization,
+    add_stem,
+    batch_norm,
+    check_width,
+    conv,
+    normalize,
+)
 
 
 def resnet18(
@@ -101,21 +103,9 @@ def _resnet(
     stem: str,
     normalization: Normalization,
 ) -> keras.Model:
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}.")
+    check_width(width)
     inputs = keras.Input(input_shape)
-    x = _normalize(inputs, normalization)
-    if stem == "imagenet":
-        x = _batch_norm(_conv(x, width, 7, 2, "conv1"), "bn1")
-        x = layers.ReLU(name="relu")(x)
-        # After a ReLU, padding with zeros gives the same maximum as torchvision's -infinity.
-        x = layers.ZeroPadding2D(1, name="maxpool_pad")(x)
-        x = layers.MaxPooling2D(3, 2, name="maxpool")(x)
-    elif stem == "small":
-        x = _batch_norm(_conv(x, width, 3, 1, "conv1"), "bn1")
-        x = layers.ReLU(name="relu")(x)
-    else:
-        raise ValueError(f"stem must be 'imagenet' or 'small', got {stem!r}.")
+    x = add_stem(normalize(inputs, normalization), width, stem)
     for stage, depth in enumerate(depths):
         for index in range(depth):
             stride = 2 if stage > 0 and index == 0 else 1
@@ -125,20 +115,20 @@ def _resnet(
 
 def _basic_block(x: Any, width: int, stride: int, name: str) -> Any:
     y = layers.ReLU(name=f"{name}_relu1")(
-        _batch_norm(_conv(x, width, 3, stride, f"{name}_conv1"), f"{name}_bn1")
+        batch_norm(conv(x, width, 3, stride, f"{name}_conv1"), f"{name}_bn1")
     )
-    y = _batch_norm(_conv(y, width, 3, 1, f"{name}_conv2"), f"{name}_bn2", last_of_block=True)
+    y = batch_norm(conv(y, width, 3, 1, f"{name}_conv2"), f"{name}_bn2", last_of_block=True)
     return _add_shortcut(x, y, stride, name)
 
 
 def _bottleneck(x: Any, width: int, stride: int, name: str) -> Any:
     y = layers.ReLU(name=f"{name}_relu1")(
-        _batch_norm(_conv(x, width, 1, 1, f"{name}_conv1"), f"{name}_bn1")
+        batch_norm(conv(x, width, 1, 1, f"{name}_conv1"), f"{name}_bn1")
     )
     y = layers.ReLU(name=f"{name}_relu2")(
-        _batch_norm(_conv(y, width, 3, stride, f"{name}_conv2"), f"{name}_bn2")
+        batch_norm(conv(y, width, 3, stride, f"{name}_conv2"), f"{name}_bn2")
     )
-    y = _batch_norm(_conv(y, 4 * width, 1, 1, f"{name}_conv3"), f"{name}_bn3", last_of_block=True)
+    y = batch_norm(conv(y, 4 * width, 1, 1, f"{name}_conv3"), f"{name}_bn3", last_of_block=True)
     return _add_shortcut(x, y, stride, name)
 
 
@@ -149,47 +139,6 @@ def _add_shortcut(x: Any, y: Any, stride: int, name: str) -> Any:
         # 5 channels, and it writes outside its memory (TensorFlow 2.21). So the stride comes first.
         x, stride = layers.MaxPooling2D(1, stride, name=f"{name}_downsample_stride")(x), 1
     if stride != 1 or x.shape[-1] != channels:
-        x = _conv(x, channels, 1, stride, f"{name}_downsample_0")
-        x = _batch_norm(x, f"{name}_downsample_1")
+        x = conv(x, channels, 1, stride, f"{name}_downsample_0")
+        x = batch_norm(x, f"{name}_downsample_1")
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, x]))
-
-
-def _normalize(x: Any, normalization: Normalization) -> Any:
-    if normalization is None:
-        return x
-    mean, std = (
-        (IMAGENET_MEAN, IMAGENET_STD) if normalization == "imagenet" else map(tuple, normalization)
-    )
-    if not len(mean) == len(std) == x.shape[-1]:
-        raise ValueError(
-            f"normalization has {len(mean)} means and {len(std)} standard deviations, but images "
-            f"have {x.shape[-1]} channels."
-        )
-    scale = [1.0 / s for s in std]
-    offset = [-m / s for m, s in zip(mean, std, strict=True)]
-    return layers.Rescaling(scale, offset, name="normalization")(x)
-
-
-def _conv(x: Any, channels: int, kernel_size: int, stride: int, name: str) -> Any:
-    padding = "same"
-    if stride > 1 and kernel_size > 1:
-        # With strides, Keras pads only the far side; torchvision pads both.
-        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
-        padding = "valid"
-    return layers.Conv2D(
-        channels,
-        kernel_size,
-        stride,
-        padding,
-        use_bias=False,
-        kernel_initializer=keras.initializers.VarianceScaling(
-            2.0, mode="fan_out", distribution="untruncated_normal"
-        ),
-        name=name,
-    )(x)
-
-
-def _batch_norm(x: Any, name: str, last_of_block: bool = False) -> Any:
-    # Every block starts as the identity: zero_init_residual of the official encoder.
-    gamma = "zeros" if last_of_block else "ones"
-    return SyncBatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=name)(x)
