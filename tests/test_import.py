@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_bt
-from keras_bt._support.onednn import CPU_INFO, VARIABLE, off_by_default
+from keras_bt._support.onednn import VARIABLE, cpu_flags, off_by_default
 
 # Keras itself imports parts of some of these where they are installed.
 LATE = {"kagglehub", "keras_cv", "PIL", "sklearn", "tensorflow_datasets", "tqdm"}
@@ -125,4 +125,4 @@ import keras_bt
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow checks the CPU on Linux only")
 def test_tensorflow_enables_onednn_on_the_expected_cpus():
-    assert run(ONEDNN_IN_USE)[0] == str(not off_by_default(CPU_INFO.read_text()))
+    assert run(ONEDNN_IN_USE)[0] == str(not off_by_default(cpu_flags()))

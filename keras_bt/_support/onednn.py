@@ -29,7 +29,7 @@ def turn_on() -> None:
         return
     if "tensorflow" not in sys.modules:
         os.environ[VARIABLE] = "1"
-    elif off_by_default(CPU_INFO.read_text() if CPU_INFO.exists() else ""):
+    elif off_by_default(cpu_flags()):
         logging.getLogger("keras_bt").warning(
             "TensorFlow was imported without oneDNN, and convolutions on this CPU take up to twice "
             "as long: import keras_bt before keras and tensorflow, or set %s=1 (0 silences this "
@@ -38,18 +38,24 @@ def turn_on() -> None:
         )
 
 
-def off_by_default(cpu_info: str) -> bool:
+def cpu_flags() -> set[str]:
+    """The names of this CPU's instruction sets, on Linux; empty on other systems and CPUs."""
+    cpu_info = CPU_INFO.read_text() if CPU_INFO.exists() else ""
+    flags = next((line for line in cpu_info.splitlines() if line.startswith("flags")), "")
+    return set(flags.split())
+
+
+def off_by_default(flags: set[str]) -> bool:
     """Whether TensorFlow on Linux leaves oneDNN off unless the variable is set.
 
     Args:
-        cpu_info: The content of /proc/cpuinfo.
+        flags: From `cpu_flags`.
 
     Returns:
         False also if the CPU is not an x86 CPU.
 
     Example:
-        >>> off_by_default("flags : fpu avx avx2"), off_by_default("flags : avx2 avx512_vnni")
+        >>> off_by_default({"avx", "avx2"}), off_by_default({"avx2", "avx512_vnni"})
         (True, False)
     """
-    flags = next((line for line in cpu_info.splitlines() if line.startswith("flags")), "")
-    return bool(flags) and not ENABLED_BY_DEFAULT & set(flags.split())
+    return bool(flags) and not ENABLED_BY_DEFAULT & flags

@@ -16,6 +16,7 @@ from keras_bt.config.recipe import Recipe
 from keras_bt.data import Source
 from keras_bt.distribution import workers
 from keras_bt.run import images_at_start
+from keras_bt.run.identity import precision_at_start
 
 FIELDS = [
     field
@@ -65,7 +66,8 @@ def settle(
 ) -> tuple[Recipe, str, Callable[[], Source]]:
     """The recipe, the folder of the run, and a function that opens the images.
 
-    All workers get the same recipe, and the chief opens the images first.
+    All workers get the same recipe, and the chief opens the images first. The recipe's precision
+    is never "auto".
 
     Args:
         flags: Flags of `define_recipe_flags`, and `workdir`.
@@ -86,14 +88,14 @@ def settle(
         return workers.run_on_all_workers(strategy, lambda: recipe_of_flags(flags, named, images))
 
     if named:
-        return recipe_for(images=0), workdir, open_images
+        return _resolved(recipe_for(images=0), workdir, strategy), workdir, open_images
     recipe_for(images=1000)  # refuses wrong flags before the images are read
     # A run keeps the settings it began with when images are added or removed.
     begun_with = None if flags.describe else images_at_start(workdir)
     images = workers.gather_from_workers(strategy, begun_with)[0] or open_images().train.count
     if images < 2:
         raise ValueError(f"{open_images().train.name} holds a single image; at least 2 are needed.")
-    return recipe_for(images), workdir, open_images
+    return _resolved(recipe_for(images), workdir, strategy), workdir, open_images
 
 
 def named_recipe(flags: FlagValues) -> Recipe | None:
@@ -138,6 +140,22 @@ def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) ->
             f"--warmup_epochs={recipe.warmup_epochs:g} must be below --epochs={recipe.epochs}."
         )
     return recipe
+
+
+def _resolved(recipe: Recipe, workdir: str, strategy: tf.distribute.Strategy) -> Recipe:
+    """The recipe with the run's own precision in place of "auto", chosen at its first start."""
+    workers.check_agreement(strategy, {"precision": recipe.precision})
+    if recipe.precision != "auto":
+        return recipe
+    begun_with = workers.run_on_all_workers(strategy, lambda: precision_at_start(workdir))
+    precision = workers.gather_from_workers(strategy, begun_with)[0]
+    if precision is None:
+        with strategy.scope():
+            return recipe.resolve_precision()
+    source = f"auto: the run in {workdir} began with it"
+    return dataclasses.replace(
+        recipe, precision=precision, sources={**recipe.sources, "precision": source}
+    )
 
 
 def _given_fields(flags: FlagValues) -> dict[str, Any]:

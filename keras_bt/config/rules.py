@@ -172,7 +172,7 @@ def _training(
         "micro_batches": (1, "for batches that fit into memory"),
         "precision": (
             "float32",
-            "16 bits are faster on accelerators, and on CPUs with AVX512_BF16",
+            "the same on any device; auto takes bfloat16 where it is faster",
         ),
     }
 

@@ -65,11 +65,7 @@ def check_same_run(file: Path, now: Mapping[str, Any], images: str | None) -> di
     Raises:
         ValueError: If settings or images differ, or the file is no run.json.
     """
-    try:
-        run = json.loads(file.read_text("utf-8"))
-        before, images_before = run["settings"], run.get("images")
-    except (AttributeError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not a run.json of keras_bt; use another workdir.") from error
+    before, images_before = _read(file)
     added = {name: value for name, value in VALUES_OF_OLD_RUNS.items() if name in now}
     before = {**added, **before}
     place_before, place_now = _places(before), _places(now)
@@ -88,6 +84,32 @@ def check_same_run(file: Path, now: Mapping[str, Any], images: str | None) -> di
         message = "The images have changed since the run in %s began; it continues with these."
         logging.getLogger("keras_bt").warning(message, file.parent)
     return before
+
+
+def precision_at_start(workdir: str | Path) -> str | None:
+    """The precision at the first start of a run; None before that.
+
+    Args:
+        workdir: The folder of the run.
+
+    Raises:
+        ValueError: If its run.json is not one of keras_bt.
+
+    Example:
+        >>> precision_at_start("no/such/folder") is None
+        True
+    """
+    file = Path(workdir).expanduser() / "run.json"
+    return _read(file)[0].get("precision") if file.exists() else None
+
+
+def _read(file: Path) -> tuple[dict[str, Any], str | None]:
+    """The settings and the digest of the images in a run.json."""
+    try:
+        run = json.loads(file.read_text("utf-8"))
+        return dict(run["settings"]), run.get("images")
+    except (AttributeError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not a run.json of keras_bt; use another workdir.") from error
 
 
 def _places(settings: Mapping[str, Any]) -> dict[str, str | None]:

@@ -81,6 +81,8 @@ class Pretraining:
             raise ValueError(
                 f"A deterministic run needs a single device, got {strategy.num_replicas_in_sync}."
             )
+        with strategy.scope():
+            recipe = recipe.resolve_precision()
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         self.linear_monitor, self.tensorboard = linear_monitor, tensorboard
@@ -231,6 +233,7 @@ class Pretraining:
             "epochs": epochs,
             "batch_size": batch_size,
             "replicas": self.strategy.num_replicas_in_sync,
+            "precision": self.recipe.precision,
             "seconds": round(state.seconds, 1),
             "images_per_second": round(steps * batch_size / state.seconds, 1),
             "nonfinite_steps": state.nonfinite_steps,

@@ -13,7 +13,8 @@ import tensorflow as tf
 METRICS = {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}
 RESULT = {
     *("recipe", "dataset", "images", "image_size", "skipped_images", "replaced_images"),
-    *("steps", "epochs", "batch_size", "replicas", "seconds", "images_per_second"),
+    *("steps", "epochs", "batch_size", "replicas", "precision", "seconds"),
+    "images_per_second",
     *("nonfinite_steps", "loss", "loss_floor", "untrained_loss", "health", "protocol"),
     *("encoder_dir", "seed", "pixels", "untrained", "trained"),
 }
@@ -66,6 +67,44 @@ def test_finished_run_prints_its_result_and_other_settings_are_refused(
     assert command("pretrain", *flags).result == finished.result
     refusal = command("pretrain", *flags, "--redundancy_weight=0.01").refusal
     assert "redundancy_weight: 0.0051 before, 0.01 now" in refusal
+
+
+def test_automatic_precision_is_that_of_the_run(
+    tiny_run, command, tiny_flags, tmp_path, monkeypatch
+):
+    chosen = [("mixed_bfloat16", "auto: because")]
+    monkeypatch.setattr("keras_bt.config.recipe.choose_precision", lambda *stage: chosen.pop())
+    workdir, finished = tiny_run
+    assert finished.result["precision"] == "float32"
+    flags = ("pretrain", "--seed=3", *tiny_flags, "--precision=auto")
+    described = command(*flags, f"--workdir={tmp_path}", "--describe").stdout
+    assert re.search("precision +mixed_bfloat16 +auto: because", described) and not chosen
+    assert command(*flags, f"--workdir={workdir}").result == finished.result
+    described = command(*flags, f"--workdir={workdir}", "--describe").stdout
+    assert re.search(f"precision +float32 +auto: the run in {workdir} began with it", described)
+    refusal = command(*flags, f"--workdir={workdir}", "--precision=mixed_bfloat16").refusal
+    assert "precision: 'float32' before, 'mixed_bfloat16' now" in refusal
+    (tmp_path / "run.json").write_text("{}")
+    assert "is not a run.json of keras_bt" in command(*flags, f"--workdir={tmp_path}").refusal
+
+
+@pytest.mark.slow
+def test_a_run_stores_the_chosen_precision_and_resumes_in_it(
+    command, tiny_flags, tmp_path, monkeypatch
+):
+    chosen = [("mixed_bfloat16", "auto: because")]
+    monkeypatch.setattr("keras_bt.config.recipe.choose_precision", lambda *stage: chosen.pop())
+    flags = ("pretrain", *tiny_flags, "--precision=auto", f"--workdir={tmp_path}/run")
+    result = command(*flags, f"--ledger={tmp_path}/ledger.jsonl").result
+    assert result["precision"] == "mixed_bfloat16"
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["settings"]["precision"] == "mixed_bfloat16"
+    row = json.loads((tmp_path / "ledger.jsonl").read_text())
+    assert row["figures"]["precision"] == "mixed_bfloat16"
+    assert "<td>mixed_bfloat16</td>" in (tmp_path / "run" / "report.html").read_text()
+    (tmp_path / "run" / "result.json").unlink()
+    again = command(*flags).result
+    assert (again["precision"], again["loss"]) == ("mixed_bfloat16", result["loss"])
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_unknown_recipe_names_the_nearest():
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"projector_dims": ()}, "projector_dims must hold one width per layer, got none"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
-        ({"precision": "bf16"}, r"precision must be one of \['float32', .*, got 'bf16'"),
+        ({"precision": "bf16"}, r"precision must be one of \['auto', 'float32', .*, got 'bf16'"),
         ({"micro_batches": 0}, "micro_batches must be at least 1, got 0"),
         ({"crop_area": (0.5,)}, r"crop_area must be two numbers, got \(0.5,\)"),
     ],

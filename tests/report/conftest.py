@@ -73,6 +73,7 @@ def run_folder(tmp_path, rng):
                 "nonfinite_steps": 0,
                 "images_per_second": 1234.5,
                 "replicas": 1,
+                "precision": recipe.precision,
                 "loss": lines[-1]["loss"],
                 "loss_floor": 1.5,
                 "untrained_loss": 30.5,
