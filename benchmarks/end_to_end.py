@@ -55,9 +55,9 @@ def save_images(path, data_dir):
         np.save(path, as_arrays(from_tfds("cifar10", data_dir).train)["image"])
 
 
-def as_arrays(images):
-    """Returns all images of a `data.Images` at 32 pixels: {"image", "label"}."""
-    batches = list(images.batches(1000, size=32))
+def as_arrays(images, size=32):
+    """Returns all images of a `data.Images` at `size` pixels: {"image", "label"}."""
+    batches = list(images.batches(1000, size=size))
     return {key: np.concatenate([batch[key] for batch in batches]) for key in ("image", "label")}
 
 

@@ -95,9 +95,9 @@ class Process:
             self._errors.close()
             raise ContestantError(f"{error.strerror}: {contestant.python}{self._hint}") from error
 
-    def ask(self, command, argument):
+    def ask(self, command, argument, timeout_seconds=ANSWER_TIMEOUT_SECONDS):
         """Sends a command, waits for the answer and returns it."""
-        timeout = threading.Timer(ANSWER_TIMEOUT_SECONDS, self._process.kill)
+        timeout = threading.Timer(timeout_seconds, self._process.kill)
         timeout.start()
         try:
             self._process.stdin.write(json.dumps([command, argument]) + "\n")
@@ -123,11 +123,15 @@ class Process:
         self._process.stdout.close()
         self._errors.close()
 
+    def stderr(self):
+        """Returns what the process has written to stderr."""
+        self._errors.seek(0)
+        return self._errors.read()
+
     def _error_message(self):
         """Returns the last line on stderr and the exit status."""
         status = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().split("\n")
+        lines = self.stderr().split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
         hint = self._hint if "ModuleNotFoundError" in last else ""
         return f"{last[:200]} (status {status}){hint}"

@@ -3,8 +3,10 @@
 python benchmarks/report.py
 """
 
+from accelerator_table import accelerator
 from encoder_tables import ablations, protocols, runs, ten_minutes
 from first_steps_table import draw, first_steps
+from photographs_table import photographs
 from readme_tables import with_tables
 from tables import ROOT, origin, rows, table, versions_of
 
@@ -195,8 +197,10 @@ def page():
                 protocols(),
                 ten_minutes(),
                 first_steps(),
+                photographs(),
                 ablations(),
                 races(),
+                accelerator(),
                 collectives(),
                 formats(),
             ],

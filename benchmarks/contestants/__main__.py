@@ -8,17 +8,21 @@ Commands and answers are JSON lines.
 ["warm_up", seconds]  runs two steps; answers how many steps take that many seconds
 ["run", steps]        answers the seconds per step; `run` may return the total seconds itself
 ["peak", steps]       answers the megabytes by which the process grew at its peak
+["call", [function, {...}]]
+                      answers the dict that a function of NAME.py returns, or why it failed
 """
 
 import importlib
 import importlib.metadata
 import json
 import os
+import re
 import sys
 import time
 import traceback
 from pathlib import Path
 
+STACK = re.compile(r"\s|Graph execution error|Detected at|<stack")
 LIBRARIES = ("tensorflow", "keras", "keras_cv", "torch", "torchvision", "kornia", "lightly")
 
 
@@ -39,6 +43,8 @@ def main(name):
             answer = seconds_per_step(run, argument)
         elif command == "peak":
             answer = peak_megabytes(run, argument)
+        elif command == "call":
+            answer = call(contestant, *argument)
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -65,6 +71,23 @@ def resident(field):
     raise OSError(f"/proc/self/status has no {field}.")
 
 
+def call(contestant, function, arguments):
+    """Returns the dict of a function, with versions; or its error, in one line and whole."""
+    try:
+        return {**getattr(contestant, function)(**arguments), **circumstances()}
+    except Exception as error:
+        return {"not_measured": reason(error), "traceback": traceback.format_exc()}
+
+
+def reason(error):
+    """Returns the type of an error and the line of its message that has the reason.
+
+    TensorFlow's messages begin with the call stack of the graph.
+    """
+    lines = (line for line in str(error).splitlines() if line and not STACK.match(line))
+    return f"{type(error).__name__}: {next(lines, 'no message')}"
+
+
 def circumstances():
     """Returns the versions of imported libraries and the number of threads."""
     versions = {
@@ -80,4 +103,4 @@ if __name__ == "__main__":
         main(sys.argv[1])
     except Exception as error:
         traceback.print_exc()
-        sys.exit(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        sys.exit(reason(error))

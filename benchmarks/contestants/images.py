@@ -1,8 +1,10 @@
 """Images for the contestants."""
 
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 
 def smooth_images(count, size):
@@ -16,6 +18,23 @@ def smooth_images(count, size):
     )
     images = 127.5 + 60.0 * (rows[:, :, None] + columns[:, None])
     return np.uint8(np.clip(images, 0, 255))
+
+
+def write_jpegs(folder, height, width, count):
+    """Writes JPEG files like photographs, and returns the mean of their sizes in megabytes.
+
+    Only the first 64 are different from each other.
+    """
+    noise = np.random.default_rng(0).normal(0, 12, (height, width, 3))
+    encoded = []
+    for image in smooth_images(min(count, 64), max(height, width)):
+        pixels = np.uint8(np.clip(image[:height, :width] + noise, 0, 255))
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=90)
+        encoded.append(file.getvalue())
+    for number in range(count):
+        Path(folder, f"{number}.jpg").write_bytes(encoded[number % len(encoded)])
+    return np.mean([len(file) for file in encoded]) / 1e6
 
 
 def load_images(path):
