@@ -34,6 +34,7 @@ from keras_bt.evaluation import (
 from keras_bt.export import export_encoder, export_litert, export_onnx, load_encoder
 from keras_bt.functional.loss import loss_floor
 from keras_bt.layers.batch_norm import SyncBatchNormalization, sync_batch_norm
+from keras_bt.model.adamw import AdamW
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.optimizers import LARS, warmup_cosine
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARS",
+    "AdamW",
     "BarlowTwins",
     "BarlowTwinsLoss",
     "BarlowTwinsView",

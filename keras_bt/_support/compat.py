@@ -11,8 +11,9 @@ Overrides of private Keras methods stay in their classes:
     BatchNormalization._moments,        layers/batch_norm.py: moments of the global batch
     _reduction_axes
     Optimizer._apply_weight_decay,      model/optimizers.py: LARS applies weight decay inside the
-    _use_weight_decay,                  adapted direction, and updates a weight in one kernel
-    _get_variable_index
+    _use_weight_decay,                  adapted direction. model/adamw.py: a weight decays where it
+    _get_variable_index,                is updated. Both update a weight in one kernel
+    AdamW._momentums, _velocities
 """
 
 import contextlib

@@ -14,6 +14,7 @@ from keras_bt.encoders import resnet
 from keras_bt.encoders.conv4 import conv4
 from keras_bt.encoders.projector import projector
 from keras_bt.functional.loss import REDUNDANCIES, REDUNDANCY_WEIGHTS, check_redundancy
+from keras_bt.model.adamw import AdamW
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.model.losses import BarlowTwinsLoss
 from keras_bt.model.micro_batches import check_micro_batches
@@ -335,7 +336,7 @@ class Recipe:
         warmup_steps = min(round(self.warmup_epochs * steps_per_epoch), total_steps // 4)
         schedule = warmup_cosine(peak, warmup_steps, total_steps)
         if self.optimizer == "adamw":
-            return keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay)
+            return AdamW(schedule, weight_decay=self.weight_decay)
         return LARS(
             schedule,
             weight_decay=self.weight_decay,

@@ -96,8 +96,8 @@ class LARS(keras.optimizers.Optimizer):
         momentum = self.momentums[self._get_variable_index(variable)]
         # One kernel for m = momentum * m + d and w = w - learning_rate * m.
         tf.raw_ops.ResourceApplyMomentum(
-            var=_handle(variable),
-            accum=_handle(momentum),
+            var=handle_of(variable),
+            accum=handle_of(momentum),
             lr=learning_rate,
             grad=direction,
             momentum=tf.cast(self.momentum, dtype),
@@ -115,7 +115,7 @@ class LARS(keras.optimizers.Optimizer):
         }
 
 
-def _handle(variable: keras.Variable | tf.Variable) -> tf.Tensor:
+def handle_of(variable: keras.Variable | tf.Variable) -> tf.Tensor:
     """The resource handle of a variable."""
     return (variable.value if isinstance(variable, keras.Variable) else variable).handle
 
@@ -186,7 +186,7 @@ def warmup_cosine(
 class WarmupCosine(keras.optimizers.schedules.CosineDecay):
     """Keras's `CosineDecay` with a warm-up from 0, in few operations and without a branch.
 
-    Keras's AdamW computes the rate once for each weight that it decays. For a ResNet-18, 64
+    Keras's optimizers compute the rate once for each weight that they decay. For a ResNet-18, 64
     branches took a fifth of the time until the end of the first step.
 
     Example:
