@@ -34,6 +34,7 @@ CASES = {
         seed=0,
         name="mine",
     ),
+    "AdamW": lambda: keras_bt.AdamW(0.3, weight_decay=0.2, beta_1=0.5, epsilon=0.1, name="mine"),
     "SyncBatchNormalization": lambda: keras_bt.SyncBatchNormalization(
         axis=1, momentum=0.5, epsilon=0.1, center=False, scale=False, name="mine"
     ),
