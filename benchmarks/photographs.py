@@ -94,6 +94,7 @@ def row_of(contestant, flags, seed, result):
     command = ["python", "benchmarks/photographs.py", f"--image_dir={Path(flags.image_dir).name}"]
     command += [f"--image_size={flags.image_size}", f"--minutes={flags.minutes:g}"]
     command += [f"--seeds={seed}", f"--only={contestant}"]
+    command += [f"--epochs={result['epochs']}"] if contestant == "lightly_train" else []
     if contestant == "keras_bt" and flags.pretrain_flags:
         command += ["--", *flags.pretrain_flags]
     kept = ("batch_size", "steps", "seconds", "images_per_second", "knn_accuracy")
