@@ -13,16 +13,14 @@ updates RESULTS.md.
 
 import argparse
 import importlib.metadata
-import json
 import shlex
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from end_to_end import as_arrays
 from race import CONTESTANTS, PEERS
-from ten_minutes import PRETRAIN, in_new_process, run, score, seeds
+from ten_minutes import PRETRAIN, in_new_process, run, score, seeds, take_turns
 
 LIGHTLY_TRAIN = [PEERS, CONTESTANTS / "lightly_train_pretrain.py"]
 PROTOCOL = (
@@ -72,7 +70,11 @@ def lightly_train(flags, seed, folder):
 
 
 def save_images(folder, image_dir, image_size):
-    """Saves images and labels as arrays to score on, and returns the folder of training images."""
+    """Saves images and labels as arrays to score on.
+
+    Returns:
+        The folder of the training images, and the number of held-out images.
+    """
     from keras_bt.data import from_folder
     from keras_bt.data.layout import find_sets
 
@@ -118,7 +120,7 @@ def row_of(contestant, flags, seed, result):
 
 
 def main():
-    """Trains both contestants with each seed, in alternating order."""
+    """Reads the flags, and trains both contestants with each seed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--image_dir", required=True)
     parser.add_argument("--image_size", type=int, default=64)
@@ -139,12 +141,7 @@ def main():
         flags.train_dir, flags.test_count = in_new_process(
             save_images, folder, flags.image_dir, flags.image_size
         )
-        for seed in flags.seeds:
-            for contestant in contestants:
-                print(f"{contestant.__name__}, seed {seed} ...", file=sys.stderr, flush=True)
-                row = row_of(contestant.__name__, flags, seed, contestant(flags, seed, folder))
-                print(json.dumps(row), flush=True)
-            contestants.reverse()
+        take_turns(contestants, flags, folder, row_of)
 
 
 if __name__ == "__main__":

@@ -154,13 +154,23 @@ def command_of(contestant, flags, seed):
     return shlex.join(command)
 
 
+def take_turns(contestants, flags, folder, row_of):
+    """Trains the contestants with each seed, in alternating order, and prints a row for each."""
+    for seed in flags.seeds:
+        for contestant in contestants:
+            print(f"{contestant.__name__}, seed {seed} ...", file=sys.stderr, flush=True)
+            row = row_of(contestant.__name__, flags, seed, contestant(flags, seed, folder))
+            print(json.dumps(row), flush=True)
+        contestants = contestants[::-1]
+
+
 def seeds(text):
     """Returns the numbers in a comma-separated list."""
     return [int(seed) for seed in text.split(",")]
 
 
 def main():
-    """Trains both contestants with each seed, in alternating order."""
+    """Reads the flags, and trains both contestants with each seed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=seeds, default=[0], help="comma-separated")
@@ -182,12 +192,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if lightly in contestants:
             in_new_process(save_images, folder, flags.data_dir, flags.validation)
-        for seed in flags.seeds:
-            for contestant in contestants:
-                print(f"{contestant.__name__}, seed {seed} ...", file=sys.stderr, flush=True)
-                row = row_of(contestant.__name__, flags, seed, contestant(flags, seed, folder))
-                print(json.dumps(row), flush=True)
-            contestants.reverse()
+        take_turns(contestants, flags, folder, row_of)
 
 
 if __name__ == "__main__":

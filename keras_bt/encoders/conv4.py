@@ -1,4 +1,4 @@
-"""Conv-4: four convolutions, which learn in minutes what a ResNet learns in an hour."""
+"""Conv-4: an encoder of four convolutions, for short trainings on few processor cores."""
 
 import keras
 from keras import layers
@@ -24,8 +24,7 @@ def conv4(
 
         stem, then three times:  3x3 convolution to twice the channels, 2x2 max-pooling, BN, ReLU
 
-    For short trainings on few processor cores: a step of width 32 takes less time than one of a
-    ResNet-18 of width 16, and learns more.
+    For minutes of training on few processor cores. Longer trainings want a ResNet.
 
     Args:
         input_shape: (height, width, channels); height and width may be None.

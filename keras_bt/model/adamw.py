@@ -10,16 +10,15 @@ from keras_bt.model.optimizers import handle_of
 
 @keras.saving.register_keras_serializable(package="keras_bt")
 class AdamW(keras.optimizers.AdamW):
-    """`keras.optimizers.AdamW` in a sixth of its operations, with the same weights.
+    """`keras.optimizers.AdamW` in fewer operations, with the same weights.
 
         m = m + (1 - beta_1) (g - m)
         v = v + (1 - beta_2) (g^2 - v)
         w = (1 - learning_rate weight_decay) w
             - learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon)
 
-    Keras's own update is 13 operations for each weight, and its decay 5. A ResNet-18 has 64
-    weights. On few cores, tracing them takes a third of the time to the end of the first step, and
-    running them a seventh of the step of a small network.
+    Keras's own update is a dozen operations for each weight, and a ResNet-18 has 64 weights. On few
+    cores, tracing them delays the first step by seconds, and running them slows small networks.
 
     See `keras.optimizers.AdamW` for the arguments.
 
