@@ -24,7 +24,7 @@ def conv4(
 
         stem, then three times:  3x3 convolution to twice the channels, 2x2 max-pooling, BN, ReLU
 
-    For minutes of training on few processor cores. Longer trainings want a ResNet.
+    For minutes of training on few processor cores.
 
     Args:
         input_shape: (height, width, channels); height and width may be None.
