@@ -138,7 +138,8 @@ def main(arguments):
             raise ValueError(f"unexpected arguments {arguments[1:]}; write flags as --name=value.")
         names, seeds = rows_of_flags(), seeds_of_flags()
         check_ledger(FLAGS)
-        recipe, _, open_source = settle(FLAGS, tf.distribute.get_strategy())
+        settled = settle(FLAGS, tf.distribute.get_strategy())
+        recipe, open_source = settled.recipe.resolve_precision(), settled.open_images
         if FLAGS.describe:
             print(recipe.describe())
             return

@@ -92,7 +92,8 @@ def main(arguments):
         steps = sorted(int(each) for each in FLAGS.steps if each.isdigit())
         if not all(each.isdigit() for each in numbers) or min(steps, default=0) < 1:
             raise ValueError("--steps must be integers of at least 1, --seeds of at least 0.")
-        recipe, _, open_source = settle(FLAGS, tf.distribute.get_strategy())
+        settled = settle(FLAGS, tf.distribute.get_strategy())
+        recipe, open_source = settled.recipe.resolve_precision(), settled.open_images
         source = open_source()
         if source.test is None:
             raise ValueError(f"{source.name} has no labels to score with.")

@@ -4,11 +4,13 @@ import contextlib
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from keras_bt._support import onednn
 
+STARTED = time.monotonic()  # about the beginning of a process that runs a command
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 BACKENDS = ("jax", "torch", "openvino", "mlx")  # packages of Keras's other backends
 COMMAND_LINE = ("keras-bt", "-m")  # "-m" while Python imports the package for `python -m keras_bt`

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 import textwrap
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -79,11 +80,14 @@ class Invocation:
         flags: The values of its flags.
         arguments: The arguments that are not flags.
         command_line: The whole command as text, for run.json and the ledger.
+        started: `time.monotonic()` at its beginning: in a process of its own, before it imported
+            TensorFlow.
     """
 
     flags: FlagValues
     arguments: tuple[str, ...]
     command_line: str
+    started: float = dataclasses.field(default_factory=time.monotonic)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,16 +131,18 @@ class Command:
         """The first line of the help."""
         return self.doc.strip().splitlines()[0]
 
-    def main(self, arguments: Sequence[str]) -> int:
+    def main(self, arguments: Sequence[str], started: float | None = None) -> int:
         """Runs the command.
 
         Args:
             arguments: The arguments after the name of the command.
+            started: See `Invocation`; None for now.
 
         Returns:
             Exit status: 0, 2 for one of `REFUSALS`, 130 after Ctrl-C, or that of `run`.
         """
         values = self._new_flags()
+        started = time.monotonic() if started is None else started
         try:
             rest = values([self.name, *arguments])[1:]
             if values.help or values.helpfull:
@@ -145,7 +151,7 @@ class Command:
             self._check(values, rest)
             with _log_on_stderr():
                 line = shlex.join(["keras-bt", self.name, *arguments])
-                return self.run(Invocation(values, tuple(rest), line)) or 0
+                return self.run(Invocation(values, tuple(rest), line, started)) or 0
         except BrokenPipeError:  # `keras-bt ... | head` closes the pipe early
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
@@ -207,7 +213,7 @@ def _log_on_stderr() -> Iterator[None]:
     """Shows messages of the package while a command runs; restores logging afterwards."""
     logger = logging.getLogger("keras_bt")
     level, propagate = logger.level, logger.propagate
-    handler = logging.StreamHandler()
+    handler = _Handler()
     handler.setFormatter(_Formatter())
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
@@ -218,6 +224,19 @@ def _log_on_stderr() -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+class _Handler(logging.StreamHandler):
+    """Writes messages on lines of their own, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "tqdm" not in sys.modules:
+            super().emit(record)
+            return
+        from tqdm import tqdm
+
+        with tqdm.external_write_mode(file=self.stream):
+            super().emit(record)
 
 
 class _Formatter(logging.Formatter):

@@ -9,6 +9,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from keras_bt._support import start_up
 from keras_bt._support.version import __version__
 from keras_bt.cli.command import REFUSED, Command
 
@@ -57,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return REFUSED
-    return find_command(name).main(rest)
+    # A process has one command of its own; a program that calls this has other work before it.
+    return find_command(name).main(rest, start_up.STARTED if arguments is None else None)
 
 
 def find_command(name: str) -> Command:

@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -21,11 +20,17 @@ from absl.flags import FlagValues
 
 from keras_bt.cli.command import REFUSALS, REFUSED, Command, FlagGroup, Invocation
 from keras_bt.cli.device_flags import define_device_flags, strategy_of_flags
+from keras_bt.cli.fitting import Fitted, fit_to_machine
 from keras_bt.cli.image_flags import IMAGES
 from keras_bt.cli.ledger_flag import add_to_ledger, check_ledger, define_ledger_flag
-from keras_bt.cli.recipe_flags import define_recipe_flags, settle
-from keras_bt.config.recipe import Recipe
-from keras_bt.data import Source
+from keras_bt.cli.recipe_flags import (
+    Settled,
+    define_recipe_flags,
+    named_recipe,
+    recipe_of_flags,
+    settle,
+    workdir_of,
+)
 from keras_bt.distribution import workers
 from keras_bt.model.view_placement import PLACEMENTS
 from keras_bt.report import ReportWriter
@@ -35,6 +40,8 @@ from keras_bt.run.progress import DISPLAYS
 from keras_bt.training import profiling
 from keras_bt.training.checkpoint import CheckpointError
 from keras_bt.training.nonfinite_steps import ACTIONS
+
+log = logging.getLogger("keras_bt")
 
 
 def _define_flags(values: FlagValues) -> None:
@@ -53,7 +60,12 @@ def _define_flags(values: FlagValues) -> None:
     output.bool("profile", "Print and store the time of each part of a step and of the run.")
     training = FlagGroup(values, "Training")
     training.float(
-        "minutes", None, "Time budget; replaces the number of epochs of the recipe.", 0.01
+        "minutes",
+        None,
+        "Time from the command to its result, instead of a number of epochs. The settings that "
+        "are not given fit the machine and this time. On a CPU an hour, unless --epochs is given "
+        "or the recipe takes less.",
+        0.01,
     )
     training.integer("seed", 0, "Seed of weights, order and views.", 0, 2**32 - 1)
     training.bool("linear_monitor", "Also fit linear probes during training.")
@@ -89,22 +101,24 @@ def run(invocation: Invocation) -> int | None:
     flags, strategy = invocation.flags, None
     try:
         strategy = strategy_of_flags(flags)
-        recipe, workdir, open_source = settle(flags, strategy)
+        chief = workers.is_chief(strategy)
+        level = logging.INFO if chief and flags.progress == "bar" else logging.WARNING
+        log.setLevel(level)
+        log.info("%s", _first_line(flags))
+        settled = settle(flags, strategy)
+        fitted = fit_to_machine(settled, flags.minutes, strategy, invocation.started)
         if flags.describe:
-            if workers.is_chief(strategy):
-                print(recipe.describe())
+            if chief:
+                print("\n".join([*fitted.words, fitted.recipe.describe()]))
             workers.leave_together(strategy)
             return None
         check_ledger(flags)
-        folder, pretraining = _prepare(invocation, strategy, recipe, workdir, open_source)
+        folder, pretraining = _prepare(invocation, strategy, settled, fitted)
     except REFUSALS as error:
         return _refuse(error, strategy)
-    chief = workers.is_chief(strategy)
-    level = logging.INFO if chief and flags.progress == "bar" else logging.WARNING
-    logging.getLogger("keras_bt").setLevel(level)
     if pretraining is None:
         result = folder.result()
-        logging.getLogger("keras_bt").info("The run in %s is finished already.", folder.path)
+        log.info("The run in %s is finished already.", folder.path)
         if chief:
             ReportWriter(folder.path).write_if_older()
     else:
@@ -131,34 +145,41 @@ def run(invocation: Invocation) -> int | None:
     return None
 
 
-def _settings(flags: FlagValues, recipe: Recipe) -> dict[str, Any]:
+def _first_line(flags: FlagValues) -> str:
+    """What is done, how long it takes if that is known, and where the result will be."""
+    recipe = recipe_of_flags(flags, named_recipe(flags), 1000)  # refuses wrong flags
+    images = flags.image_dir or flags.tfrecords or recipe.dataset
+    duration = f", with a result in {flags.minutes:g} minutes" if flags.minutes else ""
+    return f"Pretraining on {images}{duration}; folder of the run: {workdir_of(flags)}."
+
+
+def _settings(flags: FlagValues, fitted: Fitted) -> dict[str, Any]:
     """All settings that determine the run, for run.json; devices are not among them."""
-    names = [*PLACES, "bad_images", "max_pixels"]
-    names += ["seed", "minutes", "deterministic"]
+    names = [*PLACES, "bad_images", "max_pixels", "seed", "deterministic"]
     if flags.view_placement != "auto":
         names.append("view_placement")
     if flags.validation:
         names.append("validation")
-    return {**recipe.settings(), **{name: flags[name].value for name in names}}
+    named = {name: flags[name].value for name in names}
+    return {**fitted.recipe.settings(), **named, "minutes": fitted.minutes}
 
 
 def _prepare(
     invocation: Invocation,
     strategy: tf.distribute.Strategy,
-    recipe: Recipe,
-    workdir: str,
-    open_source: Callable[[], Source],
+    settled: Settled,
+    fitted: Fitted,
 ) -> tuple[RunFolder, Pretraining | None]:
     """The folder of the run, and the run; None instead of a finished run."""
     flags = invocation.flags
-    settings, chief = _settings(flags, recipe), workers.is_chief(strategy)
+    settings, chief = _settings(flags, fitted), workers.is_chief(strategy)
     workers.check_agreement(strategy, settings)
     # After that check: workers may have the images at different places.
     settings |= {name: resolved(settings[name]) for name in PLACES}
 
     def open_folder(writes: bool, images: str | None = None) -> RunFolder:
         def open_it() -> RunFolder:
-            return RunFolder(workdir, settings, writes, invocation.command_line, images)
+            return RunFolder(settled.workdir, settings, writes, invocation.command_line, images)
 
         return workers.run_on_all_workers(strategy, open_it)
 
@@ -167,18 +188,19 @@ def _prepare(
     finished, moved = workers.gather_from_workers(strategy, state)[0]
     if finished and not moved:
         return folder, None
-    source = open_source()
+    source = settled.open_images()
     images = source.digest or None
     if finished:
         return open_folder(writes=False, images=images), None
     pretraining = workers.run_on_all_workers(
         strategy,
         lambda: Pretraining(
-            recipe,
+            fitted.recipe,
             source,
             strategy,
             seed=flags.seed,
-            minutes=flags.minutes,
+            minutes=fitted.minutes,
+            started=invocation.started,
             deterministic=flags.deterministic,
             view_placement=flags.view_placement,
             linear_monitor=flags.linear_monitor,

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -15,8 +15,7 @@ from keras_bt.config.named import find_recipe, recipes
 from keras_bt.config.recipe import Recipe
 from keras_bt.data import Source
 from keras_bt.distribution import workers
-from keras_bt.run import images_at_start
-from keras_bt.run.identity import precision_at_start
+from keras_bt.run.identity import settings_at_start
 
 FIELDS = [
     field
@@ -61,13 +60,30 @@ def define_recipe_flags(values: FlagValues) -> None:
         define(field.name, None, field.metadata["description"])
 
 
-def settle(
-    flags: FlagValues, strategy: tf.distribute.Strategy
-) -> tuple[Recipe, str, Callable[[], Source]]:
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """What flags have settled.
+
+    Args:
+        recipe: The settings. Their precision may be "auto".
+        workdir: Folder of the run.
+        open_images: Opens the images; the chief does so first.
+        given: The fields that flags set, with their values.
+        begun_with: Settings at the first start of the run in `workdir`; None before that.
+    """
+
+    recipe: Recipe
+    workdir: str
+    open_images: Callable[[], Source]
+    given: dict[str, Any]
+    begun_with: dict[str, Any] | None
+
+
+def settle(flags: FlagValues, strategy: tf.distribute.Strategy) -> Settled:
     """The recipe, the folder of the run, and a function that opens the images.
 
-    All workers get the same recipe, and the chief opens the images first. The recipe's precision
-    is never "auto".
+    A run that has begun keeps its settings, except those that flags set. All workers get the
+    same recipe.
 
     Args:
         flags: Flags of `define_recipe_flags`, and `workdir`.
@@ -77,7 +93,7 @@ def settle(
         ValueError: If a value is not allowed, or a flag contradicts the others.
     """
     named = workers.run_on_all_workers(strategy, lambda: named_recipe(flags))
-    workdir = flags.workdir or f"runs/{named.name if named else 'images'}"
+    workdir = workdir_of(flags)
 
     @functools.cache
     def open_images() -> Source:
@@ -87,15 +103,24 @@ def settle(
     def recipe_for(images: int) -> Recipe:
         return workers.run_on_all_workers(strategy, lambda: recipe_of_flags(flags, named, images))
 
-    if named:
-        return _resolved(recipe_for(images=0), workdir, strategy), workdir, open_images
-    recipe_for(images=1000)  # refuses wrong flags before the images are read
-    # A run keeps the settings it began with when images are added or removed.
-    begun_with = None if flags.describe else images_at_start(workdir)
-    images = workers.gather_from_workers(strategy, begun_with)[0] or open_images().train.count
-    if images < 2:
-        raise ValueError(f"{open_images().train.name} holds a single image; at least 2 are needed.")
-    return _resolved(recipe_for(images), workdir, strategy), workdir, open_images
+    recipe = recipe_for(images=1000)  # refuses wrong flags before the images are read
+    begun = workers.run_on_all_workers(strategy, lambda: settings_at_start(workdir))
+    begun = workers.gather_from_workers(strategy, begun)[0]
+    if begun is not None:
+        recipe = _begun_recipe(recipe, begun, _given_fields(flags), workdir)
+    elif named is None:
+        images = open_images().train.count
+        if images < 2:
+            name = open_images().train.name
+            raise ValueError(f"{name} holds a single image; at least 2 are needed.")
+        recipe = recipe_for(images)
+    return Settled(recipe, workdir, open_images, _given_fields(flags), begun)
+
+
+def workdir_of(flags: FlagValues) -> str:
+    """Folder of the run, given or named after the recipe."""
+    named = named_recipe(flags)
+    return flags.workdir or f"runs/{named.name if named else 'images'}"
 
 
 def named_recipe(flags: FlagValues) -> Recipe | None:
@@ -142,20 +167,19 @@ def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) ->
     return recipe
 
 
-def _resolved(recipe: Recipe, workdir: str, strategy: tf.distribute.Strategy) -> Recipe:
-    """The recipe with the run's own precision in place of "auto", chosen at its first start."""
-    workers.check_agreement(strategy, {"precision": recipe.precision})
-    if recipe.precision != "auto":
-        return recipe
-    begun_with = workers.run_on_all_workers(strategy, lambda: precision_at_start(workdir))
-    precision = workers.gather_from_workers(strategy, begun_with)[0]
-    if precision is None:
-        with strategy.scope():
-            return recipe.resolve_precision()
-    source = f"auto: the run in {workdir} began with it"
-    return dataclasses.replace(
-        recipe, precision=precision, sources={**recipe.sources, "precision": source}
-    )
+def _begun_recipe(
+    recipe: Recipe, begun: Mapping[str, Any], given: Mapping[str, Any], workdir: str
+) -> Recipe:
+    """The recipe with the settings that a run began with, except those that are given."""
+    # "auto" is whatever the run chose.
+    asked = {name for name, value in given.items() if (name, value) != ("precision", "auto")}
+    names = recipe.settings().keys() & begun.keys() - asked - {"name"}
+    kept = {name: begun[name] for name in names}
+    # JSON has lists only.
+    kept = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    source = f"the run in {workdir} began with it"
+    sources = {name: source for name, value in kept.items() if value != getattr(recipe, name)}
+    return dataclasses.replace(recipe, **kept, sources={**recipe.sources, **sources})
 
 
 def _given_fields(flags: FlagValues) -> dict[str, Any]:

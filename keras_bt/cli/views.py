@@ -42,7 +42,8 @@ def run(invocation: Invocation) -> None:
     flags = invocation.flags
     if not flags.out.lower().endswith(".png"):
         raise ValueError(f"--out must end in .png, got {flags.out}.")
-    recipe, _, open_source = settle(flags, tf.distribute.get_strategy())
+    settled = settle(flags, tf.distribute.get_strategy())
+    recipe, open_source = settled.recipe, settled.open_images
     if flags.describe:
         print(recipe.describe())
         return

@@ -1,14 +1,15 @@
 """`Recipe`: the settings of a run, and the model, loss and optimizer built from them."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_bt.config import rules
+from keras_bt.config import rules, short_runs
 from keras_bt.config.precision import choose_precision
 from keras_bt.encoders import resnet
 from keras_bt.encoders.conv4 import conv4
@@ -221,6 +222,47 @@ class Recipe:
         given = {**self.sources, **dict.fromkeys(fields, "as given")}
         return dataclasses.replace(self, **{"sources": given, **fields})
 
+    def fitted(
+        self,
+        count: int,
+        images_per_second: float,
+        minutes: float | None = None,
+        **given: Any,
+    ) -> "Recipe":
+        """This recipe with the settings that learn most in the time there is.
+
+        A long run keeps its settings. A short one gets another network, batch, loss and
+        optimizer; views and sizes stay, but views may be smaller than images.
+
+        Args:
+            count: Number of images, at least 2.
+            images_per_second: Speed of conv4 of width 32 on views of this size.
+            minutes: Time of the training; None trains for the epochs of the recipe.
+            **given: Fields with values of your own; the others fit around them.
+
+        Example:
+            >>> photos = Recipe.for_images(count=3000, image_size=64)
+            >>> photos.fitted(count=3000, images_per_second=500, minutes=8).encoder
+            'conv4'
+            >>> photos.fitted(count=3000, images_per_second=1e6, minutes=60).encoder
+            'resnet18'
+        """
+        recipe = self.override(**given)
+        passes = 60 * minutes * images_per_second if minutes else float(recipe.epochs * count)
+        if short_runs.published_settings_fit(passes):
+            return recipe
+        return recipe._replaced(short_runs.settings_for(count, recipe.image_size, passes, given))
+
+    def expecting(self, epochs: int, reason: str) -> "Recipe":
+        """This recipe with a number of epochs that is only expected, and the reason for it."""
+        return self._replaced({"epochs": (epochs, reason)})
+
+    def _replaced(self, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
+        """The same recipe with other values in some fields, each with its source."""
+        values = {field: value for field, (value, _) in fields.items()}
+        sources = {field: source for field, (_, source) in fields.items()}
+        return dataclasses.replace(self, **values, sources={**self.sources, **sources})
+
     def describe(self) -> str:
         """All fields as text, each with its value and the source of that value.
 
@@ -273,9 +315,7 @@ class Recipe:
         side = self.side_of_views if self.stem == "small" else -(-self.side_of_views // 4)
         parts = tf.distribute.get_strategy().num_replicas_in_sync * self.micro_batches
         chosen, reason = choose_precision(self.width, side, max(1, self.batch_size // parts))
-        return dataclasses.replace(
-            self, precision=chosen, sources={**self.sources, "precision": reason}
-        )
+        return self._replaced({"precision": (chosen, reason)})
 
     @property
     def side_of_views(self) -> int:
@@ -306,18 +346,27 @@ class Recipe:
         """The model of this recipe, not compiled, for the strategy whose scope is entered."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         check_micro_batches(self.batch_size // replicas, self.micro_batches)
-        before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.resolve_precision().precision)
-        try:
-            encoder = self.build_encoder()
-            head = projector(encoder.output_shape[-1], self.projector_dims)
-            views = self.build_views(seed)
-            parts = encoder, head, views
+        with self._precision():
+            parts = *self.build_networks(), self.build_views(seed)
             if self.mixed_sample_weight:
                 return MixedSampleBarlowTwins(
                     *parts, self.mixed_sample_weight, micro_batches=self.micro_batches
                 )
             return BarlowTwins(*parts, self.micro_batches)
+
+    def build_networks(self) -> tuple[keras.Model, keras.Model]:
+        """(encoder, projector), in the precision of this recipe."""
+        with self._precision():
+            encoder = self.build_encoder()
+            return encoder, projector(encoder.output_shape[-1], self.projector_dims)
+
+    @contextlib.contextmanager
+    def _precision(self) -> Iterator[None]:
+        """Layers that are built inside compute in the precision of this recipe."""
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(self.resolve_precision().precision)
+        try:
+            yield
         finally:
             keras.config.set_dtype_policy(before)
 
@@ -329,16 +378,35 @@ class Recipe:
             redundancy=self.redundancy,
         )
 
-    def build_optimizer(self, steps_per_epoch: int, total_steps: int) -> keras.Optimizer:
-        """The optimizer, its learning rate scheduled over `total_steps`."""
-        peak = self.learning_rate * self.batch_size / 256
-        # A run shorter than the warm-up still needs steps in which the rate falls.
-        warmup_steps = min(round(self.warmup_epochs * steps_per_epoch), total_steps // 4)
-        schedule = warmup_cosine(peak, warmup_steps, total_steps)
+    @property
+    def peak_rate(self) -> float:
+        """Highest learning rate, for this batch."""
+        return self.learning_rate * self.batch_size / 256
+
+    def warmup_steps(self, steps_per_epoch: int, total_steps: int) -> int:
+        """Steps in which the learning rate rises, at most a quarter of all."""
+        return min(round(self.warmup_epochs * steps_per_epoch), total_steps // 4)
+
+    def build_optimizer(
+        self, steps_per_epoch: int, total_steps: int, scheduled: bool = True
+    ) -> keras.Optimizer:
+        """The optimizer, its learning rate scheduled over `total_steps`.
+
+        Args:
+            steps_per_epoch: Steps of one pass over the images.
+            total_steps: Steps of the whole training.
+            scheduled: False for the highest rate all the time: a callback can set another.
+        """
+        warmup_steps = self.warmup_steps(steps_per_epoch, total_steps)
+        rate = (
+            warmup_cosine(self.peak_rate, warmup_steps, total_steps)
+            if scheduled
+            else self.peak_rate
+        )
         if self.optimizer == "adamw":
-            return AdamW(schedule, weight_decay=self.weight_decay)
+            return AdamW(rate, weight_decay=self.weight_decay)
         return LARS(
-            schedule,
+            rate,
             weight_decay=self.weight_decay,
             trust_coefficient=self.trust_coefficient,
             bias_learning_rate_ratio=self.bias_learning_rate_ratio,

@@ -107,7 +107,8 @@ class Images:
         Returns:
             Dataset of dicts {"image", "label"}, without "label" if there are no labels.
         """
-        return self._decoded(self.elements, size).batch(batch_size).prefetch(2)
+        batches = self._decoded(self.elements, size).batch(batch_size).prefetch(2)
+        return batches.with_options(_without_tuning())
 
     def shuffled_batches(
         self,
@@ -164,6 +165,7 @@ class Images:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
         batches = self._decoded(elements, size).batch(part, drop_remainder=True).prefetch(2)
+        batches = batches.with_options(_without_tuning())
         # Only batches of known infinite number keep their static shape when distributed.
         return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
@@ -228,6 +230,17 @@ class Source:
         if self.labelled:
             return dataclasses.replace(self, name=name, test=held_out, labelled=kept)
         return dataclasses.replace(self, name=name, test=held_out, train=kept)
+
+
+def _without_tuning() -> tf.data.Options:
+    """Options for a parallelism of the number of cores, which is not tuned.
+
+    In TensorFlow 2.21 the thread that tunes sometimes misses the end of an iterator, which then
+    takes up to a minute to be deleted.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def digest_of(entries: Iterable[Any]) -> str:

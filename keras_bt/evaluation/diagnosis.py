@@ -1,6 +1,7 @@
 """Finds problems of a training in its health metrics: collapse, dead dimensions, divergence."""
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -54,14 +55,17 @@ def diagnose(
     progress: float = 1.0,
     untrained_loss: float | None = None,
     floor: float | None = 0.0,
+    untrained_accuracy: tuple[float, int] | None = None,
 ) -> list[Finding]:
     """Returns the problems that the metrics of a training show.
 
     Args:
-        metrics: The metrics of `EmbeddingHealth`, and `loss`.
+        metrics: The metrics of `EmbeddingHealth`, `loss` and, if known, `knn_accuracy`.
         progress: Finished fraction of the training, in [0, 1].
         untrained_loss: Loss of the first step. None if unknown.
         floor: Lowest possible loss. None if unknown.
+        untrained_accuracy: k-NN accuracy before training, and the number of images classified.
+            None if unknown.
 
     Returns:
         Empty for a sound training.
@@ -75,6 +79,7 @@ def diagnose(
     return [
         *_embedding_findings(metrics, progress),
         *_loss_findings(metrics["loss"], progress, untrained_loss, floor),
+        *_accuracy_findings(metrics.get("knn_accuracy"), progress, untrained_accuracy),
     ]
 
 
@@ -139,8 +144,29 @@ def _loss_findings(
         )
 
 
+def _accuracy_findings(
+    accuracy: float | None, progress: float, untrained: tuple[float, int] | None
+) -> Iterator[Finding]:
+    """Problems that the k-NN accuracy shows, compared with that before training."""
+    if accuracy is None or untrained is None or progress < LEARNED_FROM_PROGRESS:
+        return
+    before, images = untrained
+    noise = 1.96 * math.sqrt(before * (1.0 - before) / images)
+    if accuracy < before - noise:
+        yield Finding(
+            "worse than untrained",
+            f"k-NN classifies {accuracy:.1%} of a sample of the held-out images after "
+            f"{progress:.0%} of the training, and {before:.1%} before training. Usual causes: too "
+            "few steps, or augmentation that removes what distinguishes the classes. Try more "
+            "minutes or epochs, then a larger crop_area.",
+        )
+
+
 def health_report(
-    logs: Mapping[str, float], untrained_loss: float | None = None, floor: float | None = 0.0
+    logs: Mapping[str, float],
+    untrained_loss: float | None = None,
+    floor: float | None = 0.0,
+    untrained_accuracy: tuple[float, int] | None = None,
 ) -> dict[str, Any] | None:
     """Returns the health metrics and findings at the end of a training.
 
@@ -148,6 +174,7 @@ def health_report(
         logs: Logs of its last epoch, with the metrics of `EmbeddingHealth`.
         untrained_loss: See `diagnose`.
         floor: See `diagnose`.
+        untrained_accuracy: See `diagnose`.
 
     Returns:
         The metrics, and under "findings" the problems as strings. None if the logs have no
@@ -162,5 +189,5 @@ def health_report(
     metrics = {name: logs[name] for name in HEALTH_METRICS if name in logs}
     if not metrics:
         return None
-    findings = diagnose(logs, untrained_loss=untrained_loss, floor=floor)
+    findings = diagnose(logs, 1.0, untrained_loss, floor, untrained_accuracy)
     return {**metrics, "findings": [str(finding) for finding in findings]}

@@ -52,6 +52,8 @@ class EmbeddingHealth(Monitor):
         untrained_loss: None uses the loss of the first step if the optimizer has made none yet.
 
     Attributes:
+        untrained_accuracy: The k-NN accuracy before training, and the number of its images, for
+            a warning if that during training is lower. None for no comparison.
         findings: The problems in the warnings.
         outputs: Latest outputs for the images: features [images, features], z_a and z_b
             [images, dim]. None before the first evaluation.
@@ -85,6 +87,7 @@ class EmbeddingHealth(Monitor):
         self.images = images
         self.batch_size = batch_size
         self.untrained_loss = untrained_loss
+        self.untrained_accuracy: tuple[float, int] | None = None
         self.findings: list[Finding] = []
         self.outputs: list[tf.Tensor] | None = None
 
@@ -125,7 +128,8 @@ class EmbeddingHealth(Monitor):
 
     def _warn(self, metrics: Mapping[str, float], progress: float, floor: float | None) -> None:
         """Logs the findings that were not logged before."""
-        for finding in diagnose(metrics, progress, self.untrained_loss, floor):
+        found = diagnose(metrics, progress, self.untrained_loss, floor, self.untrained_accuracy)
+        for finding in found:
             if finding.name not in [known.name for known in self.findings]:
                 log.warning("%s", finding)
                 self.findings.append(finding)

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from keras_bt.functional.neighbors import knn_votes
 
+MOST_NEIGHBORS, NEIGHBORS_SHARE = 200, 5  # 200, or one in five of the training images
 SWEEP_KS = (1, 2, 5, 10, 20, 50, 100, 200)
 SWEEP_TEMPERATURES = (0.01, 0.02, 0.05, 0.07, 0.1, 0.2, 0.5, 1.0)
 
@@ -17,7 +18,7 @@ def knn_accuracy(
     test: ArrayLike,
     test_labels: ArrayLike,
     *,
-    k: int = 200,
+    k: int | None = None,
     temperature: float = 0.1,
 ) -> float:
     """Returns the fraction of test images whose nearest training images vote for their label.
@@ -29,7 +30,8 @@ def knn_accuracy(
         train_labels: Int array [train_count].
         test: Float array [test_count, features].
         test_labels: Int array [test_count].
-        k: Number of neighbors by cosine, at least 1. Reduced to `train_count`.
+        k: Number of neighbors by cosine, at least 1. Reduced to `train_count`. None for 200, or
+            a fifth of fewer than 1,000 images: 200 of 250 would be no neighbors.
         temperature: Above 0.
 
     Returns:
@@ -45,10 +47,43 @@ def knn_accuracy(
 
     Source: the protocol of lightly and solo-learn; see `functional.neighbors.knn_vote`.
     """
-    accuracies = knn_sweep(
-        train, train_labels, test, test_labels, ks=[k], temperatures=[temperature]
-    )
-    return accuracies[k, temperature]
+    train, train_labels = as_labelled_features(train, train_labels, "train")
+    test, test_labels = as_labelled_features(test, test_labels, "test")
+    predicted = knn_predictions(train, train_labels, test, k=k, temperature=temperature)
+    return float(np.mean(predicted == test_labels))
+
+
+def knn_predictions(
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    *,
+    k: int | None = None,
+    temperature: float = 0.1,
+) -> np.ndarray:
+    """Returns the labels for which the nearest training images vote.
+
+    Args:
+        train: See `knn_accuracy`.
+        train_labels: See `knn_accuracy`.
+        test: See `knn_accuracy`.
+        k: See `knn_accuracy`.
+        temperature: See `knn_accuracy`.
+
+    Returns:
+        Array [test_count].
+
+    Raises:
+        ValueError: As `knn_accuracy`.
+
+    Example:
+        >>> train, labels = np.float32([[1, 0], [0, 1]]), [5, 7]
+        >>> knn_predictions(train, labels, np.float32([[2, 1], [1, 2]]))
+        array([5, 7])
+    """
+    if k is None:
+        k = min(MOST_NEIGHBORS, max(1, len(np.asarray(train_labels)) // NEIGHBORS_SHARE))
+    return _predictions(train, train_labels, test, [k], [temperature])[0, 0]
 
 
 def knn_sweep(
@@ -89,6 +124,26 @@ def knn_sweep(
     """
     train, train_labels = as_labelled_features(train, train_labels, "train")
     test, test_labels = as_labelled_features(test, test_labels, "test")
+    ks = sorted(ks)
+    predicted = _predictions(train, train_labels, test, ks, temperatures)
+    accuracies = np.mean(predicted == test_labels, axis=-1).tolist()
+    return {
+        (k, temperature): accuracy
+        for k, row in zip(ks, accuracies, strict=True)
+        for temperature, accuracy in zip(temperatures, row, strict=True)
+    }
+
+
+def _predictions(
+    train: ArrayLike,
+    train_labels: ArrayLike,
+    test: ArrayLike,
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+) -> np.ndarray:
+    """Predicted labels [ks, temperatures, test_count]; `ks` ascend."""
+    train, train_labels = as_labelled_features(train, train_labels, "train")
+    test, _ = as_labelled_features(test, np.zeros(len(np.asarray(test))), "test")
     if train.shape[1] != test.shape[1]:
         raise ValueError(
             f"train and test must have the same number of features, got {train.shape[1]} and "
@@ -98,17 +153,11 @@ def knn_sweep(
         raise ValueError(f"k must be at least 1, got {min(ks)}.")
     if min(temperatures) <= 0:
         raise ValueError(f"temperature must be above 0, got {min(temperatures)}.")
-    ks = sorted(ks)
     classes, train_classes = np.unique(train_labels, return_inverse=True)
     votes = knn_votes(
         train, train_classes, test, classes=len(classes), ks=ks, temperatures=list(temperatures)
     )
-    accuracies = np.mean(classes[votes.numpy()] == test_labels, axis=-1).tolist()
-    return {
-        (k, temperature): accuracy
-        for k, row in zip(ks, accuracies, strict=True)
-        for temperature, accuracy in zip(temperatures, row, strict=True)
-    }
+    return classes[votes.numpy()]
 
 
 def as_labelled_features(

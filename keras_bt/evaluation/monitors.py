@@ -8,7 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.evaluation.features import compile_encoder, extract_compiled
+from keras_bt.evaluation.features import (
+    Encoder,
+    compile_encoder,
+    extract_compiled,
+    extract_features,
+)
 from keras_bt.evaluation.knn import knn_accuracy
 from keras_bt.evaluation.linear import linear_probe
 
@@ -93,13 +98,19 @@ class EncoderMonitor(Monitor):
         self._encode = compile_encoder(self.model)
 
     def compute_metrics(self, epoch: int, logs: dict[str, float]) -> dict[str, float]:
-        train, train_labels = extract_compiled(self._encode, self.train)
-        test, test_labels = extract_compiled(self._encode, self.test)
-        check_finite("features", epoch, train, test)
-        return {
-            name: accuracy(train, train_labels, test, test_labels)
-            for name, accuracy in self.accuracies.items()
-        }
+        train, test = (extract_compiled(self._encode, data) for data in (self.train, self.test))
+        check_finite("features", epoch, train[0], test[0])
+        return {name: accuracy(*train, *test) for name, accuracy in self.accuracies.items()}
+
+    def compute_baseline(self, encoder: Encoder) -> tuple[float, int]:
+        """Returns the first of the accuracies of another encoder, and the number of its images.
+
+        Args:
+            encoder: See `extract_features`, such as the encoder before training.
+        """
+        train, test = (extract_features(encoder, data) for data in (self.train, self.test))
+        accuracy = next(iter(self.accuracies.values()))
+        return accuracy(*train, *test), len(test[0])
 
 
 class KNNMonitor(EncoderMonitor):
@@ -131,7 +142,7 @@ class KNNMonitor(EncoderMonitor):
         train: tf.data.Dataset,
         test: tf.data.Dataset,
         every_epochs: int = 1,
-        k: int = 200,
+        k: int | None = None,
         temperature: float = 0.1,
     ) -> None:
         accuracy = functools.partial(knn_accuracy, k=k, temperature=temperature)

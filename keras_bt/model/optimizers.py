@@ -203,6 +203,23 @@ class WarmupCosine(keras.optimizers.schedules.CosineDecay):
         return tf.where(step < self.warmup_steps, rise, fall)
 
 
+def warmup_cosine_share(progress: float, warmup_share: float) -> float:
+    """The rate of `warmup_cosine` over its peak, by the share of the training that is over.
+
+    Args:
+        progress: In [0, 1].
+        warmup_share: Share of the training in which the rate rises, in [0, 1).
+
+    Example:
+        >>> [round(warmup_cosine_share(progress, 0.1), 4) for progress in (0, 0.05, 0.1, 1)]
+        [0.0, 0.5, 1.0, 0.001]
+    """
+    if progress < warmup_share:
+        return progress / warmup_share
+    cosine = math.cos(math.pi * (progress - warmup_share) / (1.0 - warmup_share))
+    return 1e-3 + (1.0 - 1e-3) * (1.0 + cosine) / 2
+
+
 def steps_made(optimizer: keras.Optimizer) -> int:
     """Number of steps that an optimizer has made, on any number of replicas.
 

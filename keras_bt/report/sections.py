@@ -48,8 +48,9 @@ def summary(run: RunFiles) -> list[str]:
         return _progress(run, network, images)
     trained = run.knn_accuracy("trained")
     lines = [
+        *([run.result["verdict"]] if run.result.get("verdict") else []),
         f"A {network} was trained on {images} for {run.result['epochs']} epochs "
-        f"({run.minutes:.1f} minutes)."
+        f"({run.minutes:.1f} minutes).",
     ]
     if trained is None:
         return [
@@ -64,15 +65,6 @@ def summary(run: RunFiles) -> list[str]:
         f"Its representations classify {format_accuracy(trained)} of the held-out images correctly "
         "by k-NN" + (f" ({compared})." if compared else ".")
     )
-    if trained <= known.get("untrained", -1.0):
-        lines.append(
-            "An untrained network does as well or better: training has not helped to separate "
-            "these classes."
-        )
-    elif trained <= known.get("pixels", -1.0):
-        lines.append(
-            "Raw pixels do as well or better: they are a strong baseline for simple images."
-        )
     return lines
 
 

@@ -31,7 +31,9 @@ class RunFolder:
 
         run.json        command, settings, versions and environment; written first
         plan.json       epochs, steps per epoch and images; kept at a restart
-        baselines.json  metrics of raw pixels and of the untrained encoder
+        baselines.json  metrics of raw pixels and of the untrained encoder, and which images they
+                        classify correctly
+        monitored.json  the k-NN accuracy before training, on the images of the monitors
         start.json      the loss of the first step
         metrics.jsonl   one line per epoch
         checkpoints/    for resuming
@@ -128,9 +130,18 @@ class RunFolder:
         stored = self.read(name)
         if stored is None:
             stored = make()
-            if self.writes:
-                write_json(self.path / f"{name}.json", stored)
+            self.write(name, stored)
         return stored
+
+    def write(self, name: str, content: Any) -> None:
+        """Writes a JSON file, if this process writes.
+
+        Args:
+            name: Name of the file without .json.
+            content: A value that JSON can hold.
+        """
+        if self.writes:
+            write_json(self.path / f"{name}.json", content)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json, which marks the run as finished."""
@@ -188,20 +199,6 @@ class MetricsLog(keras.callbacks.Callback):
         self._written = len(self.history)
 
 
-def images_at_start(workdir: str | Path) -> int | None:
-    """The number of images at the first start of a run; None before that.
-
-    Args:
-        workdir: The folder of the run.
-
-    Example:
-        >>> images_at_start("no/such/folder") is None
-        True
-    """
-    plan = Path(workdir).expanduser() / "plan.json"
-    return json.loads(plan.read_text("utf-8"))["images"] if plan.exists() else None
-
-
 def write_json(path: str | Path, content: Any) -> None:
     """Writes a JSON file atomically.
 
@@ -246,7 +243,14 @@ def _locked(file: Path) -> int:
 def _refuse_foreign_files(folder: Path) -> None:
     """Refuses files that a run would overwrite."""
     names = ["encoder", "checkpoints", "metrics.jsonl", "model.keras"]
-    names += ["plan.json", "baselines.json", "start.json", "result.json", "report.html"]
+    names += [
+        "plan.json",
+        "baselines.json",
+        "monitored.json",
+        "start.json",
+        "result.json",
+        "report.html",
+    ]
     names += ["views.npz", "snapshots", "map.npz", "tensorboard"]
     if existing := [name for name in names if (folder / name).exists()]:
         raise ValueError(

@@ -86,8 +86,8 @@ def check_same_run(file: Path, now: Mapping[str, Any], images: str | None) -> di
     return before
 
 
-def precision_at_start(workdir: str | Path) -> str | None:
-    """The precision at the first start of a run; None before that.
+def settings_at_start(workdir: str | Path) -> dict[str, Any] | None:
+    """The settings at the first start of a run; None before that.
 
     Args:
         workdir: The folder of the run.
@@ -96,11 +96,11 @@ def precision_at_start(workdir: str | Path) -> str | None:
         ValueError: If its run.json is not one of keras_bt.
 
     Example:
-        >>> precision_at_start("no/such/folder") is None
+        >>> settings_at_start("no/such/folder") is None
         True
     """
     file = Path(workdir).expanduser() / "run.json"
-    return _read(file)[0].get("precision") if file.exists() else None
+    return _read(file)[0] if file.exists() else None
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str | None]:

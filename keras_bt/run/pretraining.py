@@ -1,7 +1,9 @@
 """`Pretraining`: a run, from a recipe and images to an exported encoder and its metrics."""
 
+import dataclasses
 import logging
 import math
+import time
 from typing import Any
 
 import keras
@@ -9,23 +11,40 @@ import tensorflow as tf
 
 from keras_bt import evaluation
 from keras_bt._support.optional import import_optional
+from keras_bt._support.progress_bar import stage
 from keras_bt.config.recipe import Recipe
+from keras_bt.config.speed import measure_speed
 from keras_bt.data import Source
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
 from keras_bt.export import export_encoder
 from keras_bt.model.view_placement import better_placement
 from keras_bt.report import ReportWriter, log_failures, save_views, write_projector
-from keras_bt.run.budget import epochs_in
+from keras_bt.run.budget import (
+    FINAL_SECONDS,
+    MOST_ROUNDS,
+    ROUNDS,
+    Budget,
+    baseline_seconds,
+)
 from keras_bt.run.callbacks import run_callbacks
 from keras_bt.run.folder import RunFolder
+from keras_bt.run.plan import Plan
 from keras_bt.run.progress import progress_display
-from keras_bt.run.scoring import score_baselines, score_trained
+from keras_bt.run.scoring import (
+    compare,
+    hits_as_text,
+    sample_to_score,
+    score,
+    scoring_method,
+)
 from keras_bt.run.start import StartLoss
+from keras_bt.run.verdict import verdict
 from keras_bt.training.profiling import StepProfile, Stopwatch
 from keras_bt.training.resumable import ResumableTraining
 
 COMPILED_FROM_MINUTES = 3.0  # the seconds of compiling hardly shorten a budget of this size
+LEAST_SHARE = 0.25  # of a budget, for the training, even if what comes before took too long
 
 
 class Pretraining:
@@ -36,7 +55,8 @@ class Pretraining:
         source: The images.
         strategy: The strategy to train under.
         seed: Seed of weights, order and views, at least 0.
-        minutes: Time budget; None trains for the recipe's epochs.
+        minutes: Time from `started` to the result; None trains for the recipe's epochs.
+        started: `time.monotonic()` at which the budget begins; None for now.
         deterministic: Whether the step is compiled, so that runs agree to the last bit.
         view_placement: See `BarlowTwins.compile`; "auto" for "compiled" where that pays.
         linear_monitor: Whether linear probes are fitted during training too.
@@ -70,6 +90,7 @@ class Pretraining:
         *,
         seed: int = 0,
         minutes: float | None = None,
+        started: float | None = None,
         deterministic: bool = False,
         view_placement: str = "auto",
         linear_monitor: bool = False,
@@ -85,6 +106,12 @@ class Pretraining:
             recipe = recipe.resolve_precision()
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
+        self.started = time.monotonic() if started is None else started
+        self.scored, self.speed = source, 0.0
+        if minutes is not None:
+            self.scored = sample_to_score(source, minutes)
+            self.speed = measure_speed(recipe, strategy)
+        self._final_seconds = FINAL_SECONDS + baseline_seconds(self.scored) / 3
         self.linear_monitor, self.tensorboard = linear_monitor, tensorboard
         self.loss_floor = recipe.build_loss().floor(recipe.batch_size, recipe.projector_dims[-1])
         keras.utils.set_random_seed(seed)
@@ -96,8 +123,6 @@ class Pretraining:
             self.view_placement = view_placement
             self.model = recipe.build_model(seed)
         self.batches()  # rejects images that do not fill a batch
-        # For the measurement of --minutes; compiled again when the number of steps is known.
-        self._compile(recipe.epochs, source.train.count // recipe.batch_size)
 
     def run(
         self,
@@ -127,8 +152,9 @@ class Pretraining:
         """
         size, watch, step_profile = self.recipe.image_size, Stopwatch(), StepProfile()
         encoder = self.model.encoder
+        shown = progress == "bar" and folder.writes
         with watch.measure("scoring"):
-            baselines = self._score_baselines(folder)
+            baselines = self._score_baselines(folder, shown)
         with watch.measure("training"):
             training_metrics = self._train(
                 folder, resumable, watch, [step_profile] if profile else [], progress
@@ -138,8 +164,9 @@ class Pretraining:
             return None
         with watch.measure("export"):
             folder.save_model(self.model)  # first: a failure below then loses no training
-        with watch.measure("scoring"):
-            scores = score_trained(encoder, self.source, size)
+        with watch.measure("scoring"), stage("scoring the encoder", shown):
+            scores = score(encoder, self.scored, size)
+        advantages = compare(scores, baselines.pop("hits", {}))
         result = {
             "recipe": self.recipe.name,
             "dataset": self.source.name,
@@ -152,9 +179,11 @@ class Pretraining:
             "seed": self.seed,
             **baselines,
             "trained": scores.metrics,
-            "protocol": evaluation.SCORING_METHOD,
+            "advantage": advantages,
+            "verdict": verdict(advantages, len(scores.features), self.source.train.count),
+            "protocol": scoring_method(self.source, self.scored),
         }
-        with watch.measure("export"):
+        with watch.measure("export"), stage("exporting the encoder", shown):
             export_encoder(
                 encoder, folder.encoder, image_size=size, metadata=result, overwrite=True
             )
@@ -164,8 +193,10 @@ class Pretraining:
                 write_projector(folder.path)
         if profile:
             result["profile"] = {"step": step_profile.result, "run": watch.shares()}
+        result["total_seconds"] = round(time.monotonic() - self.started, 1)
         folder.write_result(result)
-        ReportWriter(folder.path).write()
+        with stage("writing the report", shown):
+            ReportWriter(folder.path).write()
         return result
 
     def batches(self, first_step: int = 0) -> tf.data.Dataset | tf.distribute.DistributedDataset:
@@ -181,18 +212,29 @@ class Pretraining:
     def _better_placement(self) -> str:
         """Where views are computed fastest."""
         images: float = self.recipe.epochs * self.source.train.count
-        if self.minutes:  # the number of images is not known yet
+        if self.minutes:
             images = math.inf if self.minutes >= COMPILED_FROM_MINUTES else 0
         return better_placement(images, self.recipe.side_of_views**2)
 
-    def _score_baselines(self, folder: RunFolder) -> dict[str, Any]:
+    def _score_baselines(self, folder: RunFolder, shown: bool) -> dict[str, Any]:
         """The metrics of the baselines, computed at the first start of the run."""
         if not folder.writes:
             return {}
-        return folder.once(
-            "baselines",
-            lambda: score_baselines(self.model.encoder, self.source, self.recipe.image_size),
-        )
+
+        def score_both() -> dict[str, Any]:
+            size = self.recipe.image_size
+            begin = time.monotonic()
+            with stage("scoring the untrained encoder", shown):
+                untrained = score(evaluation.untrained_copy(self.model.encoder), self.scored, size)
+            self._final_seconds = time.monotonic() - begin + FINAL_SECONDS
+            with stage("scoring raw pixels", shown):
+                side = min(size, evaluation.LARGEST_PIXEL_SIDE)
+                pixels = score(keras.layers.Flatten(), self.scored, side)
+            found = {"pixels": pixels, "untrained": untrained}
+            metrics = {name: scores.metrics for name, scores in found.items()}
+            return {**metrics, "hits": {name: hits_as_text(s) for name, s in found.items()}}
+
+        return folder.once("baselines", score_both)
 
     def _train(
         self,
@@ -203,70 +245,121 @@ class Pretraining:
         progress: str,
     ) -> dict[str, Any]:
         """Trains, and returns the metrics of the training."""
-        epochs, steps_per_epoch = self._plan(folder)
-        self._compile(epochs, steps_per_epoch)
+        plan = self._plan(folder)
+        batch_size = self.recipe.batch_size
+        self._compile(plan)
         training = ResumableTraining(
             folder.checkpoints, settings=folder.settings, writes=folder.writes, **resumable
         )
         state = training.restore(self.model)
-        steps, batch_size = epochs * steps_per_epoch, self.recipe.batch_size
         watch.measure_method(training, "save", "checkpoints")
+        if plan.seconds is not None:
+            budget = Budget(
+                plan,
+                state,
+                self.recipe.peak_rate,
+                self._warmup_share(plan),
+                save=lambda: folder.write("plan", plan.settings()),
+            )
+            callbacks = [budget, *callbacks]
+        epochs = plan.epochs
+        if plan.seconds is not None and state.ended_epochs < plan.epochs:
+            epochs = MOST_ROUNDS  # the budget ends it
         if not folder.writes:
-            training.fit(self.batches, epochs, steps_per_epoch, callbacks)
+            training.fit(self.batches, epochs, plan.steps_per_epoch, callbacks)
             return {}
         monitors = evaluation.default_monitors(
-            self.source, self.recipe.image_size, batch_size, epochs, self.linear_monitor
+            self.source,
+            self.recipe.image_size,
+            batch_size,
+            plan.epochs,
+            self.linear_monitor,
+            passes=plan.steps * batch_size,
         )
         start = StartLoss(folder, health=monitors[-1])
+        self._score_monitored(folder, monitors, progress == "bar")
         self._save_views(folder)
-        display = progress_display(progress, steps, batch_size, self.loss_floor, state.step, start)
+        display = progress_display(progress, batch_size, self.loss_floor, state.step, start)
         callbacks = [
+            *callbacks,
             *run_callbacks(
                 folder, monitors, start, state.history, watch, tensorboard=self.tensorboard
             ),
-            *callbacks,
             *display,
         ]
-        training.fit(self.batches, epochs, steps_per_epoch, callbacks)
+        training.fit(self.batches, epochs, plan.steps_per_epoch, callbacks)
+        passes = state.step * batch_size / self.source.train.count
         return {
-            "steps": steps,
-            "epochs": epochs,
+            "steps": state.step,
+            "epochs": plan.epochs if plan.seconds is None else round(passes, 1),
             "batch_size": batch_size,
             "replicas": self.strategy.num_replicas_in_sync,
             "precision": self.recipe.precision,
             "seconds": round(state.seconds, 1),
-            "images_per_second": round(steps * batch_size / state.seconds, 1),
+            "images_per_second": round(state.step * batch_size / state.seconds, 1),
             "nonfinite_steps": state.nonfinite_steps,
             "loss": state.history[-1]["loss"],
             "loss_floor": self.loss_floor,
             "untrained_loss": start.loss,
-            "health": evaluation.health_report(state.history[-1], start.loss, self.loss_floor),
+            "health": evaluation.health_report(
+                state.history[-1], start.loss, self.loss_floor, start.untrained_accuracy
+            ),
         }
 
-    def _plan(self, folder: RunFolder) -> tuple[int, int]:
-        """Epochs, and steps in each: those of the first start of the run."""
+    def _plan(self, folder: RunFolder) -> Plan:
+        """How long the run trains, decided at its first start."""
         images = self.source.train.count
 
-        def make_plan() -> dict[str, int]:
-            epochs, steps = self.recipe.epochs, images // self.recipe.batch_size
-            if self.minutes:
-                epochs, steps = epochs_in(self.minutes, self.model, self.batches(), steps)
-            return {
-                "epochs": epochs,
-                "steps_per_epoch": steps,
-                "images": images,
-                "skipped_images": self.source.skipped,
-            }
+        def make_plan() -> dict[str, Any]:
+            plan = Plan(
+                epochs=self.recipe.epochs,
+                steps_per_epoch=images // self.recipe.batch_size,
+                images=images,
+                skipped_images=self.source.skipped,
+            )
+            if self.minutes is None:
+                return plan.settings()
+            left = 60 * self.minutes - (time.monotonic() - self.started) - self._final_seconds
+            seconds = max(LEAST_SHARE * 60 * self.minutes, left)
+            steps = max(1, int(seconds * self.speed / self.recipe.batch_size))
+            rounds = min(ROUNDS, steps)
+            planned = dataclasses.replace(
+                plan, epochs=rounds, steps_per_epoch=steps // rounds, seconds=seconds, changes=[]
+            )
+            return planned.settings()
 
         earlier = workers.gather_from_workers(self.strategy, folder.read("plan"))[0]
-        plan = earlier or folder.once("plan", make_plan)
-        if plan["images"] != images:
+        if earlier is None:
+            earlier = workers.gather_from_workers(self.strategy, folder.once("plan", make_plan))[0]
+        plan = Plan(**earlier)
+        if plan.images != images:
             logging.getLogger(__name__).warning(
                 "The run began with %d images and continues with %d; its number of steps stays.",
-                plan["images"],
+                plan.images,
                 images,
             )
-        return plan["epochs"], plan["steps_per_epoch"]
+        return plan
+
+    def _warmup_share(self, plan: Plan) -> float:
+        """Share of a training with a budget in which the learning rate rises."""
+        steps_per_epoch = plan.images // self.recipe.batch_size
+        return self.recipe.warmup_steps(steps_per_epoch, plan.steps) / plan.steps
+
+    def _score_monitored(
+        self, folder: RunFolder, monitors: list[evaluation.monitors.Monitor], shown: bool
+    ) -> None:
+        """Gives the last monitor the k-NN accuracy before training, on the images of the first."""
+        first, health = monitors[0], monitors[-1]
+        if first is health:
+            return
+        untrained = evaluation.untrained_copy
+
+        def score_them() -> list[float]:
+            with stage("scoring the monitored images", shown):
+                return list(first.compute_baseline(untrained(self.model.encoder)))
+
+        accuracy, images = folder.once("monitored", score_them)
+        health.untrained_accuracy = accuracy, int(images)
 
     def _save_views(self, folder: RunFolder) -> None:
         """Writes some views for the report, once per run."""
@@ -282,10 +375,14 @@ class Pretraining:
         of_workers = workers.gather_from_workers(self.strategy, sorted(replaced))
         return len(set().union(*of_workers))
 
-    def _compile(self, epochs: int, steps_per_epoch: int) -> None:
+    def _compile(self, plan: Plan) -> None:
         with self.strategy.scope():
             self.model.compile(
-                self.recipe.build_optimizer(steps_per_epoch, epochs * steps_per_epoch),
+                self.recipe.build_optimizer(
+                    plan.images // self.recipe.batch_size,
+                    plan.steps,
+                    scheduled=plan.seconds is None,
+                ),
                 self.recipe.build_loss(),
                 hold_nonfinite=True,
                 view_placement=self.view_placement,

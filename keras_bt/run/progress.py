@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_bt._support.progress_bar import progress_bar
+from keras_bt._support.progress_bar import Ticker, progress_bar
 from keras_bt.run.start import StartLoss
 
 Logs = Mapping[str, Any]
@@ -18,7 +18,6 @@ class Progress(keras.callbacks.Callback):
     """Base class of progress displays.
 
     Args:
-        total_steps: Steps of the whole training.
         batch_size: Images per step, over all replicas.
         loss_floor: The least possible loss, or None if unknown. See `keras_bt.loss_floor`.
         first_step: Step at which a resumed training starts.
@@ -27,18 +26,21 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(
         self,
-        total_steps: int,
         batch_size: int,
         loss_floor: float | None,
         first_step: int = 0,
         start: StartLoss | None = None,
     ) -> None:
         super().__init__()
-        self.total_steps = total_steps
         self.batch_size = batch_size
         self.loss_floor = loss_floor
         self.first_step = first_step
         self.start = start
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training; with a budget of time, as far as is known."""
+        return self.params["epochs"] * self.params["steps"]
 
 
 class ProgressBar(Progress):
@@ -53,6 +55,10 @@ class ProgressBar(Progress):
     def on_train_begin(self, logs: Logs = EMPTY) -> None:
         self._knn: dict[str, str] = {}
         self._bar = progress_bar(total=self.total_steps, initial=self.first_step, unit="step")
+        self._ticker = Ticker(self._bar)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs = EMPTY) -> None:
+        self._bar.total = self.total_steps
 
     def on_train_batch_end(self, batch: int, logs: Logs = EMPTY) -> None:
         if self._bar.update():  # only when the bar was redrawn: reading the loss waits for the step
@@ -61,6 +67,8 @@ class ProgressBar(Progress):
     def on_epoch_end(self, epoch: int, logs: Logs = EMPTY) -> None:
         if "knn_accuracy" in logs:
             self._knn = {"knn": f"{logs['knn_accuracy']:.3f}"}
+            if self.start and self.start.untrained_accuracy:
+                self._knn["untrained"] = f"{self.start.untrained_accuracy[0]:.3f}"
         self._show(logs)
 
     def _show(self, logs: Logs) -> None:
@@ -74,6 +82,7 @@ class ProgressBar(Progress):
         self._bar.set_postfix({**shown, **self._knn}, refresh=False)
 
     def on_train_end(self, logs: Logs = EMPTY) -> None:
+        self._ticker.stop()
         self._bar.close()
 
 
@@ -119,7 +128,7 @@ def progress_display(kind: str, *arguments: Any) -> list[Progress]:
         *arguments: See `Progress`.
 
     Example:
-        >>> [type(display).__name__ for display in progress_display("json", 2200, 128, 0.0)]
+        >>> [type(display).__name__ for display in progress_display("json", 128, 0.0)]
         ['EpochLines']
     """
     return [display(*arguments) for display in DISPLAYS[kind]]

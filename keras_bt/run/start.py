@@ -1,4 +1,4 @@
-"""`StartLoss`: stores the loss of the untrained network."""
+"""`StartLoss`: stores the loss and the accuracy of the untrained network."""
 
 import logging
 from typing import Any
@@ -36,6 +36,11 @@ class StartLoss(keras.callbacks.Callback):
         if stored:
             health.untrained_loss = stored["untrained_loss"]
         self._written = stored is not None
+
+    @property
+    def untrained_accuracy(self) -> tuple[float, int] | None:
+        """See `EmbeddingHealth.untrained_accuracy`."""
+        return self.health.untrained_accuracy
 
     @property
     def loss(self) -> float | None:

@@ -17,7 +17,9 @@ def summarize(result: dict[str, Any]) -> str:
         >>> result = {"trained": metrics, "untrained": metrics, "pixels": metrics, "seconds": 90.0}
         >>> result |= {"images": 1437, "dataset": "digits", "loss": 9.5, "loss_floor": 1.32}
         >>> result |= {"encoder_dir": "runs/digits/encoder", "health": None}
+        >>> result |= {"verdict": "NOT better than all baselines: ..."}
         >>> print(summarize(result))
+        NOT better than all baselines: ...
         1.5 minutes on 1,437 images of digits; loss 9.5, its floor 1.32
                             k-NN      linear  few labels
         this encoder      97.5 %      98.3 %
@@ -27,11 +29,12 @@ def summarize(result: dict[str, Any]) -> str:
         report:  runs/digits/report.html
     """
     floor = result["loss_floor"]
-    lines = [
+    lines = [result["verdict"]] if result.get("verdict") else []
+    lines.append(
         f"{result['seconds'] / 60:.1f} minutes on {result['images']:,} images of "
         f"{result['dataset']}; loss {result['loss']:.4g}"
         + (f", its floor {floor:.4g}" if floor is not None else "")
-    ]
+    )
     if result["trained"]["knn_accuracy"] is not None:
         lines.append(" " * 12 + "".join(f"{name:>12}" for name in METRIC_LABELS.values()))
         for row, name in ENCODER_LABELS.items():

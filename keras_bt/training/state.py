@@ -63,12 +63,16 @@ class TrainingState:
         self.steps_per_epoch = steps_per_epoch
         self._begin_time = time.monotonic() - self.seconds
 
+    def elapsed(self) -> float:
+        """Seconds that the training has taken so far."""
+        return time.monotonic() - self._begin_time
+
     def add_epoch(self, epoch: int, logs: dict[str, Any]) -> None:
         """Adds the logs of an epoch, counted from 0, to the history."""
         line = {
             "epoch": epoch + 1,
             "step": self.step,
-            "seconds": round(time.monotonic() - self._begin_time, 3),
+            "seconds": round(self.elapsed(), 3),
             "learning_rate": float(self._model.optimizer.learning_rate),
         }
         self.history.append({**line, **{name: float(logs[name]) for name in logs}})
@@ -76,7 +80,7 @@ class TrainingState:
 
     def copy_to_variables(self) -> None:
         """Copies the attributes and the sums of the metrics to the variables."""
-        self.seconds = time.monotonic() - self._begin_time
+        self.seconds = self.elapsed()
         for name, variable in self._counts.items():
             variable.assign(getattr(self, name))
         self._seconds.assign(self.seconds)

@@ -158,3 +158,10 @@ def test_validation_holds_out_every_tenth_labelled_image():
 
 def _labels(images):
     return [int(label) for batch in images.batches(4, 1) for label in batch["label"]]
+
+
+def test_datasets_are_not_tuned():
+    """TensorFlow 2.21 takes up to a minute to delete an iterator that is; see `_without_tuning`."""
+    images = data.digits().train
+    for dataset in (images.batches(8, 8), images.shuffled_batches(8, 8, seed=0)):
+        assert dataset.options().autotune.enabled is False
