@@ -115,7 +115,7 @@ def _fit_minutes(
     recipe = _resolved(recipe, strategy)
     speed = _measure(recipe, strategy)
     expected = shares()
-    check_budget(minutes, expected, count / speed)
+    check_budget(minutes, expected, count, speed)
     epochs = max(1, round(speed * expected.training / count))
     could = ""
     for network in short_runs.NETWORKS:

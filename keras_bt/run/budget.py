@@ -23,6 +23,7 @@ WARM_UP_STEPS = 3  # the first compiles
 BASELINE_SECONDS = {"train": 0.009, "test": 0.003, "rest": 4.0}
 FINAL_SECONDS = 12.0  # of the export and the report
 FIRST_STEP_SECONDS = 10.0
+LEAST_TRAINED = 10_000  # images that a run takes at least, if it has as many
 
 
 def baseline_seconds(scored: Source) -> float:
@@ -83,29 +84,32 @@ def share_out(minutes: float, gone: float, scored: Source) -> Shares:
     return Shares(gone, baselines, 60 * minutes - gone - baselines - final, final)
 
 
-def check_budget(minutes: float, shares: Shares, pass_seconds: float) -> None:
-    """Rejects a budget in which not one pass over the images fits.
+def check_budget(minutes: float, shares: Shares, images: int, speed: float) -> None:
+    """Rejects a budget in which not one pass over the images fits, or 10,000 of many.
 
     Args:
         minutes: The budget.
         shares: What it is spent on.
-        pass_seconds: Expected seconds of one pass over the images.
+        images: Number of training images.
+        speed: Images a second.
 
     Raises:
         ValueError: Names the least that makes sense.
 
     Example:
-        >>> check_budget(0.5, Shares(9.0, 12.0, -7.0, 16.0), pass_seconds=1.0)
+        >>> check_budget(0.5, Shares(9.0, 12.0, -7.0, 16.0), images=1437, speed=1000.0)
         Traceback (most recent call last):
             ...
         ValueError: --minutes=0.5 is too short: start, scores and report take about 47 seconds, ...
     """
     rest = shares.gone + shares.baselines + shares.final + FIRST_STEP_SECONDS
+    pass_seconds = min(images, LEAST_TRAINED) / speed
     least = math.ceil(10 * (rest + pass_seconds) / 60) / 10
     if minutes < least:
         raise ValueError(
             f"--minutes={minutes:g} is too short: start, scores and report take about {rest:.0f} "
-            f"seconds, one pass over the images {pass_seconds:.0f}; give at least {least:g}."
+            f"seconds, {min(images, LEAST_TRAINED):,} images {pass_seconds:.0f}; give at least "
+            f"{least:g}."
         )
 
 

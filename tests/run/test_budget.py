@@ -121,12 +121,15 @@ def test_plans_of_older_runs_are_read():
 def test_shares_fill_the_budget_and_too_short_a_budget_names_the_least():
     shares = share_out(5.0, gone=10.0, scored=digits())
     assert shares.gone + shares.baselines + shares.training + shares.final == 300.0
-    check_budget(5.0, shares, pass_seconds=2.0)
+    check_budget(5.0, shares, images=1437, speed=1000.0)
     short = share_out(0.5, gone=10.0, scored=digits())
     with pytest.raises(ValueError, match="--minutes=0.5 is too short: .* give at least") as error:
-        check_budget(0.5, short, pass_seconds=2.0)
+        check_budget(0.5, short, images=1437, speed=1000.0)
     least = float(str(error.value).split()[-1].rstrip("."))
-    check_budget(least, share_out(least, gone=10.0, scored=digits()), pass_seconds=2.0)
+    check_budget(least, share_out(least, gone=10.0, scored=digits()), images=1437, speed=1000.0)
+    check_budget(5.0, shares, images=10**9, speed=1000.0)  # not even one pass, but enough of it
+    with pytest.raises(ValueError, match="10,000 images 1000; give at least"):
+        check_budget(5.0, shares, images=10**9, speed=10.0)
     assert Shares(5.0, 65.0, 3600.0, 1.0).in_words == (
         "Start 0:05, baselines 1:05, training 60:00, scores and report 0:01."
     )
