@@ -27,8 +27,8 @@ def verdict(
         >>> advantages |= {"pixels": {"knn_accuracy": (-0.01, -0.05, 0.03)}}
         >>> for sentence in verdict(advantages, held_out=400, images=2000).split(". "):
         ...     print(sentence)
-        NOT better than raw pixels by k-NN (-1.0 points; 95 % interval -5.0 to +3.0)
-        Better than the untrained network by k-NN, beyond the noise of 400 held-out images.
+        NOT better than raw pixels by k-NN (-1.0 points, 95 % interval -5.0 to +3.0), beyond ...
+        Better than the untrained network by k-NN.
     """
     found = [
         (f"{name} {METRICS[metric]}", Advantage(*advantages[baseline][metric]))
@@ -37,21 +37,29 @@ def verdict(
     ]
     if not found:
         return None
+    noise = f"beyond the noise of {held_out:,} held-out images"
     better = [name for name, each in found if each.low > 0]
-    sentences = [
-        f"{'WORSE' if each.high < 0 else 'NOT better'} than {name} ({100 * each.difference:+.1f} "
-        f"points; 95 % interval {100 * each.low:+.1f} to {100 * each.high:+.1f})."
+    others = [
+        f"{name} ({100 * each.difference:+.1f} points, 95 % interval {100 * each.low:+.1f} to "
+        f"{100 * each.high:+.1f})"
         for name, each in found
         if each.low <= 0
     ]
+    sentences = []
+    if others:
+        sentences.append(f"NOT better than {_listed(others)}, {noise}.")
+    if len(better) == len(BASELINES) * len(METRICS):
+        better = [f"{' and '.join(BASELINES.values())}, {' and '.join(METRICS.values())}"]
     if better:
-        listed = f"{', '.join(better[:-1])} and {better[-1]}" if better[1:] else better[0]
-        if len(better) == len(BASELINES) * len(METRICS):
-            listed = f"{' and '.join(BASELINES.values())}, {' and '.join(METRICS.values())}"
-        sentences.append(f"Better than {listed}, beyond the noise of {held_out:,} held-out images.")
+        sentences.append(f"Better than {_listed(better)}{'' if others else f', {noise}'}.")
     if images < FEW_IMAGES:
         sentences.append(
             f"Only {images} images were trained on: most of what they show is chance, so judge "
             "the encoder by its nearest neighbors too."
         )
     return " ".join(sentences)
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """The parts with commas, and "and" before the last."""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if parts[1:] else parts[0]
