@@ -13,6 +13,7 @@ from keras_bt.config import short_runs
 from keras_bt.config.recipe import Recipe
 from keras_bt.config.speed import measure_speed
 from keras_bt.distribution import workers
+from keras_bt.distribution.strategies import on_accelerators
 from keras_bt.run.budget import Shares, check_budget, share_out
 from keras_bt.run.scoring import sample_to_score
 
@@ -71,7 +72,7 @@ def _fit(
     """`fit_to_machine` of a run that begins."""
     recipe, given = settled.recipe, settled.given
     by_rules, epochs_given = recipe.name == "images", "epochs" in given
-    if minutes is None and _accelerated(strategy):
+    if minutes is None and on_accelerators(strategy):
         return Fitted(_resolved(recipe, strategy))
     count = settled.open_images().train.count
     hint = ""
@@ -128,19 +129,13 @@ def _fit_minutes(
         expected.in_words,
     )
     reason = f"about as many as fit into {minutes:g} minutes, at {speed:,.0f} images a second"
-    return Fitted(recipe.expecting(epochs, reason), minutes, words)
+    return Fitted(recipe.with_sourced({"epochs": (epochs, reason)}), minutes, words)
 
 
 def _measure(recipe: Recipe, strategy: tf.distribute.Strategy) -> float:
     """Images a second, with a line on the terminal while they are measured."""
     with stage("measuring the speed of this machine", log.isEnabledFor(logging.INFO)):
         return measure_speed(recipe, strategy)
-
-
-def _accelerated(strategy: tf.distribute.Strategy) -> bool:
-    """Whether the devices are GPUs or TPUs."""
-    tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    return tpu or bool(tf.config.list_logical_devices("GPU"))
 
 
 def _resolved(recipe: Recipe, strategy: tf.distribute.Strategy) -> Recipe:

@@ -13,8 +13,10 @@ from keras_bt.cli.command import FlagGroup
 from keras_bt.cli.image_flags import define_image_flags, open_source
 from keras_bt.config.named import find_recipe, recipes
 from keras_bt.config.recipe import Recipe
+from keras_bt.config.rules import SMALL_SIDE, image_size_for
 from keras_bt.data import Source
 from keras_bt.distribution import workers
+from keras_bt.distribution.strategies import on_accelerators
 from keras_bt.run.identity import settings_at_start
 
 FIELDS = [
@@ -22,7 +24,6 @@ FIELDS = [
     for field in dataclasses.fields(Recipe)
     if field.name not in ("name", "dataset", "sources")
 ]
-DEFAULT_IMAGE_SIZE = 32  # of images without a recipe
 # The first field under each heading.
 HEADINGS = {
     "epochs": "Training",
@@ -100,8 +101,10 @@ def settle(flags: FlagValues, strategy: tf.distribute.Strategy) -> Settled:
         dataset = flags.dataset or (named.dataset if named else None)
         return workers.run_on_chief_first(strategy, lambda: open_source(flags, dataset, workdir))
 
-    def recipe_for(images: int) -> Recipe:
-        return workers.run_on_all_workers(strategy, lambda: recipe_of_flags(flags, named, images))
+    def recipe_for(images: int, image_size: int = 0) -> Recipe:
+        return workers.run_on_all_workers(
+            strategy, lambda: recipe_of_flags(flags, named, images, image_size)
+        )
 
     recipe = recipe_for(images=1000)  # refuses wrong flags before the images are read
     begun = workers.run_on_all_workers(strategy, lambda: settings_at_start(workdir))
@@ -113,7 +116,12 @@ def settle(flags: FlagValues, strategy: tf.distribute.Strategy) -> Settled:
         if images < 2:
             name = open_images().train.name
             raise ValueError(f"{name} holds a single image; at least 2 are needed.")
-        recipe = recipe_for(images)
+        if flags.image_size is None:
+            side = image_size_for(open_images().train.short_side(), on_accelerators(strategy))
+            reason = "the images' own short side, at most 64 pixels, or 224 on an accelerator"
+            recipe = recipe_for(images, side).with_sourced({"image_size": (side, reason)})
+        else:
+            recipe = recipe_for(images)
     return Settled(recipe, workdir, open_images, _given_fields(flags), begun)
 
 
@@ -132,13 +140,17 @@ def named_recipe(flags: FlagValues) -> Recipe | None:
     return None if flags.image_dir or flags.tfrecords else recipes["digits"]
 
 
-def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) -> Recipe:
+def recipe_of_flags(
+    flags: FlagValues, named: Recipe | None, images: int = 0, image_size: int = 0
+) -> Recipe:
     """A recipe whose fields are replaced by the values of the flags.
 
     Args:
         flags: Flags of `define_recipe_flags`.
         named: From `named_recipe`; None for rules by the number of images.
         images: Number of images; only the rules need it.
+        image_size: Side of the encoder's images unless a flag says another; only the rules need
+            it. 0 before the images are opened.
 
     Raises:
         ValueError: If a value is not allowed, or a flag contradicts the others.
@@ -148,7 +160,7 @@ def recipe_of_flags(flags: FlagValues, named: Recipe | None, images: int = 0) ->
         dims = fields.get("projector_dims")
         named = Recipe.for_images(
             images,
-            fields.get("image_size", DEFAULT_IMAGE_SIZE),
+            fields.get("image_size", image_size or SMALL_SIDE),
             batch_size=fields.get("batch_size"),
             dim=dims[-1] if dims else None,
             epochs=fields.get("epochs"),

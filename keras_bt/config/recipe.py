@@ -75,7 +75,10 @@ class Recipe:
         "and views stay in float32. auto: mixed_bfloat16 where the devices compute faster in it, "
         "else float32; some CPUs are measured for about two seconds."
     )
-    image_size: int = _field("Side of the encoder's images, in pixels.")
+    image_size: int = _field(
+        "Side of the encoder's images, in pixels. Of your own images by default their short side, "
+        "at most 64, or 224 on an accelerator."
+    )
     view_size: int | None = _field(
         "Side of a view, in pixels; image_size by default. Smaller views train faster. The "
         "encoder then takes images of any size, and is evaluated at image_size."
@@ -251,14 +254,19 @@ class Recipe:
         passes = 60 * minutes * images_per_second if minutes else float(recipe.epochs * count)
         if short_runs.published_settings_fit(passes):
             return recipe
-        return recipe._replaced(short_runs.settings_for(count, recipe.image_size, passes, given))
+        return recipe.with_sourced(short_runs.settings_for(count, recipe.image_size, passes, given))
 
-    def expecting(self, epochs: int, reason: str) -> "Recipe":
-        """This recipe with a number of epochs that is only expected, and the reason for it."""
-        return self._replaced({"epochs": (epochs, reason)})
+    def with_sourced(self, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
+        """The same recipe with other values in some fields, each with its source.
 
-    def _replaced(self, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
-        """The same recipe with other values in some fields, each with its source."""
+        Args:
+            fields: From each field to (value, source).
+
+        Example:
+            >>> recipe = Recipe.for_images(count=5000, image_size=32)
+            >>> recipe.with_sourced({"epochs": (7, "enough")}).sources["epochs"]
+            'enough'
+        """
         values = {field: value for field, (value, _) in fields.items()}
         sources = {field: source for field, (_, source) in fields.items()}
         return dataclasses.replace(self, **values, sources={**self.sources, **sources})
@@ -315,7 +323,7 @@ class Recipe:
         side = self.side_of_views if self.stem == "small" else -(-self.side_of_views // 4)
         parts = tf.distribute.get_strategy().num_replicas_in_sync * self.micro_batches
         chosen, reason = choose_precision(self.width, side, max(1, self.batch_size // parts))
-        return self._replaced({"precision": (chosen, reason)})
+        return self.with_sourced({"precision": (chosen, reason)})
 
     @property
     def side_of_views(self) -> int:

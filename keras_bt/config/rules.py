@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 SMALL_SIDE = 64  # images of up to this side, in pixels, count as small
+LARGEST_SIDE = 224  # the published one
 RESNET50_FROM_IMAGES = 200_000
 LARS_RATES = {64: 1.0, 128: 0.7, 256: 0.4, 512: 0.3, 1024: 0.25, 2048: 0.2, 4096: 0.2}
 
@@ -97,6 +98,22 @@ def load_size(image_size: int) -> int:
         (32, 320)
     """
     return image_size if image_size <= SMALL_SIDE else image_size * 10 // 7
+
+
+def image_size_for(short_side: int, accelerated: bool) -> int:
+    """The side of the encoder's images, for images of a size.
+
+        the images' own short side, at most 64 pixels, or 224 on an accelerator
+
+    Args:
+        short_side: Of the images, in pixels.
+        accelerated: Whether the devices are GPUs or TPUs.
+
+    Example:
+        >>> image_size_for(1200, accelerated=False), image_size_for(28, accelerated=True)
+        (64, 28)
+    """
+    return min(short_side, LARGEST_SIDE if accelerated else SMALL_SIDE)
 
 
 def settings_for(

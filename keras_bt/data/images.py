@@ -13,6 +13,7 @@ from keras_bt.data.decode import fit_square
 SHUFFLE_BYTES = 2**30
 HOLD_OUT_EVERY = 5
 VALIDATION_EVERY = 10
+SAMPLED_IMAGES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,17 @@ class Images:
             file_names=self.file_names
             and [self.file_names[i] for i in np.flatnonzero(is_chosen).tolist()],
         )
+
+    def short_side(self) -> int:
+        """The median of the shorter sides of the first images, in pixels."""
+
+        def side(element: Any) -> tf.Tensor:
+            return tf.reduce_min(tf.shape(self.decode(element)["image"])[:2])
+
+        elements = self.elements.take(SAMPLED_IMAGES)
+        elements = self.fetch(elements) if self.fetch else elements
+        sides = elements.map(side).with_options(_without_tuning())
+        return int(np.median([int(each) for each in sides]))
 
     def batches(self, batch_size: int, size: int) -> tf.data.Dataset:
         """All images once and in order, for evaluation.

@@ -66,6 +66,23 @@ def strategy(
     return tf.distribute.MirroredStrategy([d.name for d in local], cross_device_ops=on_cpu)
 
 
+def on_accelerators(strategy: tf.distribute.Strategy) -> bool:
+    """Whether the devices are GPUs or TPUs.
+
+    Args:
+        strategy: The strategy to train under.
+
+    Example:
+        >>> on_accelerators(tf.distribute.OneDeviceStrategy("CPU:0"))
+        False
+    """
+    if isinstance(strategy, tf.distribute.OneDeviceStrategy):
+        device = strategy.extended.worker_devices[0]
+        return tf.DeviceSpec.from_string(device).device_type != "CPU"
+    tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    return tpu or bool(tf.config.list_logical_devices("GPU"))
+
+
 def distribute_batches(
     strategy: tf.distribute.Strategy,
     make_dataset: Callable[[tf.distribute.InputContext | None], tf.data.Dataset],

@@ -233,6 +233,7 @@ def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path,
         r"Start 0:\d\d, baselines 0:00, training 7:\d\d, scores and report 0:12\.", shares
     )
     assert re.search(r"batch_size +8 +as given", text)
+    assert re.search(r"image_size +8 +the images' own short side, at most 64 pixels", text)
     assert re.search(r"projector_dims +32,16 +256, as many as both views", text)
     assert re.search(r"epochs +\d+ +about as many as fit into 8 minutes, at", text)
     assert not (tmp_path / "run").exists()

@@ -33,7 +33,7 @@ def test_a_data_set_has_the_recipe_of_its_name():
 
 def test_other_images_get_settings_by_rules():
     by_default = recipe_of(PHOTOS)
-    assert (by_default.image_size, by_default.load_size, by_default.epochs) == (32, 32, 1000)
+    assert (by_default.image_size, by_default.load_size, by_default.epochs) == (64, 64, 1000)
     flowers = recipe_of("--dataset=tf_flowers", "--image_size=96", "--batch_size=128")
     assert (flowers.dataset, flowers.load_size, flowers.learning_rate) == ("tf_flowers", 137, 0.7)
     assert recipe_of(PHOTOS, "--projector_dims=64,128").redundancy_weight == 1 / 128

@@ -62,3 +62,9 @@ def test_given_values_determine_other_settings():
 def test_wrong_arguments_are_refused_by_name(arguments, message):
     with pytest.raises(ValueError, match=message):
         Recipe.for_images(**{"count": 10, "image_size": 8, **arguments})
+
+
+def test_images_are_no_larger_than_the_machine_affords():
+    for short_side in (8, 64, 100, 3000):
+        assert rules.image_size_for(short_side, accelerated=False) == min(short_side, 64)
+        assert rules.image_size_for(short_side, accelerated=True) == min(short_side, 224)

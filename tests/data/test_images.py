@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from keras_bt import data
 
@@ -165,3 +166,10 @@ def test_datasets_are_not_tuned():
     images = data.digits().train
     for dataset in (images.batches(8, 8), images.shuffled_batches(8, 8, seed=0)):
         assert dataset.options().autotune.enabled is False
+
+
+def test_the_short_side_is_that_of_most_images(tmp_path):
+    for number, size in enumerate([(30, 9), (12, 40), (12, 90), (700, 12), (500, 600)]):
+        Image.fromarray(np.zeros((*size, 3), "uint8")).save(tmp_path / f"{number}.png")
+    assert data.from_folder(tmp_path).train.short_side() == 12
+    assert data.digits().train.short_side() == 8
