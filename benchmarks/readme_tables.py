@@ -65,7 +65,6 @@ def passages():
 def accuracies_in_prose():
     """Returns the passages with accuracies and the times of training."""
     ours, theirs = (matching("ten_minutes", contestant=name) for name in ("keras_bt", "lightly"))
-    minutes = [row["seconds"] / 60 for row in ours]
     seeds = ", ".join(str(row["seed"]) for row in ours)
     both, invariance, redundancy = map(ablated, ("baseline", "invariance_only", "redundancy_only"))
     published = evaluated(TUNED_AT_PUBLISHED_RATE)
@@ -82,7 +81,6 @@ def accuracies_in_prose():
         f"mean of seeds {seeds}, test images: keras_bt reaches k-NN "
         f"**{mean('knn_accuracy', ours):.3f}** after {mean('epochs', ours):.1f} epochs, lightly "
         f"{mean('knn_accuracy', theirs):.3f} after {mean('epochs', theirs):.1f}.",
-        f"The runs of ten minutes above took {min(minutes):.1f} to {max(minutes):.1f}.",
     ]
 
 

@@ -1,11 +1,12 @@
-"""Writes RESULTS.md, its figure and README's tables from results/.
+"""Writes RESULTS.md, its figures and README's tables from results/.
 
 python benchmarks/report.py
 """
 
+import first_steps_table
+import networks_table
 from accelerator_table import accelerator
 from encoder_tables import ablations, protocols, runs, ten_minutes
-from first_steps_table import draw, first_steps
 from photographs_table import photographs
 from readme_tables import with_tables
 from tables import ROOT, origin, rows, table, versions_of
@@ -196,7 +197,8 @@ def page():
                 runs(),
                 protocols(),
                 ten_minutes(),
-                first_steps(),
+                first_steps_table.first_steps(),
+                networks_table.networks(),
                 photographs(),
                 ablations(),
                 races(),
@@ -210,6 +212,7 @@ def page():
 
 if __name__ == "__main__":
     (ROOT / "RESULTS.md").write_text(page(), "utf-8")
-    draw()
+    first_steps_table.draw()
+    networks_table.draw()
     readme = ROOT / "README.md"
     readme.write_text(with_tables(readme.read_text("utf-8")), "utf-8")

@@ -89,7 +89,7 @@ def health_section(run: RunFiles) -> Section | None:
             )
         )
     rows = [
-        [label, f"{values[-1]:.3g}", f"{epochs[-1]}", good_value]
+        [label, f"{values[-1]:.3g}", f"{epochs[-1]:g}", good_value]
         for metric, (label, good_value) in HEALTH_ROWS.items()
         for epochs, values in [run.column(metric)]
         if epochs

@@ -220,11 +220,11 @@ def confusion_matrix(counts: np.ndarray, names: Sequence[str]) -> "Figure":
     return figure
 
 
-def epoch_label(epoch: int) -> str:
+def epoch_label(epoch: float) -> str:
     """Returns the title of a snapshot.
 
     Example:
         >>> epoch_label(0), epoch_label(3)
         ('before training', 'epoch 3')
     """
-    return f"epoch {epoch}" if epoch else "before training"
+    return f"epoch {epoch:g}" if epoch else "before training"

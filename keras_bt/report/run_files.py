@@ -25,7 +25,8 @@ class RunFiles:
         scores: The accuracies known so far, by "trained", "untrained" and "pixels".
         untrained_loss: Loss of the first step, or None.
         history: Lines of `metrics.jsonl`.
-        snapshots: Arrays of `compute_snapshot`, by epoch.
+        snapshots: Arrays of `compute_snapshot`, by epoch. With a budget of time, epochs are passes
+            over the images, with fractions.
         view_arrays: Arrays of `save_views`, or None.
         map_arrays: Arrays of `save_map`, or None.
     """
@@ -37,7 +38,7 @@ class RunFiles:
     scores: dict[str, dict[str, float | None]]
     untrained_loss: float | None
     history: list[dict[str, Any]]
-    snapshots: dict[int, dict[str, np.ndarray]]
+    snapshots: dict[float, dict[str, np.ndarray]]
     view_arrays: dict[str, np.ndarray] | None
     map_arrays: dict[str, np.ndarray] | None
 
@@ -104,12 +105,12 @@ class RunFiles:
         """Returns the k-NN accuracy of "trained", "untrained" or "pixels", if it is known."""
         return self.scores.get(encoder, {}).get("knn_accuracy")
 
-    def column(self, name: str) -> tuple[list[int], list[float]]:
+    def column(self, name: str) -> tuple[list[float], list[float]]:
         """Returns the epochs that logged a metric, and its values."""
         lines = [line for line in self.history if name in line]
         return [line["epoch"] for line in lines], [line[name] for line in lines]
 
-    def columns(self, labels: dict[str, str]) -> dict[str, tuple[list[int], list[float]]]:
+    def columns(self, labels: dict[str, str]) -> dict[str, tuple[list[float], list[float]]]:
         """Returns the columns of those metrics that were logged, by their labels.
 
         Args:
@@ -141,17 +142,26 @@ def read_run(folder: str | Path) -> RunFiles:
     start = _read_json(folder / "run.json")
     if start is None or "settings" not in start:
         raise ValueError(f"{folder} holds no run of keras_bt: run.json is missing.")
-    result = _read_json(folder / "result.json")
+    result, plan = _read_json(folder / "result.json"), _read_json(folder / "plan.json")
+    history = _read_lines(folder / "metrics.jsonl")
+    found = read_snapshots(folder / "snapshots")
+    snapshots = {float(epoch): arrays for epoch, arrays in found.items()}
+    if plan and plan.get("seconds") is not None:
+        # The epochs of a run with a budget are parts of it. A reader wants passes over the images.
+        passes = plan["steps_per_epoch"] * start["settings"]["batch_size"] / plan["images"]
+        plan = {**plan, "epochs": round(plan["epochs"] * passes, 1)}
+        history = [{**line, "epoch": round(line["epoch"] * passes, 2)} for line in history]
+        snapshots = {round(epoch * passes, 2): arrays for epoch, arrays in snapshots.items()}
     scores = result or _read_json(folder / "baselines.json") or {}
     return RunFiles(
         name=folder.resolve().name,
         start=start,
-        plan=_read_json(folder / "plan.json"),
+        plan=plan,
         result=result,
         scores={name: scores[name] for name in ENCODER_LABELS if scores.get(name)},
         untrained_loss=(_read_json(folder / "start.json") or {}).get("untrained_loss"),
-        history=_read_lines(folder / "metrics.jsonl"),
-        snapshots=read_snapshots(folder / "snapshots"),
+        history=history,
+        snapshots=snapshots,
         view_arrays=read_arrays(folder / "views.npz"),
         map_arrays=read_arrays(folder / "map.npz"),
     )

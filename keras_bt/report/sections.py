@@ -69,15 +69,16 @@ def summary(run: RunFiles) -> list[str]:
 
 
 def _progress(run: RunFiles, network: str, images: str) -> list[str]:
-    total = f" of {run.plan['epochs']}" if run.plan else ""
+    total = f" of {run.plan['epochs']:g}" if run.plan else ""
+    done = run.history[-1]["epoch"] if run.history else 0
     lines = [
-        f"A {network} is being trained on {images}: {len(run.history)}{total} epochs were complete "
+        f"A {network} is being trained on {images}: {done:g}{total} epochs were complete "
         f"at {time.strftime('%H:%M on %Y-%m-%d')}. Reload this page for newer results."
     ]
     epochs, accuracies = run.column("knn_accuracy")
     if epochs:
         lines.append(
-            f"After epoch {epochs[-1]} its representations classify "
+            f"After epoch {epochs[-1]:g} its representations classify "
             f"{format_accuracy(accuracies[-1])} of a sample of the held-out images correctly by "
             "k-NN."
         )

@@ -57,6 +57,26 @@ def out(tmp_path):
     return tmp_path / "report.html"
 
 
+def edit(file, **values):
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_the_verdict_comes_first(run_folder, out):
+    folder = run_folder()
+    edit(folder / "result.json", verdict="NOT better than raw pixels by k-NN.")
+    words = page_of(folder, out=out)[0].words
+    assert words.index("NOT better than raw pixels by k-NN.") < words.index("40 images of digits")
+
+
+def test_epochs_of_a_budget_are_passes_over_the_images(run_folder, out):
+    for finished in (True, False):
+        folder = run_folder(f"run {finished}", images=1000, finished=finished)
+        edit(folder / "plan.json", seconds=60.0, steps_per_epoch=2)  # batches of 128
+        words = page_of(folder, out=out)[0].words
+        assert "epoch 1.54" in words and "epoch 6" not in words
+    assert "1.54 of 1.5 epochs were complete" in words
+
+
 def test_report_begins_with_the_accuracies_of_the_result(run_folder, out):
     folder = run_folder()
     page, text = page_of(folder, out=out)

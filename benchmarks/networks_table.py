@@ -1,0 +1,101 @@
+"""The section of RESULTS.md on networks, and its figure, from results/networks.jsonl."""
+
+from tables import ROOT, rows, table
+
+FIGURE = "docs/networks.svg"
+TEXT = """What an encoder learns with given processor time: the same settings, other networks. The
+time is that of all cores in the steps, float32, one seed. k-NN and linear are on training images
+held out from training; "leave one out" is k-NN of each training image among the others (at most
+8,000), whose 95 % interval is the narrowest: ± 1.8 points on `clothing`, ± 1.1 on CIFAR-10. The
+rules for short runs (`keras_bt/config/short_runs.py`) follow these rows."""
+HEAD = [
+    "network",
+    "image",
+    "view",
+    "seconds",
+    "images trained on",
+    "leave one out",
+    "k-NN",
+    "linear",
+]
+
+
+def networks():
+    """Returns the section, or nothing without rows."""
+    measured = rows("networks")
+    if not measured:
+        return ""
+    parts = [f"## Networks\n\n{TEXT}\n\n![accuracy by processor time]({FIGURE})\n"]
+    for images in dict.fromkeys(row["images"] for row in measured):
+        of_images = [row for row in measured if row["images"] == images]
+        first = of_images[0]
+        commands = dict.fromkeys(row["command"] for row in of_images)
+        parts.append(
+            f"### {images}\n\n{table(HEAD, map(line_of, sorted(of_images, key=order)))}\n\n"
+            f"{first['date']}, commit {first['commit']}, {first['machine']}:\n\n"
+            + "\n".join(f"- `{command}`" for command in commands)
+            + "\n"
+        )
+    return "\n".join(parts)
+
+
+def name_of(row):
+    """Returns the name of a network."""
+    return f"{row['settings']['encoder']}, width {row['settings']['width']}"
+
+
+def sides(row):
+    """Returns the sides of images and views."""
+    settings = row["settings"]
+    return settings["image_size"], settings["view_size"] or settings["image_size"]
+
+
+def order(row):
+    """Returns the place of a row in the table."""
+    return (*sides(row), row["settings"]["encoder"], row["settings"]["width"], row["asked_seconds"])
+
+
+def line_of(row):
+    """Returns the cells of a row."""
+    accuracies = (row[f"{name}_accuracy"] for name in ("leave_one_out", "knn", "linear"))
+    return [
+        name_of(row),
+        *sides(row),
+        f"{row['asked_seconds']:,.0f}",
+        f"{row['steps'] * row['settings']['batch_size']:,}",
+        *(f"{accuracy:.3f}" for accuracy in accuracies),
+    ]
+
+
+def draw():
+    """Draws the accuracies of all networks by processor time."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "keras_bt"  # the same file for the same rows
+    from matplotlib import pyplot
+
+    measured = rows("networks")
+    if not measured:
+        return
+    cases = list(dict.fromkeys((row["images"], sides(row)[0]) for row in measured))
+    figure, axes = pyplot.subplots(1, len(cases), figsize=(4.2 * len(cases), 3.5), squeeze=False)
+    for case, axis in zip(cases, axes[0], strict=True):
+        lines = {}
+        for row in sorted(measured, key=order):
+            if (row["images"], sides(row)[0]) == case:
+                label = f"{name_of(row)}, views of {sides(row)[1]}"
+                point = row["asked_seconds"], row["leave_one_out_accuracy"]
+                lines.setdefault(label, []).append(point)
+        for label, points in lines.items():
+            axis.plot(*zip(*points, strict=True), marker="o", label=label)
+        axis.set(title=f"{case[0]}, {case[1]} pixels", xlabel="processor-seconds")
+        axis.set(xscale="log", ylabel="k-NN accuracy, leave one out")
+        seconds = sorted({row["asked_seconds"] for row in measured})
+        axis.set_xticks(seconds, [f"{each:,.0f}" for each in seconds])
+        axis.minorticks_off()
+        axis.legend(frameon=False, fontsize="small")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(ROOT / FIGURE, metadata={"Date": None})
+    pyplot.close(figure)
