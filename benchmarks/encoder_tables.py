@@ -123,6 +123,7 @@ def ten_minutes():
     for row in measured:
         by_contestant.setdefault(row["contestant"], []).append(row)
     means = {name: mean_row(seeds) for name, seeds in by_contestant.items()}
+    chosen = "the same" if first["width"] else "chooses its network"
     head = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
     commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in by_contestant.items())
     return f"""## Ten minutes on CIFAR-10
@@ -130,13 +131,12 @@ def ten_minutes():
 Which encoder is better after {first["minutes"]:g} minutes of training, keras_bt's or lightly's?
 
 - Protocol: {first["protocol"]}.
-- Scale: ResNet-18 of width {first["width"]}, while published networks have width 64. A few epochs,
-  while published runs have 200 to 1,000. The table shows what the minutes buy, not which library
-  ends higher.
+- Scale: lightly's ResNet-18 has width {first["width"] or 16}, keras_bt {chosen}; published networks
+  have width 64. A few epochs, while published runs have 200 to 1,000. The table shows what the
+  minutes buy, not which library ends higher.
 - Settings: keras_bt trains its recipe with the flags below. lightly trains with the settings of its
   own benchmark on CIFAR-10, which are for 200 epochs, in float32 as released.
-- Time: each measures its speed first and then fixes its number of steps. The table has the time
-  that these steps took.
+- Time: as the protocol says. lightly measures its speed first and then fixes its number of steps.
 - Versions: {versions_of(measured)}.
 
 {table(head, map(minutes_line, [*measured, *means.values()]))}

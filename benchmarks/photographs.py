@@ -26,7 +26,8 @@ LIGHTLY_TRAIN = [PEERS, CONTESTANTS / "lightly_train_pretrain.py"]
 PROTOCOL = (
     "k-NN: cosine, k 200, temperature 0.1, among all training images; linear: logistic regression "
     "on at most 10,000 of them; both on the held-out images. keras_bt: {minutes:g} minutes from "
-    "the start of the training to its last step; LightlyTrain: as many epochs as fit into them"
+    "the command to its result, with reading, baselines, scores and report; LightlyTrain: as many "
+    "epochs of training as fit into them"
 )
 
 

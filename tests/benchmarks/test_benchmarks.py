@@ -39,9 +39,9 @@ import json
 import sys
 
 print("on the way")
-scores = {"knn_accuracy": 0.5, "linear_accuracy": 0.6, "flags": sys.argv[1:]}
-run = {"steps": 6, "batch_size": 10, "images": 40, "epochs": 1}
-print(json.dumps({**run, "seconds": 3.0, "images_per_second": 20.0, "trained": scores}))
+run = {"steps": 6, "batch_size": 10, "images": 40, "epochs": 1, "encoder_dir": "encoder"}
+run |= {"seconds": 3.0, "total_seconds": 5.0, "images_per_second": 20.0, "flags": sys.argv[1:]}
+print(json.dumps(run))
 """
 LIGHTLY = """
 import json
@@ -191,6 +191,8 @@ def ten_minutes(race, monkeypatch, tmp_path):
     monkeypatch.setattr(data, "from_tfds", lambda name, data_dir: source)
     monkeypatch.setattr(ten_minutes, "PEERS", sys.executable)
     monkeypatch.setattr(ten_minutes, "in_new_process", lambda function, *args: function(*args))
+    scores = {"knn_accuracy": 0.5, "linear_accuracy": 0.5}
+    monkeypatch.setattr(ten_minutes, "score_encoder", lambda folder, encoder_dir: scores)
     return ten_minutes
 
 
@@ -208,10 +210,11 @@ def test_ten_minutes_alternates_the_contestants(ten_minutes, monkeypatch, capsys
     order = [(row["contestant"], row["seed"]) for row in rows]
     assert order == [("keras_bt", 0), ("lightly", 0), ("lightly", 3), ("keras_bt", 3)]
     assert (ours["images_seen"], ours["epochs"], ours["knn_accuracy"]) == (60, 1.5, 0.5)
+    assert (ours["seconds"], theirs["seconds"]) == (5.0, 4.0)
     assert (theirs["images_seen"], theirs["epochs"], theirs["knn_accuracy"]) == (40, 1.0, 1.0)
     assert theirs["linear_accuracy"] == 1.0 and theirs["settings"] == {"images": 40}
     assert ours["command"] == (
-        "python benchmarks/ten_minutes.py --minutes=0.5 --width=16 --seeds=0 --only=keras_bt"
+        "python benchmarks/ten_minutes.py --minutes=0.5 --seeds=0 --only=keras_bt"
         " -- --batch_size=10"
     )
     assert rows[2]["command"].endswith("--seeds=3 --only=lightly")
@@ -232,7 +235,7 @@ def test_keras_bt_gets_the_flags_after_two_dashes(ten_minutes, tmp_path):
         minutes=2.0, width=8, data_dir="images", validation=True, pretrain_flags=["--batch_size=9"]
     )
     given = ten_minutes.keras_bt(parsed, 4, tmp_path)["flags"]
-    expected = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--seed=4"]
+    expected = ["--recipe=cifar10", "--minutes=2.0", "--width=8", "--encoder=resnet18", "--seed=4"]
     expected += [f"--workdir={tmp_path}/keras_bt-4", "--data_dir=images", "--validation"]
     assert given == [*expected, "--batch_size=9"]
 
@@ -340,3 +343,22 @@ def test_contestants_of_the_scripts_exist(name):
     assert len(files) == text.count("Contestant(")
     for file in files:
         assert (BENCHMARKS / "contestants" / f"{file}.py").exists(), file
+
+
+@pytest.mark.slow
+def test_an_exported_encoder_is_scored_on_the_arrays(race, tmp_path):
+    """Colors tell the classes apart, and an encoder of pixels finds them."""
+    import keras
+    import ten_minutes
+
+    import keras_bt
+
+    labels = np.arange(40) % 2
+    images = np.tile(255 * np.eye(3, dtype="uint8")[labels][:, None, None], (1, 4, 4, 1))
+    for name in ("train", "test"):
+        np.save(tmp_path / f"{name}.npy", images)
+        np.save(tmp_path / f"{name}_labels.npy", labels)
+    encoder = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    keras_bt.export_encoder(encoder, tmp_path / "encoder", image_size=4)
+    scores = ten_minutes.score_encoder(tmp_path, str(tmp_path / "encoder"))
+    assert scores["knn_accuracy"] == scores["linear_accuracy"] == 1.0
