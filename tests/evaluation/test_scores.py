@@ -37,8 +37,8 @@ def test_images_without_labels_have_no_scores():
 @pytest.mark.slow
 def test_given_probe_is_not_fitted_again(rng):
     class Probe:
-        def score(self, features, labels):
-            return 0.25
+        def predict(self, features):
+            return np.where(np.arange(20) < 5, np.arange(20) % 2, 2)
 
     train, labels = rng.normal(size=(20, 3)), np.arange(20) % 2
     metrics = scores.score_features(train, labels, train, labels, probe=Probe())

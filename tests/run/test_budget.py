@@ -146,12 +146,14 @@ def test_the_rate_is_set_and_fit_ends_under_a_strategy(tiny_model, images):
     state = State()
     budget = Budget(plan_of(3.0, 2, 5), state, 0.4, 0.1, save=lambda: None)
     clock = keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda *_: setattr(state, "step", state.step + 1),
-        on_epoch_end=lambda *_: setattr(state, "seconds", state.seconds + 1.0),
+        on_epoch_end=lambda epoch, logs: setattr(state, "seconds", state.seconds + 1.0)
+    )
+    counter = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(state, "step", state.step + 1)
     )
     batches = tf.data.Dataset.from_tensors(images[:8]).repeat()
     history = model.fit(
-        batches, epochs=100, steps_per_epoch=2, callbacks=[clock, budget], verbose=0
+        batches, epochs=100, steps_per_epoch=2, callbacks=[clock, budget, counter], verbose=0
     )
     assert len(history.epoch) == 3
     assert float(model.optimizer.learning_rate) < 0.4

@@ -87,12 +87,12 @@ def test_views_are_compiled_in_long_runs(pixels):
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     for epochs, expected in ((2, "step"), (1000000, "compiled")):
         recipe = recipes["cifar10"].override(**{**TINY, "epochs": epochs})
-        assert Pretraining(recipe, source, strategy).model.view_placement == expected
+        assert Pretraining(recipe, source, strategy).view_placement == expected
     for minutes, expected in ((0.5, "step"), (10, "compiled")):
         run = Pretraining(recipe, source, strategy, minutes=minutes)
-        assert run.model.view_placement == expected
+        assert run.view_placement == expected
     mirrored = tf.distribute.OneDeviceStrategy("CPU:0")
-    assert Pretraining(recipe, source, mirrored).model.view_placement == "step"
+    assert Pretraining(recipe, source, mirrored).view_placement == "step"
 
 
 @pytest.mark.slow
