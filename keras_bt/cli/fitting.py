@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_bt._support.progress_bar import stage
 from keras_bt.cli.recipe_flags import Settled
 from keras_bt.config import short_runs
-from keras_bt.config.recipe import Recipe
+from keras_bt.config.recipe import OWN_IMAGES, Recipe
 from keras_bt.config.speed import measure_speed
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import on_accelerators
@@ -71,7 +71,7 @@ def _fit(
 ) -> Fitted:
     """`fit_to_machine` of a run that begins."""
     recipe, given = settled.recipe, settled.given
-    by_rules, epochs_given = recipe.name == "images", "epochs" in given
+    by_rules, epochs_given = recipe.name == OWN_IMAGES, "epochs" in given
     if minutes is None and on_accelerators(strategy):
         return Fitted(_resolved(recipe, strategy))
     count = settled.open_images().train.count

@@ -30,6 +30,7 @@ ENCODERS = {
     "resnet101": resnet.resnet101,
     "conv4": conv4,
 }
+OWN_IMAGES = "images"  # the name of recipes by rules
 SHARED_BY_VIEWS = (
     "crop_area",
     "aspect_ratio",
@@ -200,7 +201,7 @@ class Recipe:
         """
         dataset = {"dataset": ("images of your own", "as given")}
         fields = rules.settings_for(count, image_size, batch_size, dim, epochs)
-        return cls.from_sourced("images", {**dataset, **fields})
+        return cls.from_sourced(OWN_IMAGES, {**dataset, **fields})
 
     @classmethod
     def from_sourced(cls, name: str, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
@@ -254,7 +255,11 @@ class Recipe:
         passes = 60 * minutes * images_per_second if minutes else float(recipe.epochs * count)
         if short_runs.published_settings_fit(passes):
             return recipe
-        return recipe.with_sourced(short_runs.settings_for(count, recipe.image_size, passes, given))
+        fields = short_runs.settings_for(count, recipe.image_size, passes, given)
+        if self.name == OWN_IMAGES:  # the views of a recipe with a name suit its images
+            views = rules.views_for(small=True)
+            fields |= {name: value for name, value in views.items() if name not in given}
+        return recipe.with_sourced(fields)
 
     def with_sourced(self, fields: Mapping[str, tuple[Any, str]]) -> "Recipe":
         """The same recipe with other values in some fields, each with its source.

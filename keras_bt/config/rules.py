@@ -160,7 +160,7 @@ def settings_for(
         **_projector_and_loss(small, dim),
     }
     (*_, dim), _ = fields["projector_dims"]
-    return {**fields, **_optimizer(small, fields["batch_size"][0], dim), **_views(small)}
+    return {**fields, **_optimizer(small, fields["batch_size"][0], dim), **views_for(small)}
 
 
 GIVEN = "as given"
@@ -275,7 +275,19 @@ def _optimizer(small: bool, batch_size: int, dim: int) -> dict[str, tuple[Any, s
     }
 
 
-def _views(small: bool) -> dict[str, tuple[Any, str]]:
+def views_for(small: bool) -> dict[str, tuple[Any, str]]:
+    """The fields of a recipe that describe its views.
+
+    Args:
+        small: Whether views have at most 64 pixels a side.
+
+    Returns:
+        From each field to (value, reason).
+
+    Example:
+        >>> views_for(small=True)["blur_rates"][0], views_for(small=False)["blur_rates"][0]
+        ((0.0, 0.0), (1.0, 0.1))
+    """
     no_color = "the paper's; 0 if color distinguishes your images"
     return {
         "crop_area": (
