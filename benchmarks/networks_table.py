@@ -8,6 +8,11 @@ time is that of all cores in the steps, float32, one seed. k-NN and linear are o
 held out from training; "leave one out" is k-NN of each training image among the others (at most
 8,000), whose 95 % interval is the narrowest: ± 1.8 points on `clothing`, ± 1.1 on CIFAR-10. The
 rules for short runs (`keras_bt/config/short_runs.py`) follow these rows."""
+CHOICES = """### What the rules choose
+
+For the machine above, and for machines ten and a hundred times as fast. The training gets about
+85 % of the minutes. Rows from a million images on are extrapolated, or follow published runs."""
+SPEEDS, TRAINING_SHARE = (700, 7_000, 70_000), 0.85
 HEAD = [
     "network",
     "image",
@@ -36,7 +41,26 @@ def networks():
             + "\n".join(f"- `{command}`" for command in commands)
             + "\n"
         )
+    head = ["images a second through conv4, width 32", "minutes", "network", "images trained on"]
+    parts.append(f"{CHOICES}\n\n{table(head, choices())}\n")
     return "\n".join(parts)
+
+
+def choices():
+    """Returns lines with the network that the rules choose, by speed and minutes."""
+    from keras_bt.config import short_runs
+
+    lines = []
+    for speed in SPEEDS:
+        for minutes in (2, 8, 60):
+            passes = 60 * TRAINING_SHARE * minutes * speed
+            if short_runs.published_settings_fit(passes):
+                network, cost = "ResNet-18, width 64, published settings", short_runs.PUBLISHED_COST
+            else:
+                width, cost, _ = short_runs.choose_network(passes)
+                network = f"conv4, width {width}"
+            lines.append([f"{speed:,}", minutes, network, f"{passes / cost:,.0f}"])
+    return lines
 
 
 def name_of(row):

@@ -78,7 +78,7 @@ def _fit(
     hint = ""
     if minutes is None and (epochs_given or not by_rules):
         if by_rules:
-            recipe = recipe.fitted(count, 0.0, **given)
+            recipe = recipe.fitted(count, **given)
         recipe = _resolved(recipe, strategy)
         if recipe.epochs * count * recipe.side_of_views**2 < QUICK_PIXELS:
             return Fitted(recipe)
@@ -104,7 +104,7 @@ def _fit_minutes(
     """A recipe for a budget."""
     recipe, given, source = settled.recipe, settled.given, settled.open_images()
     count, scored = source.train.count, sample_to_score(source, minutes)
-    smallest = _resolved(recipe.fitted(count, 0.0, minutes=minutes, **given), strategy)
+    smallest = _resolved(recipe.fitted(count, minutes, 0.0, **given), strategy)
     reference_speed = _measure(smallest, strategy)
 
     def shares() -> Shares:
@@ -112,7 +112,7 @@ def _fit_minutes(
         return share_out(minutes, gone, scored)
 
     training_minutes = max(0.0, shares().training) / 60
-    recipe = recipe.fitted(count, reference_speed, minutes=training_minutes, **given)
+    recipe = recipe.fitted(count, training_minutes, reference_speed, **given)
     recipe = _resolved(recipe, strategy)
     speed = _measure(recipe, strategy)
     expected = shares()

@@ -229,8 +229,8 @@ class Recipe:
     def fitted(
         self,
         count: int,
-        images_per_second: float,
         minutes: float | None = None,
+        images_per_second: float | None = None,
         **given: Any,
     ) -> "Recipe":
         """This recipe with the settings that learn most in the time there is.
@@ -240,19 +240,27 @@ class Recipe:
 
         Args:
             count: Number of images, at least 2.
-            images_per_second: Speed of conv4 of width 32 on views of this size.
             minutes: Time of the training; None trains for the epochs of the recipe.
+            images_per_second: Speed of conv4 of width 32, for minutes;
+                `config.speed.measure_speed` measures it.
             **given: Fields with values of your own; the others fit around them.
+
+        Raises:
+            ValueError: If minutes have no speed.
 
         Example:
             >>> photos = Recipe.for_images(count=3000, image_size=64)
-            >>> photos.fitted(count=3000, images_per_second=500, minutes=8).encoder
+            >>> photos.fitted(count=3000, minutes=8, images_per_second=500).encoder
             'conv4'
-            >>> photos.fitted(count=3000, images_per_second=1e6, minutes=60).encoder
+            >>> photos.fitted(count=3000, minutes=60, images_per_second=1e6).encoder
             'resnet18'
         """
         recipe = self.override(**given)
-        passes = 60 * minutes * images_per_second if minutes else float(recipe.epochs * count)
+        passes = float(recipe.epochs * count)
+        if minutes is not None:
+            if images_per_second is None:
+                raise ValueError(f"minutes={minutes:g} need images_per_second, the speed.")
+            passes = 60 * minutes * images_per_second
         if short_runs.published_settings_fit(passes):
             return recipe
         fields = short_runs.settings_for(count, recipe.image_size, passes, given)

@@ -8,7 +8,7 @@ from pathlib import Path
 import networks
 import numpy as np
 import pytest
-from networks_table import HEAD, line_of
+from networks_table import HEAD, choices, line_of
 
 from keras_bt.evaluation import knn_accuracy
 
@@ -45,3 +45,14 @@ def test_leave_one_out_is_the_accuracy_among_the_other_images(rng):
         for rest in others
     ]
     assert networks.leave_one_out(features, labels, k=7) == pytest.approx(np.mean(each))
+
+
+def test_faster_machines_and_longer_runs_get_larger_networks():
+    networks = [line[2] for line in choices()]
+    sizes = ["conv4, width 32", "conv4, width 64", "ResNet-18, width 64, published settings"]
+    assert set(networks) == set(sizes)
+    places = [sizes.index(network) for network in networks]
+    for first in (0, 3, 6):  # each machine
+        assert places[first : first + 3] == sorted(places[first : first + 3])
+    for minutes in range(3):
+        assert places[minutes::3] == sorted(places[minutes::3])
