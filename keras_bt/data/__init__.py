@@ -7,7 +7,7 @@ no augmentation here.
 from keras_bt.data.decode import fit_square
 from keras_bt.data.folder import from_files, from_folder, image_files
 from keras_bt.data.images import Images, Source
-from keras_bt.data.memory import digits, from_arrays
+from keras_bt.data.memory import digits, from_arrays, in_memory
 from keras_bt.data.named import from_name, from_tfds
 from keras_bt.data.tfrecords import from_tfrecords
 
@@ -23,4 +23,5 @@ __all__ = [
     "from_tfds",
     "from_tfrecords",
     "image_files",
+    "in_memory",
 ]

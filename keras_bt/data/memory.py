@@ -1,5 +1,6 @@
 """Images in memory: arrays, and scikit-learn's digits."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,8 @@ import tensorflow as tf
 
 from keras_bt.data.decode import image_and_label
 from keras_bt.data.images import Images, Source
+
+BATCH_SIZE = 256
 
 
 def digits() -> Source:
@@ -84,6 +87,30 @@ def from_arrays(
     count = len(images)
     return Images(
         name, count, tf.data.Dataset.range(count), decode, labels is not None, shuffle_buffer=count
+    )
+
+
+def in_memory(images: Images, size: int) -> Images:
+    """The same images in the same order, decoded once and kept in memory.
+
+    Args:
+        images: Images of any source.
+        size: Side of the square images, in pixels; see `fit_square`.
+
+    Example:
+        >>> in_memory(digits().train, size=4).count
+        1437
+    """
+    batches = list(images.batches(BATCH_SIZE, size).as_numpy_iterator())
+    pixels = np.concatenate([batch["image"] for batch in batches])
+    labels = np.concatenate([batch["label"] for batch in batches]) if images.labelled else None
+    with tf.device("CPU:0"):  # where `tf.data` takes them from
+        kept = from_arrays(pixels, labels, images.name)
+    return dataclasses.replace(
+        kept,
+        shuffle_buffer=images.shuffle_buffer,
+        replaced=images.replaced,
+        file_names=images.file_names,
     )
 
 

@@ -14,7 +14,7 @@ from keras_bt._support.optional import import_optional
 from keras_bt._support.progress_bar import stage
 from keras_bt.config.recipe import Recipe
 from keras_bt.config.speed import measure_speed
-from keras_bt.data import Source
+from keras_bt.data import Source, in_memory
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
 from keras_bt.export import export_encoder
@@ -44,6 +44,7 @@ from keras_bt.training.profiling import StepProfile, Stopwatch
 from keras_bt.training.resumable import ResumableTraining
 
 COMPILED_FROM_MINUTES = 3.0  # the seconds of compiling hardly shorten a budget of this size
+MOST_BYTES_IN_MEMORY = 2**30  # of decoded images
 LEAST_SHARE = 0.25  # of a budget, for the training, even if what comes before took too long
 
 
@@ -122,6 +123,7 @@ class Pretraining:
                 )
             self.view_placement = view_placement
             self.model = recipe.build_model(seed)
+        self.train_images = source.train
         self.batches()  # rejects images that do not fill a batch
 
     def run(
@@ -153,6 +155,9 @@ class Pretraining:
         size, watch, step_profile = self.recipe.image_size, Stopwatch(), StepProfile()
         encoder = self.model.encoder
         shown = progress == "bar" and folder.writes
+        if self._fits_into_memory():
+            with watch.measure("reading"), stage("reading the images into memory", shown):
+                self._keep_in_memory()
         with watch.measure("scoring"):
             baselines = self._score_baselines(folder, shown)
         with watch.measure("training"):
@@ -203,7 +208,7 @@ class Pretraining:
         """The endless batches to train on, from a step on, distributed to the replicas."""
 
         def of_worker(context: tf.distribute.InputContext | None) -> tf.data.Dataset:
-            return self.source.train.shuffled_batches(
+            return self.train_images.shuffled_batches(
                 self.recipe.batch_size, self.recipe.load_size, self.seed, first_step, context
             )
 
@@ -215,6 +220,24 @@ class Pretraining:
         if self.minutes:
             images = math.inf if self.minutes >= COMPILED_FROM_MINUTES else 0
         return better_placement(images, self.recipe.side_of_views**2)
+
+    def _fits_into_memory(self) -> bool:
+        """Whether the images are read more than once, and few enough to keep them decoded."""
+        passes = self.recipe.epochs
+        if self.minutes is not None:
+            passes = 60 * self.minutes * self.speed / self.source.train.count
+        size_bytes = 3 * self.recipe.load_size**2 * self.source.train.count
+        return passes >= 2 and size_bytes <= MOST_BYTES_IN_MEMORY
+
+    def _keep_in_memory(self) -> None:
+        """Reads and decodes all training images once."""
+        self.train_images = in_memory(self.source.train, self.recipe.load_size)
+        if self.recipe.load_size == self.recipe.image_size:  # the same pixels for scoring
+            self.source = dataclasses.replace(self.source, train=self.train_images)
+            if self.minutes is not None:
+                self.scored = sample_to_score(self.source, self.minutes)
+            else:
+                self.scored = self.source
 
     def _score_baselines(self, folder: RunFolder, shown: bool) -> dict[str, Any]:
         """The metrics of the baselines, computed at the first start of the run."""

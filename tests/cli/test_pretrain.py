@@ -130,7 +130,8 @@ def test_run_with_profile_validation_and_ledger(tmp_path, command, tiny_flags):
     profile = result["profile"]
     for shares in (profile["step"]["shares"], profile["run"]):
         assert sum(shares.values()) == pytest.approx(1.0)
-    parts = {"training", "monitors", "checkpoints", "scoring", "report", "export", "rest"}
+    parts = {"reading", "training", "monitors", "checkpoints", "scoring", "report", "export"}
+    parts.add("rest")
     assert set(profile["run"]) == parts
     assert "waiting for input" in finished.stderr
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from keras_bt import data
 
@@ -57,3 +58,30 @@ def test_converts_floats_in_range_to_float32(drawn, dtype):
 def test_rejects_wrong_arrays(array, labels, message):
     with pytest.raises(ValueError, match=message):
         data.from_arrays(array, labels, name="mine")
+
+
+def test_images_in_memory_are_the_same_in_the_same_order(tmp_path, rng):
+    for number in range(24):
+        pixels = rng.integers(0, 256, (9 + number % 3, 12, 3)).astype("uint8")
+        (tmp_path / f"class {number % 2}").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"class {number % 2}" / f"{number}.png")
+    source = data.from_folder(tmp_path).train
+    kept = data.in_memory(source, size=8)
+    assert (kept.count, kept.labelled, kept.file_names) == (19, True, source.file_names)
+    for first_step in (0, 3):
+        pairs = zip(
+            source.shuffled_batches(5, 8, seed=1, first_step=first_step).take(7),
+            kept.shuffled_batches(5, 8, seed=1, first_step=first_step).take(7),
+            strict=True,
+        )
+        for expected, found in pairs:
+            np.testing.assert_array_equal(found["image"], expected["image"])
+            np.testing.assert_array_equal(found["label"], expected["label"])
+
+
+def test_images_in_memory_may_be_floats_without_labels(rng):
+    array = rng.random((5, 6, 6, 3), dtype="float32")
+    kept = data.in_memory(data.from_arrays(array), size=6)
+    assert not kept.labelled
+    (batch,) = kept.batches(8, 6)
+    np.testing.assert_array_equal(batch["image"], array)

@@ -119,3 +119,21 @@ def test_a_missing_tensorboard_is_refused_at_once(pixels, monkeypatch):
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     with pytest.raises(ImportError, match=r"needs tensorboard: .*keras-bt\[tensorboard\]"):
         Pretraining(recipes["cifar10"].override(**TINY), source, strategy, tensorboard=True)
+
+
+@pytest.mark.slow
+def test_few_images_are_kept_in_memory_if_they_are_read_again(start, pixels, monkeypatch):
+    kept = []
+
+    def in_memory(images, size):
+        kept.append(size)
+        return images
+
+    monkeypatch.setattr("keras_bt.run.pretraining.in_memory", in_memory)
+    first = start(Source("mine", from_arrays(pixels)))
+    assert kept == [8] and first["epochs"] == 2
+    recipe, strategy = recipes["cifar10"].override(**TINY), tf.distribute.get_strategy()
+    for change, fits in (({}, True), ({"epochs": 1}, False), ({"load_size": 10**5}, False)):
+        source = Source("mine", from_arrays(pixels))
+        run = Pretraining(recipe.override(**change), source, strategy)
+        assert run._fits_into_memory() == fits
