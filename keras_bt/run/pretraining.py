@@ -223,7 +223,7 @@ class Pretraining:
 
     def _fits_into_memory(self) -> bool:
         """Whether the images are read more than once, and few enough to keep them decoded."""
-        passes = self.recipe.epochs
+        passes: float = self.recipe.epochs
         if self.minutes is not None:
             passes = 60 * self.minutes * self.speed / self.source.train.count
         size_bytes = 3 * self.recipe.load_size**2 * self.source.train.count
