@@ -35,7 +35,7 @@ def train(folder):
 if __name__ == "__main__":
     train(sys.argv[1])
 """
-CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
+CHANGES_BY_RUN = ("seconds", "total_seconds", "images_per_second", "encoder_dir")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def command(images):
     flags = "--deterministic --width=1 --projector_dims=8,8 --batch_size=8 --image_size=12"
-    flags += " --epochs=10 --checkpoint_steps=1 --seed=3 --optimizer=adamw"
+    flags += " --epochs=10 --checkpoint_steps=1 --seed=3 --optimizer=adamw --encoder=resnet18"
     return [sys.executable, "-m", "keras_bt", "pretrain", *flags.split(), f"--image_dir={images}"]
 
 

@@ -62,7 +62,7 @@ callbacks = [
     *monitors,
     report.Snapshots(folder / "snapshots", health=monitors[-1]),
     run.MetricsLog(folder / "metrics.jsonl", history),
-    run.ProgressBar(steps, batch_size=8, loss_floor=0.0),
+    run.ProgressBar(batch_size=8, loss_floor=0.0),
     Usage(),
 ]
 training.fit(

@@ -246,6 +246,8 @@ class Pretraining:
 
         def score_both() -> dict[str, Any]:
             size = self.recipe.image_size
+            if self.source.test is None:
+                return dict.fromkeys(("pixels", "untrained"), evaluation.NO_SCORES)
             begin = time.monotonic()
             with stage("scoring the untrained encoder", shown):
                 untrained = score(evaluation.untrained_copy(self.model.encoder), self.scored, size)

@@ -78,3 +78,13 @@ def test_costs_are_those_of_the_arithmetic():
     for network in wider:
         arithmetic = (network.width / smallest.width) ** 2
         assert 0.5 * arithmetic < network.cost <= arithmetic
+
+
+def test_without_minutes_nothing_is_measured():
+    """A run for so many epochs is a function of its flags and its seed."""
+    photos = Recipe.for_images(3000, 64, epochs=20)
+    assert photos.fitted(3000).precision == "float32"
+    assert photos.fitted(3000).encoder == "conv4"
+    assert fitted().precision == "auto"
+    with pytest.raises(ValueError, match="minutes=8 need images_per_second"):
+        photos.fitted(3000, minutes=8)
