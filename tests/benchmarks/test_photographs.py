@@ -31,7 +31,7 @@ def run(*flags):
 def test_a_row_has_accuracies_and_baselines(tmp_path):
     save_photographs(tmp_path / "photos" / "train", 20)
     save_photographs(tmp_path / "photos" / "validation", 10)
-    place = (f"--image_dir={tmp_path / 'photos'}", "--image_size=16", "--minutes=0.01")
+    place = (f"--image_dir={tmp_path / 'photos'}", "--image_size=16", "--minutes=1.5")
     few = ("--encoder=conv4", "--width=2", "--batch_size=16", "--projector_dims=8,4")
     done = run(*place, "--seeds=3", "--", *few)
     assert done.returncode == 0, done.stderr
