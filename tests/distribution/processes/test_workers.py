@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 TINY = ("--width=2", "--projector_dims=16,8", "--batch_size=256", "--epochs=8")
 LAUNCH = ("-m", "keras_bt", "launch", "--workers=2")
 PRETRAIN = ("pretrain", *TINY, "--checkpoint_steps=3", "--seed=4")
-CHANGES_BY_RUN = ("seconds", "images_per_second", "encoder_dir")
+CHANGES_BY_RUN = ("seconds", "total_seconds", "images_per_second", "encoder_dir")
 
 
 def metrics(workdir):
@@ -51,6 +51,7 @@ def test_only_the_chief_writes_and_prints(undisturbed):
         "map.npz",
         "metrics.jsonl",
         "model.keras",
+        "monitored.json",
         "plan.json",
         "report.html",
         "result.json",
