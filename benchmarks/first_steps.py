@@ -17,11 +17,11 @@ import sys
 import time
 
 import keras
-import tensorflow as tf
 from absl import app, flags, logging
+from settled import recipe_and_images
 
 from keras_bt.cli.image_flags import IMAGES
-from keras_bt.cli.recipe_flags import define_recipe_flags, settle
+from keras_bt.cli.recipe_flags import define_recipe_flags
 from keras_bt.evaluation.scores import extract_source_features
 from keras_bt.functional.spectrum import effective_rank
 from keras_bt.model.view_placement import better_placement
@@ -86,17 +86,11 @@ def train(recipe, source, seed, steps):
 def main(arguments):
     """Trains once for each seed, and prints a line for each."""
     try:
-        if len(arguments) > 1:
-            raise ValueError(f"unexpected arguments {arguments[1:]}; write flags as --name=value.")
         numbers = (*FLAGS.steps, *FLAGS.seeds)
         steps = sorted(int(each) for each in FLAGS.steps if each.isdigit())
         if not all(each.isdigit() for each in numbers) or min(steps, default=0) < 1:
             raise ValueError("--steps must be integers of at least 1, --seeds of at least 0.")
-        settled = settle(FLAGS, tf.distribute.get_strategy())
-        recipe, open_source = settled.recipe.resolve_precision(), settled.open_images
-        source = open_source()
-        if source.test is None:
-            raise ValueError(f"{source.name} has no labels to score with.")
+        recipe, source = recipe_and_images(FLAGS, arguments)
     except (ValueError, OSError) as error:
         sys.exit(f"first_steps: {error}")
     for seed in map(int, FLAGS.seeds):

@@ -2,7 +2,8 @@
 
 import statistics
 
-from tables import ROOT, rows, table
+from panels import Panel, draw_panels
+from tables import rows, table
 
 FIGURE = "docs/first_steps.svg"
 TEXT = """k-NN accuracy on training images that are held out from training, after the first steps.
@@ -80,27 +81,12 @@ def table_of(measured):
 
 def draw():
     """Draws the accuracies of all settings by steps."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "keras_bt"  # the same file for the same rows
-    from matplotlib import pyplot
-
-    measured = rows("first_steps")
-    if not measured:
-        return
-    images = list(dict.fromkeys(row["images"] for row in measured))
-    figure, axes = pyplot.subplots(1, len(images), figsize=(4.5 * len(images), 3.5), squeeze=False)
-    for name, axis in zip(images, axes[0], strict=True):
-        for label, found in by_label([row for row in measured if row["images"] == name]).items():
-            accuracies = means(found, "knn_accuracy")
-            axis.plot(list(accuracies), list(accuracies.values()), marker="o", label=label)
-        axis.set(title=name, xlabel="steps", ylabel="k-NN accuracy")
-        axis.set_xscale("symlog", linthresh=100)
-        axis.set_xticks(list(accuracies), [f"{step:,}" for step in accuracies], minor=False)
-        axis.minorticks_off()
-        axis.legend(frameon=False, fontsize="small")
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(ROOT / FIGURE, metadata={"Date": None})
-    pyplot.close(figure)
+    measured, panels = rows("first_steps"), []
+    for images in dict.fromkeys(row["images"] for row in measured):
+        lines = {
+            label: list(means(found, "knn_accuracy").items())
+            for label, found in by_label([r for r in measured if r["images"] == images]).items()
+        }
+        ticks = [step for step, _ in list(lines.values())[-1]]
+        panels.append(Panel(images, "steps", "k-NN accuracy", ticks, lines))
+    draw_panels(FIGURE, panels, width=4.5)

@@ -16,11 +16,11 @@ import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import app, flags, logging
+from settled import recipe_and_images
 
 from keras_bt.cli.image_flags import IMAGES
-from keras_bt.cli.recipe_flags import define_recipe_flags, settle
+from keras_bt.cli.recipe_flags import define_recipe_flags
 from keras_bt.evaluation.scores import extract_source_features
 from keras_bt.run import ledger
 
@@ -99,14 +99,8 @@ def leave_one_out(features, labels, k=200, temperature=0.1):
 def main(arguments):
     """Trains once for each time, and prints a line for each."""
     try:
-        if len(arguments) > 1:
-            raise ValueError(f"unexpected arguments {arguments[1:]}; write flags as --name=value.")
         seconds = sorted(map(float, FLAGS.processor_seconds))
-        settled = settle(FLAGS, tf.distribute.get_strategy())
-        recipe, open_source = settled.recipe.resolve_precision(), settled.open_images
-        source = open_source()
-        if source.test is None:
-            raise ValueError(f"{source.name} has no labels to score with.")
+        recipe, source = recipe_and_images(FLAGS, arguments)
     except (ValueError, OSError) as error:
         sys.exit(f"networks: {error}")
     for each in seconds:

@@ -1,6 +1,7 @@
 """The section of RESULTS.md on networks, and its figure, from results/networks.jsonl."""
 
-from tables import ROOT, rows, table
+from panels import Panel, draw_panels
+from tables import rows, table
 
 FIGURE = "docs/networks.svg"
 TEXT = """What an encoder learns with given processor time: the same settings, other networks. The
@@ -93,33 +94,15 @@ def line_of(row):
 
 def draw():
     """Draws the accuracies of all networks by processor time."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "keras_bt"  # the same file for the same rows
-    from matplotlib import pyplot
-
-    measured = rows("networks")
-    if not measured:
-        return
-    cases = list(dict.fromkeys((row["images"], sides(row)[0]) for row in measured))
-    figure, axes = pyplot.subplots(1, len(cases), figsize=(4.2 * len(cases), 3.5), squeeze=False)
-    for case, axis in zip(cases, axes[0], strict=True):
+    measured, panels = sorted(rows("networks"), key=order), []
+    seconds = sorted({row["asked_seconds"] for row in measured})
+    for images, side in dict.fromkeys((row["images"], sides(row)[0]) for row in measured):
         lines = {}
-        for row in sorted(measured, key=order):
-            if (row["images"], sides(row)[0]) == case:
+        for row in measured:
+            if (row["images"], sides(row)[0]) == (images, side):
                 label = f"{name_of(row)}, views of {sides(row)[1]}"
                 point = row["asked_seconds"], row["leave_one_out_accuracy"]
                 lines.setdefault(label, []).append(point)
-        for label, points in lines.items():
-            axis.plot(*zip(*points, strict=True), marker="o", label=label)
-        axis.set(title=f"{case[0]}, {case[1]} pixels", xlabel="processor-seconds")
-        axis.set(xscale="log", ylabel="k-NN accuracy, leave one out")
-        seconds = sorted({row["asked_seconds"] for row in measured})
-        axis.set_xticks(seconds, [f"{each:,.0f}" for each in seconds])
-        axis.minorticks_off()
-        axis.legend(frameon=False, fontsize="small")
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(ROOT / FIGURE, metadata={"Date": None})
-    pyplot.close(figure)
+        title = f"{images}, {side} pixels"
+        panels.append(Panel(title, "processor-seconds", "leave one out", seconds, lines))
+    draw_panels(FIGURE, panels, width=4.2)

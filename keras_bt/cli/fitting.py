@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import time
 
 import tensorflow as tf
@@ -11,7 +10,7 @@ from keras_bt._support.progress_bar import stage
 from keras_bt.cli.recipe_flags import Settled
 from keras_bt.config import short_runs
 from keras_bt.config.recipe import OWN_IMAGES, Recipe
-from keras_bt.config.speed import measure_speed
+from keras_bt.config.speed import measure_speed, processor_cores
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import on_accelerators
 from keras_bt.run.budget import Shares, check_budget, share_out
@@ -85,9 +84,9 @@ def _fit(
         speed = _measure(recipe, strategy)
         seconds = recipe.epochs * count / speed
         if epochs_given or seconds <= 60 * DEFAULT_MINUTES:
-            sentence = f"{recipe.epochs:,} epochs take about {_clock(seconds)}, without scoring."
+            sentence = f"{recipe.epochs:,} epochs take about {_in_words(seconds)}, without scoring."
             return Fitted(recipe, None, (f"{_speed_in_words(recipe, speed)}: {sentence}",))
-        hint = f"{recipe.epochs:,} epochs of recipe {recipe.name} would take {_clock(seconds)}. "
+        hint = f"{recipe.epochs:,} epochs of recipe {recipe.name} would take {_in_words(seconds)}. "
     if minutes is None:
         minutes = DEFAULT_MINUTES
         hint += "The run takes an hour; --minutes=8 or --epochs=100, for example, changes that."
@@ -147,20 +146,19 @@ def _resolved(recipe: Recipe, strategy: tf.distribute.Strategy) -> Recipe:
 
 def _speed_in_words(recipe: Recipe, speed: float) -> str:
     """The machine and what it does in a second."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = tf.config.list_logical_devices("GPU")
-    machine = f"{len(gpus)} GPUs" if gpus else f"{cores} cores"
+    machine = f"{len(gpus)} GPUs" if gpus else f"{processor_cores()} cores"
     return (
         f"{machine}, {speed:,.0f} images a second through {recipe.encoder} of width {recipe.width} "
         f"in {recipe.precision}"
     )
 
 
-def _clock(seconds: float) -> str:
+def _in_words(seconds: float) -> str:
     """A duration in words.
 
     Example:
-        >>> _clock(50), _clock(500), _clock(50_000), _clock(5e6)
+        >>> _in_words(50), _in_words(500), _in_words(50_000), _in_words(5e6)
         ('50 seconds', '8 minutes', '14 hours', '58 days')
     """
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):

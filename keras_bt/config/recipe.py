@@ -264,9 +264,8 @@ class Recipe:
         if short_runs.published_settings_fit(passes):
             return recipe
         fields = short_runs.settings_for(count, recipe.image_size, passes, given)
-        if (
-            minutes is None
-        ):  # the same flags and seed make the same run, whatever a measurement says
+        if minutes is None:
+            # The same flags and seed make the same run, so nothing may be measured.
             fields.pop("precision", None)
         if self.name == OWN_IMAGES:  # the views of a recipe with a name suit its images
             views = rules.views_for(small=True)

@@ -26,7 +26,7 @@ class Network(NamedTuple):
 
 
 # Measured on CIFAR-10 and photographs: RESULTS.md, "Networks".
-# Where the wider one overtakes is extrapolated: at 600 processor-seconds they are still equal.
+# Where the wider one overtakes is extrapolated: at 600 processor-seconds it is still behind.
 NETWORKS = (Network(32, cost=1.0, least_passes=0.0), Network(64, cost=3.0, least_passes=5e5))
 # A ResNet-18 of width 64, a hundred epochs of CIFAR-10. Not measured: it takes two cores days.
 PUBLISHED_COST, PUBLISHED_PASSES = 10.0, 5e6

@@ -47,6 +47,18 @@ def measure_speed(recipe: Recipe, strategy: tf.distribute.Strategy) -> float:
     return sum(speeds)  # replicas on one CPU share its cores
 
 
+def processor_cores() -> int:
+    """Number of processor cores that this process may use.
+
+    Example:
+        >>> processor_cores() >= 1
+        True
+    """
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @functools.lru_cache(maxsize=8)
 def _seconds_per_image(recipe: Recipe) -> float:
     """Seconds of a training step on this worker's first device, divided by its images."""
@@ -60,9 +72,8 @@ def _seconds_per_image(recipe: Recipe) -> float:
     end = time.perf_counter() + MEASURED_SECONDS
     while len(seconds) < 3 or time.perf_counter() < end:
         seconds.append(step(views))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    view = 0.0 if on_gpu else VIEW_SECONDS * recipe.side_of_views**2 / (cores or 1)
+    view = 0.0 if on_gpu else VIEW_SECONDS * recipe.side_of_views**2 / processor_cores()
     return 2 * (statistics.median(seconds) / views + view)
 
 

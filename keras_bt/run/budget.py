@@ -13,11 +13,9 @@ from keras_bt.model.optimizers import warmup_cosine_share
 from keras_bt.run.plan import Plan
 from keras_bt.training.state import TrainingState
 
-ROUNDS = 50  # of a training; after each the plan may change
 MOST_ROUNDS = 1_000_000
 RECENT_ROUNDS = 3  # whose speed is expected of the others
 WARM_UP_STEPS = 3  # the first compiles
-
 
 # Measured on two cores. The pixels' linear probe takes most of the time of the baselines.
 BASELINE_SECONDS = {"train": 0.009, "test": 0.003, "rest": 4.0}
@@ -42,6 +40,20 @@ def baseline_seconds(scored: Source) -> float:
         return 0.0
     of_images = BASELINE_SECONDS["train"] * labelled.count + BASELINE_SECONDS["test"] * test.count
     return BASELINE_SECONDS["rest"] + of_images
+
+
+def final_seconds(scored: Source) -> float:
+    """Seconds that the last scores, the export and the report are expected to take.
+
+    Args:
+        scored: The images that are scored.
+
+    Example:
+        >>> from keras_bt.data import digits
+        >>> round(final_seconds(digits()))
+        18
+    """
+    return FINAL_SECONDS + baseline_seconds(scored) / 3  # without those of pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +91,7 @@ def share_out(minutes: float, gone: float, scored: Source) -> Shares:
     Returns:
         The shares; that of the training may be below 0.
     """
-    baselines = baseline_seconds(scored)
-    final = FINAL_SECONDS + baselines / 3
+    baselines, final = baseline_seconds(scored), final_seconds(scored)
     return Shares(gone, baselines, 60 * minutes - gone - baselines - final, final)
 
 
@@ -120,10 +131,11 @@ def _clock(seconds: float) -> str:
 class Budget(keras.callbacks.Callback):
     """Ends a training when its time is up, and lowers the learning rate towards that moment.
 
-    It must come before callbacks that use `params["epochs"]`, which it keeps up to date. After each
-    epoch of `fit` the plan gets as many epochs as the rest of the time allows, at the
+    After each epoch of `fit` the plan gets as many epochs as the rest of the time allows, at the
     speed of the last ones. So the training keeps its time on a machine whose speed changes. The
     learning rate follows the progress of the plan, see `warmup_cosine_share`.
+
+    It must come before callbacks that use `params["epochs"]`, which it keeps up to date.
 
     Args:
         plan: The plan of the run, with `seconds`.

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+ROUNDS = 50  # of a training with a budget; after each the plan may change
+
 
 @dataclasses.dataclass
 class Plan:
@@ -60,6 +62,23 @@ class Plan:
         self.epochs = epochs
         self.changes = [change for change in self.changes if change[0] < step or not change[0]]
         self.changes.append([step, share, self.steps])
+
+    def with_budget(self, seconds: float, steps: int) -> "Plan":
+        """A plan that the clock may change.
+
+        Args:
+            seconds: Time of the training.
+            steps: As many as are expected in it, at least 1.
+
+        Example:
+            >>> plan = Plan(epochs=1000, steps_per_epoch=10, images=500, skipped_images=0)
+            >>> plan.with_budget(60.0, steps=700).steps_per_epoch
+            14
+        """
+        rounds = min(ROUNDS, steps)
+        return dataclasses.replace(
+            self, epochs=rounds, steps_per_epoch=steps // rounds, seconds=seconds, changes=[]
+        )
 
     def settings(self) -> dict[str, Any]:
         """The content of plan.json."""

@@ -23,9 +23,7 @@ from keras_bt.report import ReportWriter, log_failures, save_views, write_projec
 from keras_bt.run.budget import (
     FINAL_SECONDS,
     MOST_ROUNDS,
-    ROUNDS,
     Budget,
-    baseline_seconds,
 )
 from keras_bt.run.callbacks import run_callbacks
 from keras_bt.run.folder import RunFolder
@@ -33,9 +31,9 @@ from keras_bt.run.plan import Plan
 from keras_bt.run.progress import progress_display
 from keras_bt.run.scoring import (
     compare,
-    hits_as_text,
     sample_to_score,
     score,
+    score_baselines,
     scoring_method,
 )
 from keras_bt.run.start import StartLoss
@@ -108,11 +106,8 @@ class Pretraining:
         self.recipe, self.source, self.strategy = recipe, source, strategy
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         self.started = time.monotonic() if started is None else started
-        self.scored, self.speed = source, 0.0
-        if minutes is not None:
-            self.scored = sample_to_score(source, minutes)
-            self.speed = measure_speed(recipe, strategy)
-        self._final_seconds = FINAL_SECONDS + baseline_seconds(self.scored) / 3
+        self.scored = self._images_to_score()
+        self.speed = 0.0 if minutes is None else measure_speed(recipe, strategy)
         self.linear_monitor, self.tensorboard = linear_monitor, tensorboard
         self.loss_floor = recipe.build_loss().floor(recipe.batch_size, recipe.projector_dims[-1])
         keras.utils.set_random_seed(seed)
@@ -160,9 +155,12 @@ class Pretraining:
                 self._keep_in_memory()
         with watch.measure("scoring"):
             baselines = self._score_baselines(folder, shown)
+        baseline_hits = baselines.pop("hits", {})
+        final_seconds = FINAL_SECONDS + baselines.pop("seconds", 0.0)
+        plan = self._plan(folder, final_seconds)
         with watch.measure("training"):
             training_metrics = self._train(
-                folder, resumable, watch, [step_profile] if profile else [], progress
+                plan, folder, resumable, watch, [step_profile] if profile else [], progress
             )
         replaced_images = self._count_replaced_images()
         if not folder.writes:
@@ -171,7 +169,7 @@ class Pretraining:
             folder.save_model(self.model)  # first: a failure below then loses no training
         with watch.measure("scoring"), stage("scoring the encoder", shown):
             scores = score(encoder, self.scored, size)
-        advantages = compare(scores, baselines.pop("hits", {}))
+        advantages = compare(scores, baseline_hits)
         result = {
             "recipe": self.recipe.name,
             "dataset": self.source.name,
@@ -214,6 +212,10 @@ class Pretraining:
 
         return distribute_batches(self.strategy, of_worker)
 
+    def _images_to_score(self) -> Source:
+        """All images, or as many as can be scored in the budget."""
+        return self.source if self.minutes is None else sample_to_score(self.source, self.minutes)
+
     def _better_placement(self) -> str:
         """Where views are computed fastest."""
         images: float = self.recipe.epochs * self.source.train.count
@@ -234,35 +236,21 @@ class Pretraining:
         self.train_images = in_memory(self.source.train, self.recipe.load_size)
         if self.recipe.load_size == self.recipe.image_size:  # the same pixels for scoring
             self.source = dataclasses.replace(self.source, train=self.train_images)
-            if self.minutes is not None:
-                self.scored = sample_to_score(self.source, self.minutes)
-            else:
-                self.scored = self.source
+            self.scored = self._images_to_score()
 
     def _score_baselines(self, folder: RunFolder, shown: bool) -> dict[str, Any]:
         """The metrics of the baselines, computed at the first start of the run."""
         if not folder.writes:
             return {}
 
-        def score_both() -> dict[str, Any]:
-            size = self.recipe.image_size
-            if self.source.test is None:
-                return dict.fromkeys(("pixels", "untrained"), evaluation.NO_SCORES)
-            begin = time.monotonic()
-            with stage("scoring the untrained encoder", shown):
-                untrained = score(evaluation.untrained_copy(self.model.encoder), self.scored, size)
-            self._final_seconds = time.monotonic() - begin + FINAL_SECONDS
-            with stage("scoring raw pixels", shown):
-                side = min(size, evaluation.LARGEST_PIXEL_SIDE)
-                pixels = score(keras.layers.Flatten(), self.scored, side)
-            found = {"pixels": pixels, "untrained": untrained}
-            metrics = {name: scores.metrics for name, scores in found.items()}
-            return {**metrics, "hits": {name: hits_as_text(s) for name, s in found.items()}}
-
-        return folder.once("baselines", score_both)
+        return folder.once(
+            "baselines",
+            lambda: score_baselines(self.model.encoder, self.scored, self.recipe.image_size, shown),
+        )
 
     def _train(
         self,
+        plan: Plan,
         folder: RunFolder,
         resumable: dict[str, Any],
         watch: Stopwatch,
@@ -270,7 +258,6 @@ class Pretraining:
         progress: str,
     ) -> dict[str, Any]:
         """Trains, and returns the metrics of the training."""
-        plan = self._plan(folder)
         batch_size = self.recipe.batch_size
         self._compile(plan)
         training = ResumableTraining(
@@ -331,7 +318,7 @@ class Pretraining:
             ),
         }
 
-    def _plan(self, folder: RunFolder) -> Plan:
+    def _plan(self, folder: RunFolder, final_seconds: float) -> Plan:
         """How long the run trains, decided at its first start."""
         images = self.source.train.count
 
@@ -344,14 +331,10 @@ class Pretraining:
             )
             if self.minutes is None:
                 return plan.settings()
-            left = 60 * self.minutes - (time.monotonic() - self.started) - self._final_seconds
+            left = 60 * self.minutes - (time.monotonic() - self.started) - final_seconds
             seconds = max(LEAST_SHARE * 60 * self.minutes, left)
             steps = max(1, int(seconds * self.speed / self.recipe.batch_size))
-            rounds = min(ROUNDS, steps)
-            planned = dataclasses.replace(
-                plan, epochs=rounds, steps_per_epoch=steps // rounds, seconds=seconds, changes=[]
-            )
-            return planned.settings()
+            return plan.with_budget(seconds, steps).settings()
 
         earlier = workers.gather_from_workers(self.strategy, folder.read("plan"))[0]
         if earlier is None:
@@ -377,11 +360,10 @@ class Pretraining:
         first, health = monitors[0], monitors[-1]
         if first is health:
             return
-        untrained = evaluation.untrained_copy
 
         def score_them() -> list[float]:
             with stage("scoring the monitored images", shown):
-                return list(first.compute_baseline(untrained(self.model.encoder)))
+                return list(first.compute_baseline(evaluation.untrained_copy(self.model.encoder)))
 
         accuracy, images = folder.once("monitored", score_them)
         health.untrained_accuracy = accuracy, int(images)

@@ -1,13 +1,16 @@
 """Scores the encoder of a run and its baselines, and stores the data of the report's map."""
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_bt import evaluation
+from keras_bt._support.progress_bar import stage
 from keras_bt.data import Images, Source
 from keras_bt.report import MAPPED_IMAGES, save_map
 
@@ -78,6 +81,38 @@ def score(encoder: evaluation.features.Encoder, source: Source, image_size: int)
         class_names=source.class_names,
         hits=hits,
     )
+
+
+def score_baselines(
+    encoder: keras.Model, source: Source, image_size: int, shown: bool = False
+) -> dict[str, Any]:
+    """The metrics of raw pixels and of the untrained encoder, for comparison.
+
+    Args:
+        encoder: The encoder before training; it is not changed.
+        source: The images to score.
+        image_size: Side of the encoder's images, in pixels.
+        shown: Whether the stages are shown.
+
+    Returns:
+        {"pixels": metrics, "untrained": metrics}; with labels also "hits", see `compare`, and
+        "seconds", which scoring the untrained encoder took. JSON can hold them.
+    """
+    if source.test is None:
+        return dict.fromkeys(("pixels", "untrained"), evaluation.NO_SCORES)
+    begin = time.monotonic()
+    with stage("scoring the untrained encoder", shown):
+        untrained = score(evaluation.untrained_copy(encoder), source, image_size)
+    seconds = round(time.monotonic() - begin, 1)
+    with stage("scoring raw pixels", shown):
+        side = min(image_size, evaluation.LARGEST_PIXEL_SIDE)
+        pixels = score(keras.layers.Flatten(), source, side)
+    found = {"pixels": pixels, "untrained": untrained}
+    return {
+        **{name: scores.metrics for name, scores in found.items()},
+        "hits": {name: hits_as_text(scores) for name, scores in found.items()},
+        "seconds": seconds,
+    }
 
 
 def sample_to_score(source: Source, minutes: float) -> Source:
