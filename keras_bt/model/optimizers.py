@@ -229,3 +229,15 @@ def steps_made(optimizer: keras.Optimizer) -> int:
     """
     # Keras's own `int(optimizer.iterations)` fails if replicas have copies of the variable.
     return int(tf.convert_to_tensor(optimizer.iterations.value))
+
+
+def current_rate(optimizer: keras.Optimizer) -> float:
+    """The learning rate of an optimizer, constant or scheduled, on any number of replicas.
+
+    Example:
+        >>> current_rate(keras.optimizers.SGD(0.5))
+        0.5
+    """
+    rate = optimizer.learning_rate
+    # As in `steps_made`: `float(rate)` fails if replicas have copies of the variable.
+    return float(tf.convert_to_tensor(rate.value if isinstance(rate, keras.Variable) else rate))

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt.model.barlow_twins import BarlowTwins
+from keras_bt.model.optimizers import current_rate
 
 COUNTS = ("step", "steps_per_epoch", "ended_epochs", "nonfinite_steps")
 
@@ -73,7 +74,7 @@ class TrainingState:
             "epoch": epoch + 1,
             "step": self.step,
             "seconds": round(self.elapsed(), 3),
-            "learning_rate": float(self._model.optimizer.learning_rate),
+            "learning_rate": current_rate(self._model.optimizer),
         }
         self.history.append({**line, **{name: float(logs[name]) for name in logs}})
         self.ended_epochs = self.step // self.steps_per_epoch

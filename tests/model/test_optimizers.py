@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bt
-from keras_bt.model.optimizers import warmup_cosine
+from keras_bt.model.optimizers import current_rate, warmup_cosine
 
 SCHEDULE = json.loads((Path(__file__).parents[1] / "golden" / "schedule.json").read_text())
 
@@ -133,3 +133,11 @@ def test_schedule_needs_a_step_after_the_warm_up(warmup_steps):
 def test_wrong_arguments_raise(arguments, message):
     with pytest.raises(ValueError, match=message):
         keras_bt.LARS(0.1, **arguments)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_the_current_rate_is_known_in_any_strategy(scheduled):
+    rate = warmup_cosine(0.5, 0, 10) if scheduled else 0.5
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        assert current_rate(keras.optimizers.SGD(rate)) == 0.5
+    assert current_rate(keras.optimizers.SGD(rate)) == 0.5

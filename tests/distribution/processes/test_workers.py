@@ -139,13 +139,16 @@ def test_refusal_by_the_chief_ends_all_workers(undisturbed, start):
 
 
 def test_workers_share_the_plan_for_a_budget_of_minutes(start, tmp_path):
-    flags = (*TINY[:3], "--minutes=0.05", f"--workdir={tmp_path}/run")
+    flags = (*TINY[:3], "--minutes=1.5", f"--workdir={tmp_path}/run")
     done = start(*LAUNCH, "--restarts=0", "--", PRETRAIN[0], *flags)
     assert done.returncode == 0, done.stderr[-4000:]
     result = json.loads(done.stdout)
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     steps = plan["epochs"] * plan["steps_per_epoch"]
-    assert (result["epochs"], result["steps"]) == (plan["epochs"], steps)
+    passes = round(steps * result["batch_size"] / result["images"], 1)
+    assert (result["epochs"], result["steps"]) == (passes, steps)
+    assert plan["seconds"] == pytest.approx(result["seconds"], rel=0.3)
+    assert [line["epoch"] for line in metrics(tmp_path / "run")] == [*range(1, plan["epochs"] + 1)]
 
 
 def test_diverging_run_is_not_restarted(start, tmp_path):
