@@ -180,18 +180,6 @@ def test_report_shows_findings(run_folder, out):
 
 
 @pytest.mark.slow
-def test_report_says_if_a_baseline_is_as_good(run_folder, out):
-    folder = run_folder()
-    result = json.loads((folder / "result.json").read_text())
-    result["pixels"]["knn_accuracy"] = 0.9
-    (folder / "result.json").write_text(json.dumps(result))
-    assert "Raw pixels do as well" in page_of(folder, out=out)[0].words
-    result["untrained"]["knn_accuracy"] = 0.75
-    (folder / "result.json").write_text(json.dumps(result))
-    assert "An untrained network does as well" in page_of(folder, out=out)[0].words
-
-
-@pytest.mark.slow
 def test_ids_of_inline_figures_are_unique(run_folder, out):
     _, text = page_of(run_folder(), out=out)
     ids = re.findall(r'\bid="([^"]+)"', text)
