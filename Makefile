@@ -10,7 +10,7 @@ RUN := $(VENV)/bin
 INSTALL := $(RUN)/pip install --quiet --constraint constraints.txt --editable
 BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
 
-.PHONY: pretrain test test-all tests lint bench bench-setup clean
+.PHONY: pretrain test test-all tests lint docs bench bench-setup clean
 
 pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
 	$(RUN)/keras-bt pretrain --recipe=digits --workdir=$(WORKDIR)
@@ -31,6 +31,12 @@ lint: $(VENV)/installed-dev
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
+
+docs: $(VENV)/installed-docs  ## The documentation as a site, in build/docs; faults of pages end it.
+	$(RUN)/python docs/write_reference.py
+	$(RUN)/python docs/write_notebook.py
+	$(RUN)/sphinx-build -W --keep-going -q docs build/docs
+	@echo build/docs/index.html
 
 bench: $(VENV)/installed-dev  ## Measure this machine for RESULTS.md and the tables of README.md: about forty minutes.
 	set -e; for name in $(BENCHMARKS); do \
@@ -53,6 +59,10 @@ $(VENV)/installed: setup.py constraints.txt | python
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(INSTALL) '.[dev]'
+	touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(INSTALL) '.[docs]'
 	touch $@
 
 .PHONY: python

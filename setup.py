@@ -15,7 +15,8 @@ PARQUET = ["pyarrow"]
 TENSORBOARD = ["tensorboard"]
 ALL = [*HUB, *ONNX, *LITERT, *PARQUET, *TENSORBOARD]
 DEV = ["hypothesis", "keras-hub", "mypy", "psutil", "pytest", "pytest-cov", "pytest-xdist", "ruff"]
-DEV += ["selenium"]
+DEV += ["ipykernel", "jsonschema", "nbclient", "selenium"]
+DOCS = ["furo", "griffe", "myst-parser", "nbformat", "sphinx", "sphinx-copybutton"]
 REPOSITORY = "https://github.com/keras-bt/keras-bt"
 
 setup(
@@ -30,6 +31,7 @@ setup(
         "Source": REPOSITORY,
         "Issues": f"{REPOSITORY}/issues",
         "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
+        "Documentation": f"{REPOSITORY}/blob/main/docs/index.md",
         "Results": f"{REPOSITORY}/blob/main/RESULTS.md",
     },
     keywords="self-supervised-learning barlow-twins keras tensorflow image-encoder pretraining",
@@ -74,6 +76,7 @@ setup(
         "parquet": PARQUET,
         "tensorboard": TENSORBOARD,
         "all": ALL,
-        "dev": [*DEV, *ALL],
+        "docs": DOCS,
+        "dev": [*DEV, *DOCS, *ALL],
     },
 )

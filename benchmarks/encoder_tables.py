@@ -34,23 +34,27 @@ def runs():
         [
             f"`{flags_of(row)}`",
             f"{row['minutes']} min",
-            title,
-            *(f"{row['figures'][of][metric]:.3f}" for of in ("trained", "untrained", "pixels")),
+            *(" / ".join(accuracies_of(row, metric)) for metric in METRICS),
             row["commit"],
         ]
         for row in measured
-        for metric, title in METRICS.items()
     ]
-    head = ["flags", "trained for", "metric", "trained", "untrained", "raw pixels", "commit"]
+    head = ["flags", "trained for", *METRICS.values(), "commit"]
     return f"""## Runs
 
-Runs of `keras-bt pretrain` with these flags.
+Runs of `keras-bt pretrain` with these flags. Accuracies: trained / the same network untrained /
+raw pixels.
 
 {each_once("Machine", measured)}
 {each_once("Protocol", measured)}
 
 {table(head, lines)}
 """
+
+
+def accuracies_of(row, metric):
+    """Returns the accuracy of the trained encoder and of both baselines."""
+    return [f"{row['figures'][of][metric]:.3f}" for of in ("trained", "untrained", "pixels")]
 
 
 def flags_of(row):
@@ -184,11 +188,15 @@ def protocols():
     if not measured:
         return ""
     lines = [
-        [f"`{row['command'].removeprefix('python ')}`", *line, row["commit"]]
+        [
+            f"`{row['command'].removeprefix('python ')}`",
+            row["figures"]["dataset"],
+            "; ".join(evaluations(row["figures"])),
+            row["commit"],
+        ]
         for row in measured
-        for line in evaluation_lines(row["figures"])
     ]
-    head = ["command", "data set", "labels", "metric", "accuracy", "commit"]
+    head = ["command", "data set", "accuracies", "commit"]
     unique = dict.fromkeys(note for row in measured for note in notes_of(row))
     notes = "\n".join(f"- {note}" for note in unique)
     return f"""## Encoders evaluated
@@ -206,22 +214,20 @@ Protocols:
 """
 
 
-def evaluation_lines(metrics):
-    """Yields the cells of a row, one line for each metric."""
-    data_set = metrics["dataset"]
+def evaluations(metrics):
+    """Yields the metrics of an evaluation in words."""
     for part in metrics.get("fractions", []):
-        labels = f"{100 * part['fraction']:g} %, {part['images']}"
         tuned = "from scratch" if metrics["from_scratch"] else "fine-tuned"
-        yield [data_set, labels, f"{tuned}, top-1", f"{part['top1']:.3f}"]
-        if part["linear_accuracy"] is not None:
-            yield [data_set, labels, "linear probe, frozen", f"{part['linear_accuracy']:.3f}"]
+        probe = part["linear_accuracy"]
+        beside = "" if probe is None else f", linear probe, frozen {probe:.3f}"
+        labels = f"{100 * part['fraction']:g} % of the labels ({part['images']:,})"
+        yield f"{labels}: {tuned} {part['top1']:.3f}{beside}"
     if "linear_sgd" in metrics:
         sgd = metrics["linear_sgd"]
-        name = f"linear by SGD, {sgd['epochs']} epochs, top-1"
-        yield [data_set, "all", name, f"{sgd['top1']:.3f}"]
-    for metric, title in METRICS.items():
-        if metric in metrics:
-            yield [data_set, "all", title, f"{metrics[metric]:.3f}"]
+        yield f"linear by SGD, {sgd['epochs']} epochs {sgd['top1']:.3f}"
+    known = {name: title for name, title in METRICS.items() if name in metrics}
+    if known:
+        yield ", ".join(f"{title} {metrics[name]:.3f}" for name, title in known.items())
 
 
 def notes_of(row):

@@ -1,4 +1,4 @@
-"""Writes RESULTS.md, its figures and README's tables from results/.
+"""Writes RESULTS.md, its figures and the tables of README.md and docs/ from results/.
 
 python benchmarks/report.py
 """
@@ -7,8 +7,8 @@ import first_steps_table
 import networks_table
 from accelerator_table import accelerator
 from encoder_tables import ablations, protocols, runs, ten_minutes
+from page_tables import PAGES, with_tables
 from photographs_table import photographs
-from readme_tables import with_tables
 from tables import ROOT, origin, rows, table, versions_of
 
 RACES = {
@@ -214,5 +214,5 @@ if __name__ == "__main__":
     (ROOT / "RESULTS.md").write_text(page(), "utf-8")
     first_steps_table.draw()
     networks_table.draw()
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text("utf-8")), "utf-8")
+    for name in PAGES:
+        (ROOT / name).write_text(with_tables((ROOT / name).read_text("utf-8")), "utf-8")

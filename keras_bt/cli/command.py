@@ -167,10 +167,7 @@ class Command:
 
     def help(self, values: FlagValues) -> str:
         """The help: the description, then the flags, those of `first` before the others."""
-        groups = {
-            title: [flag for flag in found if flag.name not in _COMMON]
-            for title, found in values.flags_by_module_dict().items()
-        }
+        groups = _by_title(values)
         usage = f"keras-bt {self.name} {self.arguments or '[--flag=value ...]'}".rstrip()
         parts = [f"{usage}\n\n{textwrap.dedent(self.doc).strip()}"]
         for wanted, heading in ((True, ""), (False, "More flags")):
@@ -184,6 +181,10 @@ class Command:
                     parts.append("\n".join([f"{title}:", *map(_flag_help, found)]))
         parts.append("--flagfile=FILE reads flags from a file, one per line.")
         return "\n\n".join(parts)
+
+    def flags_by_title(self) -> dict[str, list[flags.Flag]]:
+        """The flags under each heading of the help."""
+        return _by_title(self._new_flags())
 
     def _new_flags(self) -> FlagValues:
         values = FlagValues()
@@ -206,6 +207,15 @@ class Command:
 
 
 _COMMON = ("help", "helpfull", "flagfile")
+
+
+def _by_title(values: FlagValues) -> dict[str, list[flags.Flag]]:
+    """The flags under each heading, without those that every command has."""
+    return {
+        title: chosen
+        for title, found in values.flags_by_module_dict().items()
+        if (chosen := [flag for flag in found if flag.name not in _COMMON])
+    }
 
 
 @contextlib.contextmanager
@@ -248,7 +258,8 @@ class _Formatter(logging.Formatter):
         return f"{level}: {message}" if record.levelno >= logging.WARNING else message
 
 
-def _flag_help(flag: flags.Flag) -> str:
+def describe_flag(flag: flags.Flag) -> tuple[str, str, str]:
+    """Returns how a flag is given, its default as text, and its help."""
     kind = flag.flag_type()
     if kind == "bool":
         given = f"--[no]{flag.name}" if flag.default else f"--{flag.name}"
@@ -257,9 +268,13 @@ def _flag_help(flag: flags.Flag) -> str:
     else:
         letters = {"int": "N", "float": "X", "comma separated list of strings": "A,B"}
         given = f"--{flag.name}={letters.get(kind, 'TEXT')}"
-    default = (flag.default_as_str or "").strip("'")
-    text = flag.help.split(">: ", 1)[-1]  # absl puts <the|values> of an enum before its help
-    if default and kind != "bool":
+    default = "" if kind == "bool" else (flag.default_as_str or "").strip("'")
+    return given, default, flag.help.split(">: ", 1)[-1]  # absl puts <the|values> of an enum first
+
+
+def _flag_help(flag: flags.Flag) -> str:
+    given, default, text = describe_flag(flag)
+    if default:
         text += f" Default: {default}."
     indented = textwrap.fill(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return f"  {given}\n{indented}"

@@ -27,8 +27,8 @@ from keras_bt.cli.evaluation_flags import (
 )
 
 EXACT = {
-    "knn_accuracy": "offline, frozen encoder: vote of the 200 nearest of all training images by "
-    "cosine, temperature 0.1; accuracy on all held-out images",
+    "knn_accuracy": "offline, frozen encoder: vote of the 200 nearest of all training images (a "
+    "fifth of fewer than 1,000) by cosine, temperature 0.1; accuracy on all held-out images",
     "linear_accuracy": "offline, frozen encoder: logistic regression on all training images, its "
     "penalty chosen on them alone; accuracy on all held-out images",
     "few_label_accuracy": "offline, frozen encoder: the same on 10 training images per class, mean "

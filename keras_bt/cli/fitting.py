@@ -147,10 +147,10 @@ def _resolved(recipe: Recipe, strategy: tf.distribute.Strategy) -> Recipe:
 def _speed_in_words(recipe: Recipe, speed: float) -> str:
     """The machine and what it does in a second."""
     gpus = tf.config.list_logical_devices("GPU")
-    machine = f"{len(gpus)} GPUs" if gpus else f"{processor_cores()} cores"
+    count, device = (len(gpus), "GPU") if gpus else (processor_cores(), "core")
     return (
-        f"{machine}, {speed:,.0f} images a second through {recipe.encoder} of width {recipe.width} "
-        f"in {recipe.precision}"
+        f"{count} {device}{'s' * (count > 1)}, {speed:,.0f} images a second through "
+        f"{recipe.encoder} of width {recipe.width} in {recipe.precision}"
     )
 
 

@@ -184,6 +184,7 @@ recipes = MappingProxyType(
         }.items()
     }
 )
+"""The recipes by name: a read-only mapping, whose order is that of the size of their images."""
 
 
 def find_recipe(name: str) -> Recipe:

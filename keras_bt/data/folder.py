@@ -148,7 +148,7 @@ def _skip(records: Mapping[str, FileRecord], bad_images: str) -> int:
         if len(problems) == len(records):
             raise ValueError(message)
         if bad_images == "fail":
-            raise ValueError(f'{message} Use bad_images="skip" to leave them out.')
+            raise ValueError(f"{message} Use bad_images=skip to leave them out.")
         logging.getLogger(__name__).warning(message)
     return len(problems)
 

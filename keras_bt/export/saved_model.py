@@ -45,7 +45,7 @@ def export_encoder(
     | signature | from | to |
     |---|---|---|
     | serving_default | inputs: float32 images | features |
-    | serving_encoded | image_bytes: JPEG, PNG, BMP or GIF files of any size | features |
+    | serving_encoded | image_bytes: JPEG, PNG, WebP, BMP, GIF of any size   | features |
     | endpoints | inputs | features, and the maps stride_1, stride_2, ... of `stages` |
 
     The folder is written under a temporary name, loaded again and compared with the encoder. Then

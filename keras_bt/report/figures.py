@@ -1,6 +1,7 @@
 """The figures of a report: line plots, heat maps, histograms, scatter plots."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from keras_bt.report.snapshots import BINS, evenly_spaced
 from keras_bt.report.svg import COLORS, INK, as_svg, label_colors, new_figure, safe_label
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LINE_STYLES = ("-", "--", ":")
 WIDTH, HEIGHT = 4.6, 2.6  # inches, so that text is readable on a phone
+LINE_OF_TEXT = 0.08  # height of a name, as a share of the plot
 MAX_HEAT_MAPS = 4
 MAX_NAMED_CLASSES, MAX_NUMBERED_CLASSES = 20, 12
 
@@ -54,21 +57,8 @@ def line_plot(
         marker = "o" if len(xs) < 12 else ""
         style: dict[str, Any] = {"color": color, "linestyle": line_style, "marker": marker}
         axes.plot(xs, ys, label=safe_label(name), markersize=3, **style)
-    highest = max(levels, key=lambda level: level[1], default=None)
-    for name, height in levels:
+    for _, height in levels:
         axes.axhline(height, color=INK, linestyle=(0, (4, 3)), linewidth=0.8)
-        # The names of two close levels are on opposite sides.
-        above = (name, height) == highest
-        axes.annotate(
-            name,
-            (1, height),
-            (0, 2 if above else -2),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            ha="right",
-            va="bottom" if above else "top",
-            fontsize=8,
-        )
     if logarithmic:
         axes.set_yscale("log")
     if limits:
@@ -77,9 +67,20 @@ def line_plot(
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], integer=True))
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    _name_levels(axes, levels)
     if len(lines) > 1:
-        axes.legend()
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)
     return figure
+
+
+def _name_levels(axes: "Axes", levels: Sequence[tuple[str, float]]) -> None:
+    """Writes the names of levels beside the plot, from the lowest on, none over another."""
+    axes.autoscale_view()
+    lowest = -math.inf
+    for name, height in sorted(levels, key=lambda level: level[1]):
+        place = axes.transAxes.inverted().transform(axes.transData.transform((0, height)))[1]
+        lowest = max(place, lowest + LINE_OF_TEXT)
+        axes.text(1.02, lowest, name, transform=axes.transAxes, va="center", fontsize=8)
 
 
 @as_svg

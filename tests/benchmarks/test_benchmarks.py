@@ -329,10 +329,10 @@ def test_page_has_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkey
     assert "width 4, 2 epochs; 6 minutes of training in total" in ablations
     assert ablations.count("- `python examples/ablate.py`, today, commit abc, small") == 1
     evaluated = race.report.protocols()
-    tuned = "`examples/finetune.py` | cifar10 | 1 %, 500 |"
-    assert f"| {tuned} fine-tuned, top-1 | 0.400 | abc |" in evaluated
-    assert f"| {tuned} linear probe, frozen | 0.300 | abc |" in evaluated
-    assert "| `examples/linear_eval.py` | fashion_mnist | all | k-NN | 0.500 | abc |" in evaluated
+    tuned = "1 % of the labels (500): fine-tuned 0.400, linear probe, frozen 0.300"
+    assert f"| `examples/finetune.py` | cifar10 | {tuned} | abc |" in evaluated
+    of_encoder = "k-NN 0.500, linear 0.600, ten labels a class 0.700"
+    assert f"| `examples/linear_eval.py` | fashion_mnist | {of_encoder} | abc |" in evaluated
     assert "- top1: last" in evaluated and "- k-NN: near" in evaluated
 
 

@@ -5,26 +5,20 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import tensorflow as tf
 
 METRICS = {"knn_accuracy", "linear_accuracy", "few_label_accuracy"}
-RESULT = {
-    *("recipe", "dataset", "images", "image_size", "skipped_images", "replaced_images"),
-    *("steps", "epochs", "batch_size", "replicas", "precision", "seconds"),
-    "images_per_second",
-    *("nonfinite_steps", "loss", "loss_floor", "untrained_loss", "health", "protocol"),
-    *("encoder_dir", "seed", "pixels", "untrained", "trained"),
-    *("advantage", "verdict", "total_seconds"),
-}
+REFERENCE = Path(__file__).parents[2] / "docs/reference"
 
 
 def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
     workdir, finished = tiny_run
     result = finished.result
-    assert set(result) == RESULT
     assert result == json.loads((workdir / "result.json").read_text())
     assert (result["recipe"], result["dataset"], result["images"]) == ("digits", "digits", 1437)
     assert (result["steps"], result["epochs"], result["batch_size"]) == (10, 2, 256)
@@ -43,6 +37,22 @@ def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
     encoder = tf.saved_model.load(result["encoder_dir"])
     assert encoder(np.zeros((2, 8, 8, 3), "float32")).shape == (2, 16)
     assert result["untrained_loss"] > 0 and isinstance(result["health"]["findings"], list)
+
+
+def test_a_result_follows_its_schema(tiny_run):
+    schema = json.loads((REFERENCE / "result.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(tiny_run[1].result, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**tiny_run[1].result, "unknown": 1}, schema)
+
+
+def test_the_reference_names_the_files_of_a_run(tiny_run):
+    rows = re.findall(r"^\| (`.*?) \|", (REFERENCE / "run_files.md").read_text("utf-8"), re.M)
+    named = {name for row in rows for name in re.findall(r"`([\w.]+)/?`", row)}
+    assert named - {"tensorboard"} == {
+        path.name for path in tiny_run[0].iterdir() if not path.name.startswith(".")
+    }
 
 
 def test_a_run_shows_its_progress_and_a_summary(tiny_run):
@@ -232,7 +242,7 @@ def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path,
     flags = (f"--image_dir={tmp_path}/photos", f"--workdir={tmp_path}/run", "--batch_size=8")
     text = command("pretrain", *flags, "--describe", "--minutes=8").stdout
     words, shares, *_ = text.splitlines()
-    assert re.match(r"\d+ cores, [\d,]+ images a second through conv4 of width \d+ in ", words)
+    assert re.match(r"\d+ cores?, [\d,]+ images a second through conv4 of width \d+ in ", words)
     assert re.search(r": about [\d,]+ epochs(; width \d+ would get [\d,]+)?\.$", words)
     assert re.fullmatch(
         r"Start 0:\d\d, baselines 0:00, training 7:\d\d, scores and report 0:12\.", shares

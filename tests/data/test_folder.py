@@ -87,7 +87,7 @@ def test_reports_corrupt_images_before_training(tmp_path):
     for name in ("text.jpg", "empty.png", "cut.jpg"):
         assert name in str(error.value)
     assert "good.jpg" not in str(error.value)
-    assert str(error.value).endswith('Use bad_images="skip" to leave them out.')
+    assert str(error.value).endswith("Use bad_images=skip to leave them out.")
 
 
 def test_skips_corrupt_images_on_request(tmp_path, caplog):

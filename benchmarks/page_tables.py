@@ -1,4 +1,4 @@
-"""Result tables and figures of README.md, from the rows in results/."""
+"""Result tables and figures of README.md and docs/, from the rows in results/."""
 
 import math
 import re
@@ -6,6 +6,7 @@ import re
 from encoder_tables import METRICS
 from tables import dates, matching, mean, newest_of_seeds, rows, table
 
+PAGES = ("README.md", "docs/results.md")
 LONG_RUN = "--recipe=cifar10 --width=16 --precision=mixed_bfloat16 --view_size=24 --epochs=85"
 RUNS = {"--recipe=digits": "360 held-out images", LONG_RUN: "10,000 held-out images"}
 FASHION_RUN = "--recipe=fashion_mnist --epochs=2 --width=16"
@@ -39,26 +40,25 @@ SPEED = (  # what, benchmark, case, contestants beside the first one, which is k
     (f"{TRAINING} 2,048, images/s", "end_to_end", "projector 2048", [LIGHTLY]),
     ("projector 8,192", "end_to_end", "projector 8192", [LIGHTLY]),
 )
-
-
-def tables():
-    """Returns the tables of README.md by name."""
-    return {"runs": runs(), "labels": labels(), "speed": speed()}
+FRONT_PAGE = (
+    ("loss and gradient, 8,192 dimensions, batch 256, ms", *SPEED[0][1:]),
+    ("two views of 32 px, images/s", "views", "32 px, batch 256, no blur", [TORCHVISION]),
+    (f"{TRAINING} 2,048, images/s", *SPEED[7][1:]),
+)
 
 
 def with_tables(text):
     """Returns a page with each table written between its two comments."""
-    written = tables()
     return re.sub(
         r"(<!-- results: (\w+) -->\n).*?(<!-- end of results -->)",
-        lambda found: f"{found[1]}\n{written[found[2]]}\n\n{found[3]}",
+        lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}",
         text,
         flags=re.DOTALL,
     )
 
 
 def passages():
-    """Returns the passages of README.md that have figures, in its words and without line breaks."""
+    """Returns the passages of the pages that have figures, in their words and on one line."""
     return [*accuracies_in_prose(), *costs_in_prose()]
 
 
@@ -104,6 +104,68 @@ def costs_in_prose():
         f"{matrix['megabytes_sent']:.0f}, in {gram['milliseconds'] / 1e3:.2f} s instead of "
         f"{matrix['milliseconds'] / 1e3:.1f}.",
     ]
+
+
+def summary():
+    """Returns the table of the front page: accuracies and speeds beside other libraries."""
+    lines = [*photograph_lines(), *ten_minute_lines(), *long_run_lines()]
+    lines = [[what, ours, others] for what, ours, others in lines]
+    for what, ours, others, ratio in speed_lines(FRONT_PAGE):
+        lines.append([what, f"**{ours}**", f"{others} ({ratio} times)"])
+    return table(["what", "keras_bt", "beside it"], lines)
+
+
+def photograph_lines():
+    """Yields a line of photographs: keras_bt, LightlyTrain, and the baselines."""
+    size, minutes = 64, 8
+    measured = [
+        row
+        for row in rows("photographs")
+        if row["image_size"] == size and row["minutes"] == minutes
+    ]
+    if not measured:
+        return
+    ours = [row for row in measured if row["contestant"] == "keras_bt"]
+    theirs = [row for row in measured if row["contestant"] == "lightly_train"]
+    baselines = " / ".join(
+        f"{title} {mean('knn_accuracy', [row['baselines'][name] for row in ours]):.3f}"
+        for name, title in (("untrained", "untrained"), ("pixels", "raw pixels"))
+    )
+    others = f"LightlyTrain {mean('knn_accuracy', theirs):.3f} / " if theirs else ""
+    yield [
+        f"k-NN on photographs of {size} px after {minutes} minutes, mean of {len(ours)} seeds",
+        with_interval(mean("knn_accuracy", ours), ours[0]["test_images"]),
+        f"{others}{baselines}",
+    ]
+
+
+def ten_minute_lines():
+    """Yields a line of CIFAR-10 after ten minutes: keras_bt and lightly."""
+    ours, theirs = (matching("ten_minutes", contestant=name) for name in ("keras_bt", "lightly"))
+    yield [
+        f"k-NN on CIFAR-10 after {ours[0]['minutes']:g} minutes, mean of {len(ours)} seeds",
+        with_interval(mean("knn_accuracy", ours), 10_000),
+        f"lightly {mean('knn_accuracy', theirs):.3f}",
+    ]
+
+
+def long_run_lines():
+    """Yields a line of CIFAR-10 after the longest run."""
+    (run,) = newest_of_seeds(LONG_RUN)
+    trained, untrained, pixels = (
+        run["figures"][of]["knn_accuracy"] for of in ("trained", "untrained", "pixels")
+    )
+    yield [
+        f"after {run['minutes']:.0f} minutes, one seed",
+        with_interval(trained, 10_000),
+        f"untrained {untrained:.3f} / raw pixels {pixels:.3f}",
+    ]
+
+
+def with_interval(accuracy, images):
+    """Returns an accuracy in bold with half its 95 % interval, the noise of so many images."""
+    half = 1.96 * math.sqrt(accuracy * (1.0 - accuracy) / images)
+    return f"**{accuracy:.3f}** ± {half:.3f}"
 
 
 def runs():
@@ -153,22 +215,23 @@ def labels():
 
 def speed():
     """Returns the table of speeds beside other libraries."""
-    lines = []
-    for what, benchmark, case, contestants in SPEED:
+    return table(["what", "keras_bt", "others", "ratio"], speed_lines(SPEED))
+
+
+def speed_lines(cases):
+    """Yields keras_bt's speed, that of others, and the ratios, for each case."""
+    for what, benchmark, case, contestants in cases:
         first = matching(benchmark, case=case)[0]
         others = [
             matching(benchmark, case=case, contestant=contestant)[-1] for contestant in contestants
         ]
         libraries = [row["contestant"].partition(",")[0] for row in others]
-        lines.append(
-            [
-                what,
-                speed_of(first),
-                ", ".join(map(" ".join, zip(libraries, map(speed_of, others), strict=True))),
-                ", ".join(three_digits(row["ratio"]) for row in others if row.get("ratio")),
-            ]
-        )
-    return table(["what", "keras_bt", "others", "ratio"], lines)
+        yield [
+            what,
+            speed_of(first),
+            ", ".join(map(" ".join, zip(libraries, map(speed_of, others), strict=True))),
+            ", ".join(three_digits(row["ratio"]) for row in others if row.get("ratio")),
+        ]
 
 
 def speed_of(row):
@@ -205,3 +268,6 @@ def ablated(name):
     """Returns the mean k-NN accuracy of a row of the ablations."""
     measured = newest_of_seeds(ABLATIONS, ablation=name)
     return mean("knn_accuracy", [row["figures"] for row in measured])
+
+
+TABLES = {"summary": summary, "runs": runs, "labels": labels, "speed": speed}
