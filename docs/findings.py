@@ -8,9 +8,10 @@ finds one in the sound training.
 
 from pathlib import Path
 
-import keras_bt  # before keras
 import keras
 import matplotlib
+
+import keras_bt
 from keras_bt import data
 from keras_bt.evaluation import untrained_copy
 
@@ -42,7 +43,7 @@ def train(rate=4e-3, weight=1.0, crop_area=(0.5, 1.0), projector=None):
     history = model.fit(
         batches, epochs=EPOCHS, steps_per_epoch=steps, callbacks=[knn, health], verbose=0
     )
-    lines = {name: values for name, values in history.history.items()}
+    lines = {**history.history}
     lines["loss"] = [value / health.untrained_loss for value in lines["loss"]]
     return lines, [finding.name for finding in health.findings]
 
