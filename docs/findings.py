@@ -8,10 +8,11 @@ finds one in the sound training.
 
 from pathlib import Path
 
+import keras_bt  # isort: split
+
 import keras
 import matplotlib
 
-import keras_bt
 from keras_bt import data
 from keras_bt.evaluation import untrained_copy
 
