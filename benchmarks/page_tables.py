@@ -112,7 +112,7 @@ def summary():
     lines = [[what, ours, others] for what, ours, others in lines]
     for what, ours, others, ratio in speed_lines(FRONT_PAGE):
         lines.append([what, f"**{ours}**", f"{others} ({ratio} times)"])
-    return table(["what", "keras_bt", "beside it"], lines)
+    return table(["what", "keras_bt", "compared with"], lines)
 
 
 def photograph_lines():
@@ -156,7 +156,7 @@ def long_run_lines():
         run["figures"][of]["knn_accuracy"] for of in ("trained", "untrained", "pixels")
     )
     yield [
-        f"after {run['minutes']:.0f} minutes, one seed",
+        f"k-NN on CIFAR-10 after {run['minutes']:.0f} minutes, one seed",
         with_interval(trained, 10_000),
         f"untrained {untrained:.3f} / raw pixels {pixels:.3f}",
     ]
