@@ -60,16 +60,15 @@ def check_same_run(file: Path, now: Mapping[str, Any], images: str | None) -> di
         images: `Source.digest` of its images; None before they are opened.
 
     Returns:
-        The settings in run.json, with the places at which the run began.
+        The settings in run.json, which are those of the run's checkpoints.
 
     Raises:
         ValueError: If settings or images differ, or the file is no run.json.
     """
     before, images_before = _read(file)
     added = {name: value for name, value in VALUES_OF_OLD_RUNS.items() if name in now}
-    before = {**added, **before}
     place_before, place_now = _places(before), _places(now)
-    if differing := differences({**before, **place_before}, {**now, **place_before}):
+    if differing := differences({**added, **before, **place_before}, {**now, **place_before}):
         raise ValueError(
             f"{file} has other settings ({'; '.join(differing)}); use another workdir or the "
             "same flags."
@@ -100,7 +99,7 @@ def settings_at_start(workdir: str | Path) -> dict[str, Any] | None:
         True
     """
     file = Path(workdir).expanduser() / "run.json"
-    return _read(file)[0] if file.exists() else None
+    return VALUES_OF_OLD_RUNS | _read(file)[0] if file.exists() else None
 
 
 def _read(file: Path) -> tuple[dict[str, Any], str | None]:

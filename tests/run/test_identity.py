@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from keras_bt.run.identity import check_same_run, resolved
+from keras_bt.run.identity import check_same_run, resolved, settings_at_start
 
 BEFORE = {"seed": 0, "image_dir": "/a/photos"}
 
@@ -36,7 +36,8 @@ def test_the_same_images_at_another_place_continue(run_json, caplog):
 
 def test_a_run_begun_before_a_setting_existed_continues(run_json):
     squares = {**BEFORE, "redundancy": "squares"}
-    assert check_same_run(run_json, squares, "1f3c") == squares
+    assert check_same_run(run_json, squares, "1f3c") == BEFORE  # as its checkpoints have it
+    assert settings_at_start(run_json.parent) == squares
     with pytest.raises(ValueError, match="redundancy: 'squares' before, 'log_determinant' now"):
         check_same_run(run_json, {**BEFORE, "redundancy": "log_determinant"}, "1f3c")
 
