@@ -5,7 +5,7 @@
 runs the blocks of a page in order, in this folder and process. Comments above a block say what
 differs from what a reader does:
 
-    <!-- tests add: --epochs=1 -->                 flags for each command of the block that has them
+    <!-- tests add: --epochs=1 -->                 flags for its commands in `TRAINING`
     <!-- tests replace: epochs=60 by epochs=1 -->  another text
     <!-- not run: it needs a cluster -->           checked, but not run
 """
@@ -23,6 +23,8 @@ PAGES = sorted(
     key=lambda page: page.relative_to(ROOT).as_posix(),
 )
 LANGUAGES = ("sh", "python", "text", "pycon", "json", "yaml", "{toctree}", "bibtex", "csharp")
+
+TRAINING = ("pretrain", "launch", "finetune", "views")
 
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\n(?P<text>.*?)^ *```$", re.M | re.S)
 COMMENTS = re.compile(r"((?:^ *<!-- (?:tests add|tests replace|not run): .* -->\n)+)\n?\Z", re.M)
@@ -108,9 +110,11 @@ def run(page):
             exec(code, vars(__main__))
         for program, name, *arguments in block.commands(block.tested):
             assert program == "keras-bt", f"{program} is not run; say why in a comment"
-            command = find_command(name if name != "launch" else "pretrain")
-            known = {flag.name for flags in command.flags_by_title().values() for flag in flags}
-            added = [flag for flag in block.added if flag[2:].split("=")[0] in known]
+            added = list(block.added) if name in TRAINING else []
+            if name != "launch":
+                titles = find_command(name).flags_by_title()
+                known = {flag.name for flags in titles.values() for flag in flags}
+                added = [flag for flag in added if flag[2:].split("=")[0] in known]
             status = main([name, *arguments, *added])
             assert status == 0, f"line {block.line}: {name} ended with status {status}"
 
