@@ -11,9 +11,7 @@ copyright = "The keras_bt authors"
 release = runpy.run_path(str(HERE.parent / "keras_bt/_support/version.py"))["__version__"]
 
 extensions = ["myst_parser", "sphinx_copybutton"]
-exclude_patterns = ["**.ipynb_checkpoints"]
 source_suffix = {".md": "markdown"}
-nitpicky = True
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links to sections are those of GitHub
@@ -25,4 +23,3 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "docs/",
 }
-html_extra_path = []

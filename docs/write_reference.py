@@ -232,11 +232,10 @@ def result_page():
 def fields_of(schema, root, prefix=""):
     """Yields the path and schema of each field, those of objects after the object."""
     for name, field in schema["properties"].items():
-        described = field
-        if "$ref" in field:
-            described = {**root["$defs"][field["$ref"].split("/")[-1]], **field}
+        shared = root["$defs"][field["$ref"].split("/")[-1]] if "$ref" in field else {}
+        described = {**shared, **field}
         yield f"{prefix}{name}", described
-        if "properties" in described and described.get("description") != "As above.":
+        if "properties" in described:
             yield from fields_of(described, root, f"{prefix}{name}.")
 
 
