@@ -12,6 +12,7 @@ release = runpy.run_path(str(HERE.parent / "keras_bt/_support/version.py"))["__v
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
+smartquotes = False  # which would make a dash of the two of --flag
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4  # links to sections are those of GitHub
