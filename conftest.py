@@ -1,8 +1,12 @@
 """Documentation examples: each in a folder of its own, wherever pytest starts; slow ones."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# What `import keras_bt` does before TensorFlow is imported: test modules import TensorFlow first.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 SLOW_EXAMPLES = {  # those that train or convert a ResNet
     "keras_bt.export.litert.export_litert",
