@@ -12,7 +12,7 @@ BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
 
 .PHONY: pretrain test test-all tests lint docs bench bench-setup clean
 
-pretrain: $(VENV)/installed  ## Pretrain on digits: two to three minutes on two cores.
+pretrain: $(VENV)/installed  ## Pretrain on digits: two to seven minutes on two cores.
 	$(RUN)/keras-bt pretrain --recipe=digits --workdir=$(WORKDIR)
 
 # Types are checked while the first tests run.

@@ -2,7 +2,7 @@
 
     python examples/keras_cv_views.py
 
-Needs no network and takes two minutes on two CPU cores. The views of `BarlowTwins` are two Keras
+Needs no network and takes a few minutes on two CPU cores. The views of `BarlowTwins` are two Keras
 layers from images to images. Here each is a pipeline of keras-cv's augmentation layers: view A
 moves the digit, view B turns it, changes its size and cuts a part out. Views get floats in [0, 1]
 and must return them, so every layer that has a `value_range` gets (0, 1). The script prints the

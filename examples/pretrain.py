@@ -3,8 +3,8 @@
     python examples/pretrain.py --dataset=digits --batch_size=128 --epochs=100
     python examples/pretrain.py --dataset=cifar10 --epochs=5
 
-On two CPU cores the first takes two minutes and needs no network, the second takes fifteen.
-`--dataset` is "digits", or an image data set of TensorFlow Datasets with the splits train and
+On two CPU cores the first takes a few minutes and needs no network, the second a quarter of an
+hour. `--dataset` is "digits", or an image data set of TensorFlow Datasets with the splits train and
 test. After each epoch the script prints the loss, the k-NN accuracy and the health of the
 embedding. At the end it prints the k-NN accuracy beside that of raw pixels, and writes the encoder
 to `--encoder_dir` as a SavedModel. `keras-bt pretrain` adds recipes, checkpoints and a report.

@@ -78,7 +78,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "keras-bt COMMAND --help describes a command. A first run, in about two minutes:",
+            "keras-bt COMMAND --help describes a command. A first run, in two to seven minutes:",
             "keras-bt pretrain --recipe=digits",
         ]
     )

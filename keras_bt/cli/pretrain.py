@@ -4,9 +4,9 @@
     keras-bt pretrain --image_dir=photos --image_size=64 --minutes=60 --workdir=runs/photos
     keras-bt launch --workers=2 -- pretrain --recipe=digits
 
-The first needs no internet and takes about two minutes on two CPU cores. The folder of the run gets
-the encoder (a SavedModel), report.html and result.json; the last line of stdout is the result as
-JSON. Started again on the same folder, the run resumes from its last checkpoint.
+The first needs no internet and takes two to seven minutes on two CPU cores. The folder of the run
+gets the encoder (a SavedModel), report.html and result.json; the last line of stdout is the result
+as JSON. Started again on the same folder, the run resumes from its last checkpoint.
 """
 
 import contextlib
