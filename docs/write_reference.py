@@ -194,7 +194,8 @@ def commands_page():
         lines += ["", f"## {name}", ""]
         lines += as_markdown(textwrap.dedent(command.doc).strip())
         for title, flags in command.flags_by_title().items():
-            lines += ["", f"### {title} of {name}", "", "| flag | default | |", "|---|---|---|"]
+            lines += ["", f"### {title} of {name}", ""]
+            lines += ["| flag | default | meaning |", "|---|---|---|"]
             for flag in flags:
                 value, default, text = describe_flag(flag)
                 default = f"`{default}`" if default else ""
@@ -207,7 +208,7 @@ def recipes_page():
     fields = [field for field in dataclasses.fields(Recipe) if field.name != "sources"]
     lines = ["# Recipes", "", NOTE, ""]
     lines += ["A recipe holds all settings of a run except the seed. Each field is a flag."]
-    lines += ["", "## Fields", "", "| field | |", "|---|---|"]
+    lines += ["", "## Fields", "", "| field | meaning |", "|---|---|"]
     lines += [f"| `{field.name}` | {escaped(field.metadata['description'])} |" for field in fields]
     for name, recipe in recipes.items():
         lines += ["", f"## {name}", "", "| field | value | source |", "|---|---|---|"]
@@ -221,7 +222,8 @@ def result_page():
     """Returns the fields of a result, from its JSON Schema."""
     schema = json.loads((DOCS / "reference/result.schema.json").read_text(encoding="utf-8"))
     lines = ["# result.json", "", NOTE, "", schema["description"], ""]
-    lines += ["As a [JSON Schema](result.schema.json).", "", "| field | type | |", "|---|---|---|"]
+    lines += ["As a [JSON Schema](result.schema.json).", ""]
+    lines += ["| field | type | meaning |", "|---|---|---|"]
     for path, field in fields_of(schema, schema):
         kinds = field.get("type", "object")
         kinds = ", ".join(kinds) if isinstance(kinds, list) else kinds

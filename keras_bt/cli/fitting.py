@@ -40,7 +40,7 @@ class Fitted:
 def fit_to_machine(
     settled: Settled, minutes: float | None, strategy: tf.distribute.Strategy, started: float
 ) -> Fitted:
-    """Fits the settings of a run to its machine and its time, and says so.
+    """Fits the settings of a run to its machine and its time.
 
     A run that has begun keeps its settings. Accelerators get the published ones, unless a budget
     is too short for them. On CPUs, a run without minutes or epochs that would take more than an
@@ -59,10 +59,7 @@ def fit_to_machine(
     if begun_with is not None:
         minutes = begun_with.get("minutes") if minutes is None else minutes
         return Fitted(_resolved(recipe, strategy), minutes)
-    fitted = _fit(settled, minutes, strategy, started)
-    for sentence in fitted.words:
-        log.info("%s", sentence)
-    return fitted
+    return _fit(settled, minutes, strategy, started)
 
 
 def _fit(

@@ -112,6 +112,8 @@ def run(invocation: Invocation) -> int | None:
                 print("\n".join([*fitted.words, fitted.recipe.describe()]))
             workers.leave_together(strategy)
             return None
+        for sentence in fitted.words:
+            log.info("%s", sentence)
         check_ledger(flags)
         folder, pretraining = _prepare(invocation, strategy, settled, fitted)
     except REFUSALS as error:

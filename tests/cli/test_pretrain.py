@@ -240,8 +240,10 @@ def test_describe_prints_the_settings_of_own_images_with_their_reasons(tmp_path,
     for number in range(40):
         tf.io.write_file(str(tmp_path / "photos" / f"{number}.jpg"), image)
     flags = (f"--image_dir={tmp_path}/photos", f"--workdir={tmp_path}/run", "--batch_size=8")
-    text = command("pretrain", *flags, "--describe", "--minutes=8").stdout
+    described = command("pretrain", *flags, "--describe", "--minutes=8")
+    text = described.stdout
     words, shares, *_ = text.splitlines()
+    assert words not in described.stderr
     assert re.match(r"\d+ cores?, [\d,]+ images a second through conv4 of width \d+ in ", words)
     assert re.search(r": about [\d,]+ epochs(; width \d+ would get [\d,]+)?\.$", words)
     assert re.fullmatch(
