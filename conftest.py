@@ -1,6 +1,7 @@
-"""Documentation examples: each in a folder of its own, wherever pytest starts; slow ones."""
+"""Documentation examples: each in a folder of its own, wherever pytest starts. Slow tests."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,29 @@ SLOW_EXAMPLES = {  # those that train or convert a ResNet
 PYTORCH_FILE = Path(__file__).parent / "tests" / "golden" / "resnet18_width2.pth"
 
 
-def pytest_collection_modifyitems(items):
-    """Marks slow examples."""
+STARTED = time.monotonic()
+
+
+def pytest_addoption(parser):
+    """For tests in limited time."""
+    parser.addoption("--seconds", type=float, help="Tests that would begin later are skipped.")
+    parser.addoption("--first", type=int, default=0, help="Number of the test to begin with.")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Marks slow examples, and begins with the test that is asked for."""
     for item in items:
         if item.name in SLOW_EXAMPLES:
             item.add_marker("slow")
+    first = config.getoption("first") % max(1, len(items))
+    items[:] = items[first:] + items[:first]
+
+
+def pytest_runtest_setup(item):
+    """Skips a test for which there is no time left."""
+    seconds = item.config.getoption("seconds")
+    if seconds is not None and time.monotonic() - STARTED > seconds:
+        pytest.skip("no time left")
 
 
 @pytest.fixture(autouse=True)

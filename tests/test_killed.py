@@ -188,7 +188,7 @@ def test_resumes_after_sigterm(uninterrupted, start, tmp_path):
     wait_for(lambda: (workdir / "metrics.jsonl").exists() and history(workdir), process)
     time.sleep(Random(0).uniform(0, 3 * seconds_per_step(uninterrupted)))
     process.terminate()
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     (step,) = checkpoints(workdir)
     assert f"SIGTERM at step {step}; run the same command to continue" in stderr

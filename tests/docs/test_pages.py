@@ -20,7 +20,7 @@ from keras_bt.cli.recipe_flags import define_recipe_flags
 
 SLURM_FLAGS = {"ntasks", "gpus-per-task", "cpus-per-task", "nodes"}
 OF_PROGRAMS = {"pip", "docker", "git", "curl", "kubectl", "sbatch"}  # the flags are theirs
-SECONDS = 300
+SECONDS = 900
 RUN = [page for page in PAGES if any(block.runs for block in blocks_of(page))]
 
 

@@ -59,7 +59,7 @@ def test_tensorflow_hub_loads_it_without_keras_bt(tmp_path, rng):
     np.save(tmp_path / "images.npy", images)
     arguments = [path, str(tmp_path / "images.npy"), str(tmp_path / "features.npy")]
     subprocess.run(
-        [sys.executable, "-c", CLIENT, *arguments], check=True, cwd=tmp_path, timeout=120
+        [sys.executable, "-c", CLIENT, *arguments], check=True, cwd=tmp_path, timeout=300
     )
     expected = model.predict(images, verbose=0)
     scale = np.abs(expected).max()

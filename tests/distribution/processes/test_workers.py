@@ -102,7 +102,7 @@ def test_signal_to_the_launcher_saves_the_run(undisturbed, started, tmp_path):
     with started(*command) as launcher:
         wait_for(lambda: (workdir / "metrics.jsonl").exists() and metrics(workdir))
         launcher.send_signal(signal.SIGTERM)
-        _, stderr = launcher.communicate(timeout=30)
+        _, stderr = launcher.communicate(timeout=60)
     assert launcher.returncode != 0
     assert "SIGTERM at step " in stderr and "Traceback" not in stderr
     assert list(workdir.glob("checkpoints/ckpt-*"))
