@@ -19,7 +19,7 @@ pretrain: $(VENV)/installed  ## Pretrain on digits: two to seven minutes on two 
 test: $(VENV)/installed-dev  ## Lint, types and the quick tests: a few minutes on two cores.
 	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='not slow' COVERAGE=85
 
-test-all: $(VENV)/installed-dev  ## Lint, types and all tests: half an hour to an hour.
+test-all: $(VENV)/installed-dev  ## Lint, types and all tests: half an hour to an hour and a half.
 	$(MAKE) --no-print-directory --jobs=2 lint tests SELECT='' COVERAGE=95
 
 tests: $(VENV)/installed-dev

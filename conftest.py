@@ -19,8 +19,6 @@ SLOW_EXAMPLES = {  # those that train or convert a ResNet
     "keras_bt.training.resumable.ResumableTraining",
 }
 PYTORCH_FILE = Path(__file__).parent / "tests" / "golden" / "resnet18_width2.pth"
-
-
 STARTED = time.monotonic()
 
 
