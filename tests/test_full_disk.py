@@ -170,7 +170,7 @@ def start(command, small_disk):
     def start(room=None):
         with free_space(room, small_disk) if room else contextlib.nullcontext():
             arguments = [*command, f"--workdir={small_disk}/run"]
-            return subprocess.run(arguments, capture_output=True, text=True, timeout=240)
+            return subprocess.run(arguments, capture_output=True, text=True, timeout=600)
 
     start.workdir = small_disk / "run"
     return start

@@ -95,7 +95,7 @@ def wait_for(condition, process):
 
 def finish(start, workdir, *flags):
     process = start(workdir, *flags)
-    _, stderr = process.communicate(timeout=240)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 0, stderr[-4000:]
 
 
