@@ -7,8 +7,10 @@ import first_steps_table
 import networks_table
 from accelerator_table import accelerator
 from encoder_tables import ablations, protocols, runs, ten_minutes
+from minutes_table import minutes
 from page_tables import PAGES, with_tables
 from photographs_table import photographs
+from screening_table import screening
 from tables import ROOT, origin, rows, table, versions_of
 
 RACES = {
@@ -199,7 +201,9 @@ def page():
                 ten_minutes(),
                 first_steps_table.first_steps(),
                 networks_table.networks(),
+                screening(),
                 photographs(),
+                minutes(),
                 ablations(),
                 races(),
                 accelerator(),
