@@ -24,7 +24,7 @@ from pathlib import Path
 from race import ENVIRONMENT
 from ten_minutes import PRETRAIN, in_new_process, seeds
 
-CASES = {  # flags of a case; {folder} has the images that `save_images` writes
+CASES = {  # flags of a case; {folder} has the images that are written for it
     "CIFAR-10, 2,000 images": "--image_dir={folder}/cifar10",
     "CIFAR-10, 2,000 images enlarged to 96 pixels": "--image_dir={folder}/enlarged",
     "CIFAR-10, 50,000 images": "--dataset=cifar10",
@@ -36,8 +36,8 @@ SMALL, ENLARGED, PER_CLASS = 2000, 96, 10
 SCORES = ("knn_accuracy", "linear_accuracy")
 
 
-def save_images(folder, data_dir, photographs):
-    """Writes the folders of the cases that need some."""
+def save_cifar10(folder, data_dir):
+    """Writes the first images of CIFAR-10 as files, as they are and enlarged."""
     import tensorflow_datasets as tfds
     from PIL import Image
 
@@ -50,7 +50,11 @@ def save_images(folder, data_dir, photographs):
                 file = Path(folder, case, split, name, f"{number:05}.png")
                 file.parent.mkdir(parents=True, exist_ok=True)
                 pixels.save(file)
-    for name in sorted(Path(photographs).iterdir() if photographs else ()):
+
+
+def copy_photographs(folder, photographs):
+    """Copies the first photographs of each class."""
+    for name in sorted(Path(photographs).iterdir()):
         target = Path(folder, "photographs", name.name)
         target.mkdir(parents=True)
         for file in sorted(name.iterdir())[:PER_CLASS]:
@@ -128,7 +132,10 @@ def main():
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
     with tempfile.TemporaryDirectory() as folder:
-        in_new_process(save_images, folder, flags.data_dir, flags.photographs)
+        if any("{folder}/cifar10" in CASES[case] or "enlarged" in case for case in chosen):
+            in_new_process(save_cifar10, folder, flags.data_dir)
+        if flags.photographs:
+            copy_photographs(folder, flags.photographs)
         with concurrent.futures.ThreadPoolExecutor(cores.qsize()) as pool:
             runs = [
                 pool.submit(measure, case, seed, flags, folder, cores)

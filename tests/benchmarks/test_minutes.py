@@ -36,7 +36,7 @@ def test_table_says_what_is_not_better_beyond_noise():
 
 @pytest.mark.slow
 def test_a_row_has_the_whole_time_and_the_baselines():
-    flags = ["--case=digits", "--minutes=0.5", "--seeds=3", "--", "--width=2"]
+    flags = ["--case=digits", "--minutes=2", "--seeds=3", "--", "--width=2"]
     done = subprocess.run([sys.executable, SCRIPT, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
