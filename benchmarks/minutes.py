@@ -84,7 +84,7 @@ def measure(case, seed, flags, folder, cores):
         raise SystemExit(f"{case}: {done.stderr.splitlines()[-1]}")
     result = json.loads(done.stdout.splitlines()[-1])
     settings = json.loads(Path(workdir, "run.json").read_text("utf-8"))["settings"]
-    lines = done.stderr.splitlines()
+    lines = done.stderr.replace(f"{folder}/", "").splitlines()
     return {
         "benchmark": "minutes",
         "case": case,
@@ -118,21 +118,27 @@ def command_of(case, seed, flags):
 def main():
     """Reads the flags, and runs all cases with each seed."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--case", default="", help="only cases with this in their name")
+    parser.add_argument(
+        "--case", default="", help="only this case, or those with this in their name"
+    )
     parser.add_argument("--minutes", type=float, default=8.0)
     parser.add_argument("--seeds", type=seeds, default=[0], help="comma-separated")
     parser.add_argument("--data_dir", help="folder of TensorFlow Datasets")
     parser.add_argument("--photographs", help="folder of class folders")
     parser.add_argument("pretrain_flags", nargs="*", help="after --: more flags of each run")
     flags = parser.parse_args()
-    chosen = [case for case in CASES if flags.case in case]
+    chosen = [flags.case] if flags.case in CASES else [name for name in CASES if flags.case in name]
     if not flags.photographs:
         chosen = [case for case in chosen if "photographs" not in case]
+    if not chosen:
+        parser.error(
+            f"--case={flags.case} is no case, or needs --photographs; there are {[*CASES]}"
+        )
     cores = queue.Queue()
     for core in sorted(os.sched_getaffinity(0)):
         cores.put(core)
     with tempfile.TemporaryDirectory() as folder:
-        if any("{folder}/cifar10" in CASES[case] or "enlarged" in case for case in chosen):
+        if any(name in CASES[case] for case in chosen for name in ("/cifar10", "/enlarged")):
             in_new_process(save_cifar10, folder, flags.data_dir)
         if flags.photographs:
             copy_photographs(folder, flags.photographs)
@@ -142,9 +148,9 @@ def main():
                 for seed in flags.seeds
                 for case in chosen
             ]
-            for run in concurrent.futures.as_completed(runs):
+            for count, run in enumerate(concurrent.futures.as_completed(runs), start=1):
                 print(json.dumps(run.result()), flush=True)
-                print(f"{len(runs)} runs: one more ended", file=sys.stderr, flush=True)
+                print(f"{count} of {len(runs)} runs ended", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import math
 
 from encoder_tables import mean_row, minutes_line
-from tables import origin, rows, table, versions_of
+from tables import mean, origin, rows, table, versions_of
 
 HEAD = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
 METRICS = ("knn_accuracy", "linear_accuracy")
@@ -27,18 +27,19 @@ def case_section(measured):
     for row in sorted(measured, key=lambda row: (row["contestant"], row["seed"])):
         by_contestant.setdefault(row["contestant"], []).append(row)
     means = [mean_row(seeds) for seeds in by_contestant.values()]
-    baselines = next((row["baselines"] for row in measured if row["baselines"]), {})
+    baselines = [row["baselines"] for row in measured if row["baselines"]]
     lines = [
         *(minutes_line(row) for seeds in by_contestant.values() for row in seeds),
         *map(minutes_line, means),
         *(
-            ["", name, "", "", "", *(f"{scores[metric]:.4f}" for metric in METRICS)]
-            for name, scores in baselines.items()
+            ["", name, "", "", "", *(f"{mean(metric, scores):.4f}" for metric in METRICS)]
+            for name in (baselines[0] if baselines else ())
+            for scores in [[of_seed[name] for of_seed in baselines]]
         ),
     ]
     half = 196.0 * max(
-        math.sqrt(mean["knn_accuracy"] * (1.0 - mean["knn_accuracy"]) / first["test_images"])
-        for mean in means
+        math.sqrt(each["knn_accuracy"] * (1.0 - each["knn_accuracy"]) / first["test_images"])
+        for each in means
     )
     commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in by_contestant.items())
     return f"""### {first["images"]}, {first["image_size"]} pixels, {first["minutes"]:g} minutes
@@ -47,6 +48,8 @@ def case_section(measured):
 encoder. Protocol: {first["protocol"]}. Versions: {versions_of(measured)}.
 
 {table(HEAD, lines)}
+
+The untrained network and raw pixels: means over seeds.
 
 Commands for the first seed:
 

@@ -72,8 +72,12 @@ def test_table_has_means_and_the_interval_of_the_images(monkeypatch):
         }
 
     found = [row("keras_bt", 0, 0.4), row("lightly_train", 0, 0.2), row("keras_bt", 1, 0.6)]
+    found[1]["baselines"] = None
+    for seed, accuracy in ((0, 0.1), (2, 0.3)):
+        found[seed]["baselines"]["untrained"] = dict.fromkeys(photographs_table.METRICS, accuracy)
     monkeypatch.setattr(photographs_table, "rows", lambda name: found)
     section = photographs_table.photographs()
     assert "| mean | keras_bt | 8.00 min | 9.50 | 50 | 0.5000 | 0.5000 |" in section
     assert "|  | pixels |  |  |  | 0.2500 | 0.3000 |" in section
+    assert "|  | untrained |  |  |  | 0.2000 | 0.2000 |" in section
     assert "± 9.8 percentage points" in section  # 1.96 sqrt(0.5 * 0.5 / 100)
