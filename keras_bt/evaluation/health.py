@@ -17,6 +17,7 @@ from keras_bt.functional.image import as_unit_range
 from keras_bt.functional.spectrum import effective_rank, spread
 from keras_bt.model.inputs import unpack_images
 from keras_bt.model.optimizers import steps_made
+from keras_bt.model.view_placement import ViewsInStep
 
 BLOCK_ROWS = 1024  # of c, held in memory at a time
 DEAD_SPREAD = 1e-3  # of the median spread
@@ -137,11 +138,12 @@ class EmbeddingHealth(Monitor):
 
 def _compile_outputs(model: keras.Model) -> Callable[[tf.Tensor], list[tf.Tensor]]:
     """Compiles a function from images to their features and the embeddings of two views."""
+    views = ViewsInStep(model.views)  # not by XLA, which would compile them once more
 
     @compile_for_any_batch_size
     def compute_outputs(images: tf.Tensor) -> list[tf.Tensor]:
         images = as_unit_range(images)
-        z_a, z_b = (model.embedding(view, training=False) for view in model.two_views(images))
+        z_a, z_b = (model.embedding(view, training=False) for view in views.two_views(images))
         features = model.encoder(images, training=False)
         return [tf.cast(output, tf.float32) for output in (features, z_a, z_b)]
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import math
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from keras_bt.config.speed import measure_speed
 from keras_bt.data import Source, in_memory
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
+from keras_bt.evaluation.schedule import schedule_monitors
 from keras_bt.export import export_encoder
 from keras_bt.model.view_placement import better_placement
 from keras_bt.report import ReportWriter, log_failures, save_views, write_projector
@@ -41,7 +41,6 @@ from keras_bt.run.verdict import verdict
 from keras_bt.training.profiling import StepProfile, Stopwatch
 from keras_bt.training.resumable import ResumableTraining
 
-COMPILED_FROM_MINUTES = 3.0  # the seconds of compiling hardly shorten a budget of this size
 MOST_BYTES_IN_MEMORY = 2**30  # of decoded images
 LEAST_SHARE = 0.25  # of a budget, for the training, even if what comes before took too long
 
@@ -218,18 +217,19 @@ class Pretraining:
 
     def _better_placement(self) -> str:
         """Where views are computed fastest."""
-        images: float = self.recipe.epochs * self.source.train.count
-        if self.minutes:
-            images = math.inf if self.minutes >= COMPILED_FROM_MINUTES else 0
-        return better_placement(images, self.recipe.side_of_views**2)
+        return better_placement(self._expected_images(), self.recipe.side_of_views**2)
+
+    def _expected_images(self) -> float:
+        """About as many images as the training will take."""
+        if self.minutes is None:
+            return self.recipe.epochs * self.source.train.count
+        return 60 * self.minutes * self.speed
 
     def _fits_into_memory(self) -> bool:
         """Whether the images are read more than once, and few enough to keep them decoded."""
-        passes: float = self.recipe.epochs
-        if self.minutes is not None:
-            passes = 60 * self.minutes * self.speed / self.source.train.count
-        size_bytes = 3 * self.recipe.load_size**2 * self.source.train.count
-        return passes >= 2 and size_bytes <= MOST_BYTES_IN_MEMORY
+        count = self.source.train.count
+        size_bytes = 3 * self.recipe.load_size**2 * count
+        return self._expected_images() >= 2 * count and size_bytes <= MOST_BYTES_IN_MEMORY
 
     def _keep_in_memory(self) -> None:
         """Reads and decodes all training images once."""
@@ -265,14 +265,16 @@ class Pretraining:
         )
         state = training.restore(self.model)
         watch.measure_method(training, "save", "checkpoints")
+        monitors = self._monitors(plan) if folder.writes else []
         if plan.seconds is not None:
-            budget = Budget(
-                plan,
-                state,
-                self.recipe.peak_rate,
-                self._warmup_share(plan),
-                save=lambda: folder.write("plan", plan.settings()),
-            )
+
+            def follow_plan() -> None:
+                folder.write("plan", plan.settings())
+                for monitor in monitors:
+                    monitor.every_epochs = self._monitored_every(plan)
+
+            warmup_share = self._warmup_share(plan)
+            budget = Budget(plan, state, self.recipe.peak_rate, warmup_share, follow_plan)
             callbacks = [budget, *callbacks]
         epochs = plan.epochs
         if plan.seconds is not None and state.ended_epochs < plan.epochs:
@@ -280,14 +282,6 @@ class Pretraining:
         if not folder.writes:
             training.fit(self.batches, epochs, plan.steps_per_epoch, callbacks)
             return {}
-        monitors = evaluation.default_monitors(
-            self.source,
-            self.recipe.image_size,
-            batch_size,
-            plan.epochs,
-            self.linear_monitor,
-            passes=plan.steps * batch_size,
-        )
         start = StartLoss(folder, health=monitors[-1])
         self._score_monitored(folder, monitors, progress == "bar")
         self._save_views(folder)
@@ -352,6 +346,23 @@ class Pretraining:
         """Share of a training with a budget in which the learning rate rises."""
         steps_per_epoch = plan.images // self.recipe.batch_size
         return self.recipe.warmup_steps(steps_per_epoch, plan.steps) / plan.steps
+
+    def _monitors(self, plan: Plan) -> list[evaluation.monitors.Monitor]:
+        """The monitors of the training."""
+        batch_size = self.recipe.batch_size
+        return evaluation.default_monitors(
+            self.source,
+            self.recipe.image_size,
+            batch_size,
+            plan.epochs,
+            self.linear_monitor,
+            passes=plan.steps * batch_size,
+        )
+
+    def _monitored_every(self, plan: Plan) -> int:
+        """After how many epochs of `fit` the monitors run."""
+        passes = plan.steps * self.recipe.batch_size
+        return schedule_monitors(self.source, plan.epochs, passes).every_epochs
 
     def _score_monitored(
         self, folder: RunFolder, monitors: list[evaluation.monitors.Monitor], shown: bool

@@ -159,3 +159,19 @@ def test_rejects_models_without_views_and_embeddings_that_are_not_finite(tiny_mo
     model.compile(keras.optimizers.SGD(1e38))
     with pytest.raises(FloatingPointError, match="embeddings after epoch 1 are not finite"):
         model.fit(images, batch_size=8, callbacks=[health], verbose=0)
+
+
+@pytest.mark.slow
+def test_the_views_of_a_model_are_not_compiled_again(tiny_model, images):
+    outputs = []
+    for placement in ("step", "compiled"):
+        keras.utils.set_random_seed(0)
+        model = tiny_model(keras_bt.small_image_views(8, seed=0, **WITHOUT_COLOR))
+        model.compile("sgd", view_placement=placement)
+        health = keras_bt.EmbeddingHealth(tf.data.Dataset.from_tensors(images), batch_size=8)
+        health.set_model(model)
+        health.on_train_begin()
+        outputs.append(health.compute_outputs())
+    assert model._view_source._augment.experimental_get_tracing_count() == 0
+    for got, wanted in zip(*outputs, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import sys
 
@@ -10,7 +11,7 @@ from PIL import Image
 import keras_bt
 from keras_bt.config.named import recipes
 from keras_bt.data import Source, from_arrays, from_folder
-from keras_bt.run import Pretraining, RunFolder
+from keras_bt.run import Pretraining, RunFolder, pretraining
 
 TINY = {
     "image_size": 8,
@@ -83,16 +84,30 @@ def test_trains_in_bfloat16_on_smaller_views_of_tf_data(start, pixels, tmp_path)
 
 
 @pytest.mark.slow
-def test_views_are_compiled_in_long_runs(pixels):
+def test_views_are_compiled_in_long_runs(pixels, monkeypatch):
     source, strategy = Source("mine", from_arrays(pixels)), tf.distribute.get_strategy()
     for epochs, expected in ((2, "step"), (1000000, "compiled")):
         recipe = recipes["cifar10"].override(**{**TINY, "epochs": epochs})
         assert Pretraining(recipe, source, strategy).view_placement == expected
-    for minutes, expected in ((0.5, "step"), (10, "compiled")):
-        run = Pretraining(recipe, source, strategy, minutes=minutes)
-        assert run.view_placement == expected
+    for images_a_second, expected in ((1e3, "step"), (1e5, "compiled")):
+        monkeypatch.setattr(pretraining, "measure_speed", lambda *_, speed=images_a_second: speed)
+        assert Pretraining(recipe, source, strategy, minutes=3).view_placement == expected
     mirrored = tf.distribute.OneDeviceStrategy("CPU:0")
     assert Pretraining(recipe, source, mirrored).view_placement == "step"
+
+
+@pytest.mark.slow
+def test_monitors_look_early_on_a_machine_slower_than_was_measured(pixels, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "measure_speed", lambda *_: 100_000.0)
+    recipe, strategy = recipes["cifar10"].override(**TINY), tf.distribute.get_strategy()
+    run = Pretraining(recipe, Source("mine", from_arrays(pixels)), strategy, minutes=0.3)
+    with contextlib.closing(RunFolder(tmp_path / "run", recipe.settings())) as folder:
+        run.run(folder)
+        rounds = folder.read("plan")["epochs"]
+    assert rounds < 15  # 50 were planned, with a look after every fifth
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    looks = [line["epoch"] for line in map(json.loads, lines) if "embedding_rank" in line]
+    assert looks[:2] == [1, 2]
 
 
 @pytest.mark.slow
