@@ -1,6 +1,7 @@
 """Accuracies of encoders: the sections of RESULTS.md from ledger.jsonl and ten_minutes.jsonl."""
 
 import json
+import math
 import statistics
 
 from tables import origin, rows, table, versions_of
@@ -19,6 +20,7 @@ They show what the method can reach, not what to expect of the rows below.
   (solo-learn); in 200 epochs k-NN 84.2, the best of all epochs (lightly).
 - The rows below: ResNet-18 of width 16, which has a sixteenth of the weights; 85 epochs with views
   of 24 pixels, on two CPU cores."""
+TEST_IMAGES = 10_000  # of CIFAR-10
 PRETRAIN = ("keras-bt pretrain ", "python examples/pretrain.py ")  # today's and the former command
 
 
@@ -120,35 +122,56 @@ Protocol: {measured[0]["protocol"]}.
 
 def ten_minutes():
     """Returns the section on keras_bt and lightly after equal times; empty without rows."""
-    measured = sorted(rows("ten_minutes"), key=lambda row: (row["seed"], row["contestant"]))
+    measured = [{**row, "contestant": name_of(row)} for row in rows("ten_minutes")]
     if not measured:
         return ""
-    first, by_contestant = measured[0], {}
-    for row in measured:
+    by_contestant = {}
+    for row in sorted(measured, key=lambda row: (row["contestant"], row["seed"])):
         by_contestant.setdefault(row["contestant"], []).append(row)
     means = {name: mean_row(seeds) for name, seeds in by_contestant.items()}
-    chosen = "the same" if first["width"] else "chooses its network"
+    lines = [row for name, seeds in by_contestant.items() for row in [*seeds, means[name]]]
     head = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
-    commands = "\n".join(f"- {name}: {origin(seeds[0])}" for name, seeds in by_contestant.items())
+    firsts = {name: seeds[0] for name, seeds in by_contestant.items()}
+    commands = "\n".join(f"- {name}: {origin(row)}" for name, row in firsts.items())
+    protocols = "\n".join(
+        f"- Protocol of {name}: {row['protocol']}." for name, row in firsts.items()
+    )
     return f"""## Ten minutes on CIFAR-10
 
-Which encoder is better after {first["minutes"]:g} minutes of training, keras_bt's or lightly's?
+Which encoder is better after {measured[0]["minutes"]:g} minutes, keras_bt's or lightly's?
 
-- Protocol: {first["protocol"]}.
-- Scale: lightly's ResNet-18 has width {first["width"] or 16}, keras_bt {chosen}; published networks
-  have width 64. A few epochs, while published runs have 200 to 1,000. The table shows what the
-  minutes buy, not which library ends higher.
+{protocols}
+- Networks: keras_bt chooses its own for the time; lightly trains a ResNet-18 of width 16, and so
+  does keras_bt where a width is named. Published networks have width 64.
+- Scale: a few epochs, while published runs have 200 to 1,000. The table shows what the minutes buy,
+  not which library ends higher.
 - Settings: keras_bt trains its recipe with the flags below. lightly trains with the settings of its
-  own benchmark on CIFAR-10, which are for 200 epochs, in float32 as released.
-- Time: as the protocol says. lightly measures its speed first and then fixes its number of steps.
+  own benchmark on CIFAR-10, which are for 200 epochs, in float32 as released. It measures its speed
+  first and then fixes its number of steps.
+- Intervals: {TEST_IMAGES:,} test images; those of 95 % are ± {widest(means):.1f} percentage points
+  for one encoder.
 - Versions: {versions_of(measured)}.
 
-{table(head, map(minutes_line, [*measured, *means.values()]))}
+{table(head, map(minutes_line, lines))}
 
 {points_ahead(means)}Commands for the first seed:
 
 {commands}
 """
+
+
+def name_of(row):
+    """Returns the contestant of a row, and the width of keras_bt's network if it was given."""
+    is_given = row["contestant"] == "keras_bt" and row["width"]
+    return f"keras_bt, width {row['width']}" if is_given else row["contestant"]
+
+
+def widest(means):
+    """Returns half of the widest 95 % interval of the accuracies, in percentage points."""
+    accuracies = [
+        row[name] for row in means.values() for name in ("knn_accuracy", "linear_accuracy")
+    ]
+    return 196.0 * max(math.sqrt(each * (1.0 - each) / TEST_IMAGES) for each in accuracies)
 
 
 def mean_row(measured):
@@ -172,14 +195,17 @@ def minutes_line(row):
 
 
 def points_ahead(means):
-    """Returns the differences between the mean accuracies; nothing if a contestant is missing."""
-    if len(means) < 2:
+    """Returns how far the means are above lightly's; nothing if it is missing, or alone."""
+    theirs = means.get("lightly")
+    if theirs is None or len(means) < 2:
         return ""
     ahead = [
-        f"{METRICS[name]} {100 * (means['keras_bt'][name] - means['lightly'][name]):+.2f}"
-        for name in ("knn_accuracy", "linear_accuracy")
+        f"{name}: {METRICS[metric]} {100 * (row[metric] - theirs[metric]):+.2f}"
+        for name, row in means.items()
+        if name != "lightly"
+        for metric in ("knn_accuracy", "linear_accuracy")
     ]
-    return f"keras_bt's mean minus lightly's, in percentage points: {', '.join(ahead)}.\n\n"
+    return f"Means minus lightly's, in percentage points: {'; '.join(ahead)}.\n\n"
 
 
 def protocols():

@@ -6,7 +6,8 @@ from panels import Panel, draw_panels
 from tables import rows, table
 
 FIGURE = "docs/first_steps.svg"
-TEXT = """k-NN accuracy on training images that are held out from training, after the first steps.
+TEXT = """k-NN accuracy on training images that are held out from training, after the first steps:
+mean ± standard deviation over the seeds.
 The learning rate falls over the last number of steps, so the accuracies before it are those of a
 longer run. The rank at the end is the effective rank of the embeddings of the training images.
 "Squares" is the paper's redundancy, the log-determinant that of
@@ -51,13 +52,24 @@ def by_label(measured):
     }
 
 
-def means(found, metric):
-    """Returns {step: mean of a metric over the seeds}."""
+def of_steps(found, metric):
+    """Returns {step: values of a metric, one for each seed}."""
     values = {}
     for row in found:
         for score in row["scores"]:
             values.setdefault(score["step"], []).append(score[metric])
-    return {step: statistics.mean(each) for step, each in sorted(values.items())}
+    return dict(sorted(values.items()))
+
+
+def means(found, metric):
+    """Returns {step: mean of a metric over the seeds}."""
+    return {step: statistics.mean(each) for step, each in of_steps(found, metric).items()}
+
+
+def cell(accuracies):
+    """Returns the mean over the seeds and, of several, the standard deviation."""
+    spread = f" ± {statistics.stdev(accuracies):.3f}" if len(accuracies) > 1 else ""
+    return f"{statistics.mean(accuracies):.3f}{spread}"
 
 
 def table_of(measured):
@@ -65,13 +77,13 @@ def table_of(measured):
     steps = sorted({score["step"] for row in measured for score in row["scores"]})
     lines = []
     for label, found in by_label(measured).items():
-        accuracies, ranks = means(found, "knn_accuracy"), means(found, "embedding_rank")
+        accuracies, ranks = of_steps(found, "knn_accuracy"), means(found, "embedding_rank")
         last = max(accuracies)
         lines.append(
             [
                 label,
                 len(found),
-                *(f"{accuracies[step]:.3f}" if step in accuracies else "" for step in steps),
+                *(cell(accuracies[step]) if step in accuracies else "" for step in steps),
                 f"{ranks[last]:.0f} of {found[0]['settings']['projector_dims'][-1]}",
             ]
         )

@@ -252,12 +252,12 @@ def test_ten_minutes_refuses_missing_peers_before_training(
 
 
 def test_page_compares_the_means_after_ten_minutes(race, tmp_path, monkeypatch):
-    def row(contestant, seed, knn, linear):
+    def row(contestant, seed, knn, linear, width=None):
         return {
             "contestant": contestant,
             "seed": seed,
             "minutes": 10.0,
-            "width": 16,
+            "width": width,
             "epochs": 3.5,
             "seconds": 606.0,
             "images_per_second": 288.6,
@@ -273,6 +273,7 @@ def test_page_compares_the_means_after_ten_minutes(race, tmp_path, monkeypatch):
 
     rows = [row("lightly", 1, 0.42, 0.45), row("keras_bt", 1, 0.52, 0.5)]
     rows = [row("keras_bt", 0, 0.5, 0.46), row("lightly", 0, 0.4, 0.47), *rows]
+    rows += [row("keras_bt", 0, 0.45, 0.5, width=16)]
     report = race.report
     (tmp_path / "results").mkdir()
     monkeypatch.setattr("tables.ROOT", tmp_path)
@@ -282,17 +283,23 @@ def test_page_compares_the_means_after_ten_minutes(race, tmp_path, monkeypatch):
     page = report.ten_minutes()
     assert [line.split(" | ")[:2] for line in page.splitlines() if line.startswith("| ")][2:] == [
         ["| 0", "keras_bt"],
-        ["| 0", "lightly"],
         ["| 1", "keras_bt"],
-        ["| 1", "lightly"],
         ["| mean", "keras_bt"],
+        ["| 0", "keras_bt, width 16"],
+        ["| mean", "keras_bt, width 16"],
+        ["| 0", "lightly"],
+        ["| 1", "lightly"],
         ["| mean", "lightly"],
     ]
     assert "| mean | keras_bt | 10.10 min | 3.50 | 289 | 0.5100 | 0.4800 |" in page
-    assert "minus lightly's, in percentage points: k-NN +10.00, linear +2.00." in page
+    ahead = "keras_bt: k-NN +10.00; keras_bt: linear +2.00; keras_bt, width 16: k-NN +4.00;"
+    assert f"minus lightly's, in percentage points: {ahead}" in page
+    assert "95 % are ± 1.0 percentage points" in page
     assert "- keras_bt: `python keras_bt 0`, today, commit abc, small" in page
     assert "- lightly: `python lightly 0`" in page
-    assert "Protocol: scored so." in page and "Versions: keras_bt 1.0, lightly 1.0" in page
+    assert (
+        "Protocol of lightly: scored so." in page and "Versions: keras_bt 1.0, lightly 1.0" in page
+    )
     file.write_text(json.dumps(rows[0]))
     assert "points" not in report.ten_minutes()
 
