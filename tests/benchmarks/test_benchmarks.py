@@ -301,7 +301,7 @@ def test_page_compares_the_means_after_ten_minutes(race, tmp_path, monkeypatch):
         "Protocol of lightly: scored so." in page and "Versions: keras_bt 1.0, lightly 1.0" in page
     )
     file.write_text(json.dumps(rows[0]))
-    assert "points" not in report.ten_minutes()
+    assert "minus lightly's" not in report.ten_minutes()
 
 
 def test_page_has_ablations_and_evaluations_of_the_ledger(race, tmp_path, monkeypatch):

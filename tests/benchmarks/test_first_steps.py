@@ -46,5 +46,5 @@ def test_table_has_means_over_seeds():
     assert means(few, "knn_accuracy") == {0: 0.25, 100: 0.625}
     lines = table_of([*few, row("many", {0: 0.25, 300: 0.875}, 7.0)]).splitlines()
     assert lines[0].startswith("| settings | seeds | 0 steps | 100 steps | 300 steps |")
-    assert lines[2] == "| few | 2 | 0.250 | 0.625 |  | 3 of 8 |"
+    assert lines[2] == "| few | 2 | 0.250 ± 0.000 | 0.625 ± 0.177 |  | 3 of 8 |"
     assert lines[3] == "| many | 1 | 0.250 |  | 0.875 | 7 of 8 |"
