@@ -129,13 +129,16 @@ def ten_minutes():
     for row in sorted(measured, key=lambda row: (row["contestant"], row["seed"])):
         by_contestant.setdefault(row["contestant"], []).append(row)
     means = {name: mean_row(seeds) for name, seeds in by_contestant.items()}
-    lines = [row for name, seeds in by_contestant.items() for row in [*seeds, means[name]]]
+    lines = [
+        row
+        for name, seeds in by_contestant.items()
+        for row in (seeds if len(seeds) == 1 else [*seeds, means[name]])
+    ]
     head = ["seed", "contestant", "trained for", "epochs", "images/s", "k-NN", "linear"]
     firsts = {name: seeds[0] for name, seeds in by_contestant.items()}
     commands = "\n".join(f"- {name}: {origin(row)}" for name, row in firsts.items())
-    protocols = "\n".join(
-        f"- Protocol of {name}: {row['protocol']}." for name, row in firsts.items()
-    )
+    names = {row["protocol"]: name for name, row in reversed(firsts.items())}
+    protocols = "\n".join(f"- Protocol of {name}: {text}." for text, name in names.items())
     return f"""## Ten minutes on CIFAR-10
 
 Which encoder is better after {measured[0]["minutes"]:g} minutes, keras_bt's or lightly's?

@@ -70,7 +70,6 @@ def accuracies_in_prose():
     ours = matching("ten_minutes", contestant="keras_bt", width=None)
     theirs = matching("ten_minutes", contestant="lightly")
     alike = matching("ten_minutes", contestant="keras_bt", width=16)
-    seeds = ", ".join(str(row["seed"]) for row in ours)
     both, invariance, redundancy = map(ablated, ("baseline", "invariance_only", "redundancy_only"))
     published = evaluated(TUNED_AT_PUBLISHED_RATE)
     pixels = evaluated(FASHION_RUN)["pixels"]
@@ -83,7 +82,7 @@ def accuracies_in_prose():
         f"no better than raw pixels ({pixels['linear_accuracy']:.3f} from 10,000 images)",
         f"k-NN {both:.3f} with both terms, {invariance:.3f} with invariance alone, "
         f"{redundancy:.3f} with redundancy alone",
-        f"mean of seeds {seeds}, test images: keras_bt reaches k-NN "
+        f"{seeds_in_words(ours)}, test images: keras_bt reaches k-NN "
         f"**{mean('knn_accuracy', ours):.3f}** after {mean('epochs', ours):.1f} epochs of the "
         f"network that it chooses, {mean('knn_accuracy', alike):.3f} after "
         f"{mean('epochs', alike):.1f} of lightly's network; lightly "
@@ -133,7 +132,7 @@ def photograph_lines():
     )
     yield [
         f"k-NN on photographs, ten classes, {case['image_size']} px, after {case['minutes']:g} "
-        f"minutes, mean of {len(ours)} seeds",
+        f"minutes, {seeds_in_words(ours)}",
         with_interval(mean("knn_accuracy", ours), ours[0]["test_images"]),
         f"LightlyTrain {mean('knn_accuracy', theirs):.3f} / untrained {untrained:.3f} / raw pixels "
         f"{pixels:.3f}",
@@ -146,7 +145,7 @@ def ten_minute_lines():
     theirs = matching("ten_minutes", contestant="lightly")
     (run,) = newest_of_seeds(LONG_RUN)
     yield [
-        f"k-NN on CIFAR-10 after {ours[0]['minutes']:g} minutes, mean of {len(ours)} seeds",
+        f"k-NN on CIFAR-10 after {ours[0]['minutes']:g} minutes, {seeds_in_words(ours)}",
         with_interval(mean("knn_accuracy", ours), 10_000),
         f"lightly {mean('knn_accuracy', theirs):.3f} / raw pixels "
         f"{run['figures']['pixels']['knn_accuracy']:.3f}",
@@ -164,6 +163,11 @@ def long_run_lines():
         with_interval(trained, 10_000),
         f"untrained {untrained:.3f} / raw pixels {pixels:.3f}",
     ]
+
+
+def seeds_in_words(measured):
+    """Returns how many seeds a mean is of."""
+    return f"mean of {len(measured)} seeds" if len(measured) > 1 else "one seed"
 
 
 def with_interval(accuracy, images):
