@@ -112,7 +112,7 @@ class ViewsAhead(ViewsInStep):
         views: The layers of view A and view B.
 
     Example:
-        >>> from keras_bt.layers.views import small_image_views
+        >>> from keras_bt.layers.view_pairs import small_image_views
         >>> views = small_image_views(8, seed=0)
         >>> ahead = ViewsAhead(views)
         >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 8, 8, 3]))
