@@ -40,8 +40,8 @@ def test_commands_follow_the_framing_of_the_run(photos, flags, framing, command,
         run += (f"--framing={framing}",)
     result = command(*run).result
     assert result["framing"] == framing
-    pixels = 1.0 if framing == "pad" else 0.5
-    assert result["pixels"]["linear_accuracy"] == pytest.approx(pixels, abs=0.5 * (pixels == 0.5))
+    if framing == "pad":  # the edges of the images, which show the class, are evaluated too
+        assert result["pixels"]["linear_accuracy"] == 1.0
     description = json.loads((tmp_path / "run/encoder/assets.extra/encoder.json").read_text())
     assert description["framing"] == framing
     assert (tmp_path / "run" / "views.npz").exists()
@@ -52,12 +52,8 @@ def test_commands_follow_the_framing_of_the_run(photos, flags, framing, command,
     source = data.from_folder(photos).framed(framing)
     (batch,) = source.test.batches(4, 12)
     features = tmp_path / "features.npz"
-    command(
-        "features",
-        f"--encoder={tmp_path}/run/encoder",
-        f"--image_dir={photos}",
-        f"--out={features}",
-    )
+    place = f"--image_dir={photos}"
+    command("features", f"--encoder={tmp_path}/run/encoder", place, f"--out={features}")
     file = keras_bt.read_features(features)
     assert file.metadata["framing"] == framing
     paths, vectors = next(file.parts())
@@ -67,7 +63,6 @@ def test_commands_follow_the_framing_of_the_run(photos, flags, framing, command,
     near = command("neighbors", f"--features={features}", query, f"--out={tmp_path}/near.png")
     assert near.status == 0, near.stderr
 
-    place = f"--image_dir={photos}"
     of_export = command("evaluate", f"--encoder={tmp_path}/run/encoder", place).result
     of_model = command("evaluate", f"--model={tmp_path}/run/model.keras", place).result
     for scores in (of_export, of_model):
@@ -81,9 +76,8 @@ def test_the_framing_is_described_and_kept(flags, command, tmp_path):
     run = ("pretrain", *flags, f"--workdir={tmp_path}/run")
     described = command(*run, "--describe").stdout
     assert re.search("framing +whole +the official code's", described)
-    assert re.search(
-        "framing +stretch +as given", command(*run, "--framing=stretch", "--describe").stdout
-    )
+    described = command(*run, "--framing=stretch", "--describe").stdout
+    assert re.search("framing +stretch +as given", described)
     assert command(*run).result["framing"] == "whole"
     assert "framing: 'whole' before, 'stretch' now" in command(*run, "--framing=stretch").refusal
     assert "framing must be one of" in command(*run, "--framing=middle").refusal
