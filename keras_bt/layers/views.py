@@ -313,10 +313,12 @@ def _checked(images: tf.Tensor) -> tf.Tensor:
 def _checked_sizes(sizes: Any, images: tf.Tensor) -> tf.Tensor:
     """True sizes; rejects those that are no height and width of each image."""
     sizes = tf.convert_to_tensor(sizes)
-    if sizes.shape.rank != images.shape.rank - 2 or sizes.shape[-1] != 2:
+    # Keras would round floating point sizes to a view's 16 bits.
+    rank = images.shape.rank - 2
+    if sizes.shape.rank != rank or sizes.shape[-1] != 2 or not sizes.dtype.is_integer:
         raise ValueError(
-            "Sizes must be the true height and width of each image, [batch, 2], got "
-            f"{sizes.shape} for images {images.shape}."
+            "Sizes must be the true height and width of each image, integers [batch, 2], got "
+            f"{sizes.dtype.name} {sizes.shape} for images {images.shape}."
         )
     return sizes
 

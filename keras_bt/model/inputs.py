@@ -39,7 +39,7 @@ def unpack_sizes(data: Any) -> Any:
     Only dicts {"image": images, "size": sizes, ...} have them, see `data.Images.framed`.
 
     Raises:
-        ValueError: If the sizes are no numbers [batch, 2].
+        ValueError: If the sizes are no integers [batch, 2].
 
     Example:
         >>> unpack_sizes(({"image": "images", "size": tf.constant([[30, 40]])},)).shape
@@ -53,10 +53,9 @@ def unpack_sizes(data: Any) -> Any:
     if sizes is None:
         return None
     sizes = tf.convert_to_tensor(sizes)
-    are_numbers = sizes.dtype.is_integer or sizes.dtype.is_floating
-    if sizes.shape.rank != 2 or sizes.shape[-1] != 2 or not are_numbers:
+    if sizes.shape.rank != 2 or sizes.shape[-1] != 2 or not sizes.dtype.is_integer:
         raise ValueError(
-            "The key 'size' must hold the true height and width of each image, numbers "
+            "The key 'size' must hold the true height and width of each image, integers "
             f"[batch, 2], got {sizes.dtype.name} {sizes.shape}; rename it if it means something "
             "else."
         )

@@ -169,7 +169,7 @@ def test_sizes_of_squashed_images_are_checked(images):
     batch = {"image": images, "size": sizes}
     assert check(without_labels((batch, LABELS))[0], views=(view,)) == batch
     for wrong, message in (
-        (sizes[:, 0], r"'size' must hold .* numbers \[batch, 2\], got int64 \(16,\); rename it"),
+        (sizes[:, 0], r"'size' must hold .* integers \[batch, 2\], got int64 \(16,\); rename it"),
         (np.full((16, 2), "wide"), "got string"),
         (0 * sizes, "Sizes of images must be at least 1, got 0"),
     ):
