@@ -409,6 +409,11 @@ def test_serving_encoded_follows_the_framing(encoder, tmp_path, rng, framing):
     assert IN_WORDS[framing] in (tmp_path / "a" / "README.md").read_text()
 
 
+def test_encoders_of_older_versions_take_squares():
+    saved = Path(__file__).parents[1] / "saved" / "encoder"
+    assert framing_of(keras_bt.load_encoder(saved)) == "square"
+
+
 def test_an_unknown_framing_is_refused_before_anything_is_written(encoder, tmp_path):
     with pytest.raises(ValueError, match="framing must be one of .* got 'middle'"):
         keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10, framing="middle")

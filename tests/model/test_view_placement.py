@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import keras_bt
 from keras_bt._support.compat import compiled_by_xla
+from keras_bt.model.mixed_samples import MixedSampleBarlowTwins
 from keras_bt.model.view_placement import PLACEMENTS
 
 
@@ -137,3 +138,26 @@ def test_unsupported_placements_raise(tiny_model, images):
         model = tiny_model()
         with pytest.raises(ValueError, match="'compiled' does not work inside a strategy's scope"):
             model.compile("sgd", view_placement="compiled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["micro-batches", "mixed samples", "arrays"])
+def test_squashed_images_train_every_kind_of_model(tiny_model, images, rng, kind):
+    batch = {"image": images, "size": rng.integers(8, 99, (16, 2))}
+    views = blurred_views()
+    model = tiny_model(views, micro_batches=2 if kind == "micro-batches" else 1)
+    if kind == "mixed samples":
+        model = MixedSampleBarlowTwins(model.encoder, model.projector, views, 4.0)
+    expected = model.two_views(batch)[0]
+    views[0].seed_and_calls.assign([0, 0])
+    views[1].seed_and_calls.assign([1, 0])
+    model.compile("sgd", run_eagerly=True)
+    seen, first = [], model.first_step.measure
+    model.first_step.measure = lambda *views: (seen.append(views[0]), first(*views))
+    data = batch if kind == "arrays" else tf.data.Dataset.from_tensors(batch)
+    history = model.fit(data, shuffle=False, batch_size=16 if kind == "arrays" else None, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    np.testing.assert_allclose(seen[0], expected, atol=1e-5)
+    plain = blurred_views()[0](tf.constant(images))
+    assert np.abs(plain - expected).mean() > 0.01
+    assert np.isfinite(model.evaluate(data, verbose=0, return_dict=True)["loss"])
