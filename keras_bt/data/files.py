@@ -76,7 +76,7 @@ def encoded_image(path: str, record: FileRecord, max_pixels: int = MAX_PIXELS) -
     try:
         encoded, plain = _read_bytes(path, record.size_bytes + 1), record.kind == "plain"
     except OSError as error:
-        raise UnreadableError(_reason(error)) from error
+        raise UnreadableError(reason_of(error)) from error
     if len(encoded) != record.size_bytes or zlib.crc32(encoded) != record.checksum:
         changed, encoded = _examine(path, max_pixels)
         if changed.problem:
@@ -108,17 +108,26 @@ def _examine(path: str, max_pixels: int) -> tuple[FileRecord, bytes]:
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         with open(path, "rb") as file:
-            _check_header(file, status.st_size, max_pixels)
+            check_header(file, status.st_size, max_pixels)
             encoded = file.read()
         kind = _kind(encoded)
     except Exception as error:  # Pillow raises any type of error for damaged files
         if not getattr(error, "errno", None):
             size_and_time = (status.st_size, status.st_mtime_ns)
-        return FileRecord(*size_and_time, 0, "bad", _reason(error)), b""
+        return FileRecord(*size_and_time, 0, "bad", reason_of(error)), b""
     return FileRecord(len(encoded), status.st_mtime_ns, zlib.crc32(encoded), kind), encoded
 
 
-def _check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
+def check_max_pixels(max_pixels: int) -> None:
+    """Rejects a number of pixels that is not positive or that Pillow refuses to decode."""
+    if not 0 < max_pixels <= LARGEST_MAX_PIXELS:
+        raise ValueError(
+            f"max_pixels must be at least 1 and at most {LARGEST_MAX_PIXELS}, Pillow's limit, got "
+            f"{max_pixels}."
+        )
+
+
+def check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
     """Rejects empty files, other formats, and images with too many pixels."""
     if not size_bytes:
         raise UnreadableError("empty file")
@@ -139,7 +148,7 @@ def _kind(encoded: bytes) -> str:
         except tf.errors.OpError as error:
             raise UnreadableError("damaged or cut off") from error
         if (image.format == "PNG" or image.mode in PLAIN_JPEG_MODES) and (
-            _orientation(image) not in TRANSPOSES
+            orientation_of(image) not in TRANSPOSES
         ):
             return "plain"
     _as_bmp(encoded)
@@ -148,22 +157,27 @@ def _kind(encoded: bytes) -> str:
 
 def _as_bmp(encoded: bytes) -> bytes:
     """A BMP file of the pixels that a viewer shows, with white behind transparency."""
-    image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    orientation = _orientation(image)
-    if image.format == "PNG":  # Pillow reads those of 16 bits and of less than 8 differently
-        image = Image.fromarray(decode_png(encoded).numpy())
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    if orientation in TRANSPOSES:
-        image = image.transpose(TRANSPOSES[orientation])
+    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    shown = rgb_image(encoded)
+    if (orientation := orientation_of(image)) in TRANSPOSES:
+        shown = shown.transpose(TRANSPOSES[orientation])
     file = io.BytesIO()
-    image.save(file, "BMP")
+    shown.save(file, "BMP")
     return file.getvalue()
 
 
-def _orientation(image: Image.Image) -> int | None:
+def rgb_image(encoded: bytes) -> Image.Image:
+    """The pixels that a viewer shows before it turns them, with white behind transparency."""
+    image: Image.Image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    if image.format == "PNG":  # Pillow reads those of 16 bits and of less than 8 differently
+        return Image.fromarray(decode_png(encoded).numpy())
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def orientation_of(image: Image.Image) -> int | None:
     """The EXIF orientation, if there is one."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
@@ -171,7 +185,7 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Why a file cannot be read, in a few words."""
     if isinstance(error, Image.UnidentifiedImageError):
         return "not a JPEG, PNG, BMP, GIF or WebP image"

@@ -7,16 +7,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_bt.data.arrangement import arrange, check_bad_images, skip_unreadable, source_of
 from keras_bt.data.decode import decode_image, image_and_label
 from keras_bt.data.files import MAX_PIXELS, FileRecord, printable
-from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of, problems_message
-from keras_bt.data.layout import (
-    class_numbers,
-    describe_left_out,
-    find_classes,
-    find_sets,
-    list_images,
-)
+from keras_bt.data.images import Images, Source, digest_of
+from keras_bt.data.layout import describe_left_out, find_sets, list_images
 from keras_bt.data.reader import Reader
 from keras_bt.data.scan import scan
 
@@ -50,48 +45,22 @@ def from_folder(
             cannot be read. The message lists the first ten.
         OSError: If a folder inside it cannot be listed.
     """
-    if bad_images not in ("fail", "skip"):
-        raise ValueError(f'bad_images must be "fail" or "skip", got {bad_images!r}.')
+    check_bad_images(bad_images)
     root = Path(path).expanduser().absolute()
-    train, paths, test, test_paths, left_out, others, note = find_sets(root)
-    all_paths = paths + test_paths
-    records = dict(zip(all_paths, scan(all_paths, str(root), index, max_pixels), strict=True))
-    skipped = _skip(records, bad_images)
-    paths = _readable(train, paths, records)
+    sets = find_sets(root)
+    paths = sets.train_paths + sets.test_paths
+    records = dict(zip(paths, scan(paths, str(root), index, max_pixels), strict=True))
+    problems = _problems(records)
+    skip_unreadable(problems, len(paths), bad_images)
+    arrangement = arrange(sets, problems)
+    arrangement.log(root)
     start = len(os.path.join(root, ""))
-    digest = digest_of((path[start:], records[path].size_bytes) for path in all_paths)
-    classes, reason = find_classes(train, paths)
-    if test and classes:
-        test_paths = _readable(test, test_paths, records)
-    elif test:
-        left_out[test.name], test_paths = len(test_paths), []
-    elif classes:
-        test_paths = paths[::HOLD_OUT_EVERY]
-        paths = [path for number, path in enumerate(paths) if number % HOLD_OUT_EVERY]
-    notes = [f"no labels, because {reason}"] if reason else []
-    notes += [note] if note else []
-    if notes := notes + describe_left_out(left_out, others):
-        kind = f"images in {len(classes)} classes" if classes else "images"
-        taken = f"{len(paths) + len(test_paths)} {kind}, {len(test_paths)} of them held out"
-        logging.getLogger(__name__).warning(
-            "%s: %s; %s.", printable(str(root)), taken, "; ".join(notes)
-        )
+    digest = digest_of((path[start:], records[path].size_bytes) for path in paths)
 
-    def images(name: str, paths: list[str], labels: list[int] | None) -> Images:
+    def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
         return _images(name, Reader(paths, [records[path] for path in paths], max_pixels), labels)
 
-    if classes is None:
-        whole = images(str(root), paths, None)
-        return Source(root.name, whole, skipped=skipped, digest=digest)
-    return Source(
-        root.name,
-        images(f"{root} (train)", paths, class_numbers(train, paths, classes)),
-        images(f"{root} (held out)", test_paths, class_numbers(test or train, test_paths, classes)),
-        len(classes),
-        skipped,
-        class_names=tuple(classes),
-        digest=digest,
-    )
+    return source_of(root.name, root, arrangement, images, len(problems), digest)
 
 
 def image_files(path: str | os.PathLike[str]) -> list[str]:
@@ -133,35 +102,19 @@ def from_files(
     records = dict(zip(paths, scan(paths, root, None, max_pixels), strict=True))
     readable = [path for path in paths if not records[path].problem]
     if readable or bad_images == "fail":
-        _skip(records, bad_images)
+        skip_unreadable(_problems(records), len(paths), bad_images)
     if not readable:
         return None, []
     reader = Reader(readable, [records[path] for path in readable], max_pixels)
     return _images(root, reader, None), readable
 
 
-def _skip(records: Mapping[str, FileRecord], bad_images: str) -> int:
-    """Counts the images that cannot be read; raises an error if `bad_images` is "fail"."""
-    problems = [f"{printable(path)}: {r.problem}" for path, r in records.items() if r.problem]
-    if problems:
-        message = problems_message("images", len(records), problems)
-        if len(problems) == len(records):
-            raise ValueError(message)
-        if bad_images == "fail":
-            raise ValueError(f"{message} Use bad_images=skip to leave them out.")
-        logging.getLogger(__name__).warning(message)
-    return len(problems)
+def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Why files cannot be read, by path."""
+    return {path: record.problem for path, record in records.items() if record.problem}
 
 
-def _readable(folder: Path, paths: list[str], records: Mapping[str, FileRecord]) -> list[str]:
-    """The paths that can be read; rejects a folder without any."""
-    readable = [path for path in paths if not records[path].problem]
-    if not readable:
-        raise ValueError(f"None of the {len(paths)} images in {folder} can be read.")
-    return readable
-
-
-def _images(name: str, reader: Reader, labels: list[int] | None) -> Images:
+def _images(name: str, reader: Reader, labels: Sequence[int] | None) -> Images:
     """`Images` of the files of a reader."""
     label_tensor = None if labels is None else tf.constant(labels, tf.int64)
 

@@ -50,11 +50,7 @@ def scan(
         >>> [record.problem for record in scan(["/nowhere/cat.jpg"], "/nowhere")]
         ['no such file or directory']
     """
-    if not 0 < max_pixels <= files.LARGEST_MAX_PIXELS:
-        raise ValueError(
-            f"max_pixels must be at least 1 and at most {files.LARGEST_MAX_PIXELS}, Pillow's "
-            f"limit, got {max_pixels}."
-        )
+    files.check_max_pixels(max_pixels)
     header = {
         "index": "keras_bt images 1",
         "root": root,

@@ -1,0 +1,277 @@
+"""Prepares a folder of images: reads every file once, and keeps what training needs in shards."""
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import itertools
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_bt._support import atomic
+from keras_bt._support.literal_paths import check_utf8
+from keras_bt._support.locks import locked
+from keras_bt._support.progress_bar import progress_bar
+from keras_bt._support.settings import differences
+from keras_bt.data import reducing
+from keras_bt.data.arrangement import arrange, check_bad_images, skip_unreadable
+from keras_bt.data.files import MAX_PIXELS, check_max_pixels
+from keras_bt.data.images import digest_of
+from keras_bt.data.layout import find_sets
+from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
+from keras_bt.data.reduced import encoding_in_words
+from keras_bt.data.reducing import Estimate, FileToRead, reduced_in_order
+from keras_bt.data.shards import Shard, find_shard, list_path, tfrecord_path, write_shard
+
+IMAGES_PER_SHARD = 1024
+
+Part = tuple[int, list[FileToRead]]  # the number of a shard, and its files
+
+
+class Preparation:
+    """The preparation of a folder; see `prepare` for the arguments and what is raised.
+
+    Args:
+        checksums: Whether finished shards are read again and damaged ones replaced. Without,
+            only their sizes are compared.
+
+    Attributes:
+        out: The folder to write.
+        finished: Whether there is nothing to do.
+    """
+
+    def __init__(
+        self,
+        image_dir: str | os.PathLike[str],
+        out: str | os.PathLike[str],
+        load_size: int,
+        max_pixels: int = MAX_PIXELS,
+        checksums: bool = False,
+    ) -> None:
+        if load_size < 1:
+            raise ValueError(f"load_size must be at least 1, got {load_size}.")
+        check_max_pixels(max_pixels)
+        self._root, self.out = (Path(path).expanduser().absolute() for path in (image_dir, out))
+        check_utf8(self.out)
+        if is_prepared(self._root):
+            raise ValueError(f"{self._root} holds prepared images already; name their source.")
+        encoding = encoding_in_words(load_size)
+        self._plan = Manifest(self._root.name, load_size, max_pixels, encoding)
+        before = self._manifest_before()
+        self._sets = find_sets(self._root)
+        self._files = self._list_files()
+        self._shards = self._find_shards(before, checksums) if before else {}
+        self.finished = before is not None and before.finished and before == self._manifest()
+
+    @functools.cached_property
+    def estimate(self) -> Estimate:
+        """What the missing shards take."""
+        files = [file for _, part in self._missing() for file in part]
+        return reducing.estimate(files, self._plan.load_size, self._plan.max_pixels)
+
+    def run(self, bad_images: str = "fail") -> Manifest:
+        """Writes the missing shards and the manifest; see `prepare`."""
+        check_bad_images(bad_images)
+        if self.finished:
+            manifest = read_manifest(self.out)
+            skip_unreadable(self._problems(), len(self._files), bad_images)
+            return manifest
+        lock = locked(self.out, "wait, or prepare into another folder")
+        try:
+            atomic.clean_up(self.out)
+            if missing := self._missing():
+                self._check_room()
+                self._plan.write(self.out)  # from here on the folder is unfinished
+                self._write(missing)
+            problems = self._problems()
+            skip_unreadable(problems, len(self._files), bad_images)
+            arrangement = arrange(self._sets, problems)
+            arrangement.log(self._root)
+            self._remove_surplus()
+            manifest = self._manifest()
+            manifest.write(self.out)
+            return manifest
+        finally:
+            os.close(lock)
+
+    def _manifest_before(self) -> Manifest | None:
+        """The manifest in the folder to write; rejects a folder with anything else."""
+        if not is_prepared(self.out):
+            if self.out.is_dir() and any(not p.name.startswith(".") for p in self.out.iterdir()):
+                raise ValueError(f"{self.out} holds other files; prepare into a folder of its own.")
+            return None
+        before = read_manifest(self.out)
+        if before.settings() != self._plan.settings():
+            differing = differences(before.settings(), self._plan.settings())
+            raise ValueError(
+                f"{self.out} was prepared with other settings ({'; '.join(differing)}); delete it, "
+                "or prepare into another folder."
+            )
+        return before
+
+    def _list_files(self) -> list[FileToRead]:
+        """All files in the order of the shards."""
+        arrangement = arrange(self._sets)  # refuses classes that do not fit before anything is read
+        labels: dict[str, str] = {}
+        if arrangement.classes:
+            for paths, numbers in (arrangement[:2], arrangement[2:4]):
+                names = [arrangement.classes[number] for number in numbers or ()]
+                labels |= dict(zip(paths, names, strict=True))
+        start = len(os.path.join(self._root, ""))
+        return [
+            FileToRead(path, path[start:], _size_and_time(path), labels.get(path))
+            for path in self._sets.train_paths + self._sets.test_paths
+        ]
+
+    def _parts(self) -> list[Part]:
+        """The files of each shard."""
+        starts = range(0, len(self._files), IMAGES_PER_SHARD)
+        return list(enumerate(self._files[start : start + IMAGES_PER_SHARD] for start in starts))
+
+    def _missing(self) -> list[Part]:
+        """The files of each shard that is not finished."""
+        return [(number, part) for number, part in self._parts() if number not in self._shards]
+
+    def _find_shards(self, before: Manifest, checksums: bool) -> dict[int, Shard]:
+        """The finished shards."""
+
+        def find(part: Part) -> Shard | None:
+            number, files = part
+            if number < len(before.shards) and before.shards[number][2] != list_checksum(
+                self.out, number
+            ):
+                return None
+            return find_shard(self.out, number, self._digest(files), checksums)
+
+        parts = self._parts()
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            found = zip(parts, pool.map(find, parts), strict=True)
+            return {number: shard for (number, _), shard in found if shard}
+
+    def _digest(self, files: Sequence[FileToRead]) -> str:
+        """A text that changes with whatever determines the bytes of a shard."""
+        return digest_of([self._plan.settings(), *(tuple(file[1:]) for file in files)])
+
+    def _check_room(self) -> None:
+        """Rejects a disk without room for the missing shards."""
+        needed, free = self.estimate.size_bytes, atomic.free_bytes(self.out)
+        if needed > free:
+            raise ValueError(
+                f"{self.out} needs about {atomic.megabytes(needed)} for {self.estimate.files:,} "
+                f"images, but {atomic.megabytes(free)} are free there; prepare into a folder with "
+                "more room, or smaller images."
+            )
+
+    def _write(self, missing: Sequence[Part]) -> None:
+        """Writes shards. Some images of the next one are read while one is written."""
+        files = [file for _, part in missing for file in part]
+        reduced = reduced_in_order(files, self._plan.load_size, self._plan.max_pixels)
+        done, needed_bytes = len(self._files) - len(files), self.estimate.size_bytes // len(missing)
+        bar = progress_bar(
+            desc="preparing images", total=len(self._files), initial=done, unit="image", delay=2.0
+        )
+
+        def images(part: Sequence[FileToRead]) -> Iterator[tuple]:
+            for file, image in zip(part, itertools.islice(reduced, len(part)), strict=True):
+                yield file.name, file.label, image
+                bar.update()
+
+        with bar, contextlib.closing(reduced):
+            for number, part in missing:
+                self._shards[number] = write_shard(
+                    self.out, number, self._digest(part), images(part), needed_bytes
+                )
+
+    def _problems(self) -> dict[str, str]:
+        """Why files could not be read, by path."""
+        bad = [entry for number in sorted(self._shards) for entry in self._shards[number].bad]
+        return {os.path.join(self._root, name): reason for name, reason in bad}
+
+    def _manifest(self) -> Manifest:
+        """The manifest of all shards; unfinished if some are missing."""
+        if self._missing():
+            return self._plan
+        problems, sets = self._problems(), self._sets
+
+        def part(folder: Path, paths: Sequence[str]) -> tuple[str, int]:
+            name = os.path.relpath(folder, self._root)
+            return "" if name == "." else name, sum(path not in problems for path in paths)
+
+        shards = [self._shards[number] for number in range(len(self._shards))]
+        return dataclasses.replace(
+            self._plan,
+            images=sum(len(shard.images) for shard in shards),
+            skipped=len(problems),
+            digest=digest_of((file.name, file.size_and_time[0]) for file in self._files),
+            train=part(sets.train, sets.train_paths),
+            test=part(sets.test, sets.test_paths) if sets.test else None,
+            shards=tuple(
+                (shard.size_bytes, shard.sha256, list_checksum(self.out, number))
+                for number, shard in enumerate(shards)
+            ),
+            finished=True,
+        )
+
+    def _remove_surplus(self) -> None:
+        """Removes shards of an earlier preparation of more images."""
+        for number in itertools.count(len(self._shards)):
+            files = tfrecord_path(self.out, number), list_path(self.out, number)
+            if not any(file.exists() for file in files):
+                return
+            for file in files:
+                atomic.remove(file)
+
+
+def prepare(
+    image_dir: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    load_size: int,
+    *,
+    bad_images: str = "fail",
+    max_pixels: int = MAX_PIXELS,
+) -> dict[str, Any]:
+    """Reduces all images of a folder once, so that training reads them quickly.
+
+    `from_folder(out)` then has the same sets, classes and held-out images as
+    `from_folder(image_dir)`. A second call after an interruption keeps finished shards, and so
+    does one after files were added or changed, except for the shards that those files are in.
+    The files written are the same to the byte whatever the number of cores and of interruptions.
+
+    Args:
+        image_dir: The folder; see `from_folder`.
+        out: Folder to write: TFRecord files, a list of the images of each, and manifest.json.
+        load_size: Shorter side of the reduced images, in pixels; see `reduced.reduce_image`.
+            Training can load them at this size and at smaller ones.
+        bad_images: What is done with unreadable images, and with files that change meanwhile:
+            "fail", after all files are read, or "skip" to leave them out.
+        max_pixels: Larger images count as unreadable.
+
+    Returns:
+        "images", "skipped_images", "shards", "megabytes", and "seconds" of this call.
+
+    Raises:
+        ValueError: If the folder holds no images or unreadable ones, or `out` holds something
+            else, was made with other settings, or has too little room.
+        OSError: If something cannot be listed or written.
+    """
+    started = time.monotonic()
+    manifest = Preparation(image_dir, out, load_size, max_pixels, checksums=True).run(bad_images)
+    return {
+        "images": manifest.images,
+        "skipped_images": manifest.skipped,
+        "shards": len(manifest.shards),
+        "megabytes": round(sum(size for size, *_ in manifest.shards) / 1e6, 1),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    """Size in bytes and time of change of a file; -1 if it has vanished."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
