@@ -60,6 +60,7 @@ class Scores(keras.callbacks.Callback):
 
 def train(recipe, source, seed, steps):
     """Returns the scores before training and after each number of steps."""
+    source = source.framed(recipe.framing)
     keras.utils.set_random_seed(seed)
     model = recipe.build_model(seed)
     model.compile(

@@ -38,6 +38,7 @@ LEAVE_ONE_OUT_IMAGES = 8_000
 
 def train(recipe, source, seed, processor_seconds):
     """Returns the steps and scores of a training of so many processor-seconds."""
+    source = source.framed(recipe.framing)
     steps_per_epoch = source.train.count // recipe.batch_size
 
     def fit(steps):

@@ -39,6 +39,7 @@ def main(_):
     recipe = keras_bt.Recipe.for_images(count, FLAGS.image_size, epochs=FLAGS.epochs)
     recipe = recipe.fitted(count, width=FLAGS.width)
     print(recipe.describe())
+    source = source.framed(recipe.framing)  # views are cut from the whole of each image
 
     # It builds what `BarlowTwins.fit` needs: a model, a loss, and an optimizer with a schedule.
     steps_per_epoch = count // recipe.batch_size
@@ -53,7 +54,7 @@ def main(_):
     features_file = out / "features.npz"
     features_file.unlink(missing_ok=True)
     keras_bt.extract_folder_features(
-        model.encoder, FLAGS.image_dir, features_file, recipe.image_size
+        model.encoder, FLAGS.image_dir, features_file, recipe.image_size, framing=recipe.framing
     )
     features = keras_bt.read_features(features_file)
     paths, vectors = next(features.parts())
@@ -71,7 +72,7 @@ def main(_):
             )
             print(f"k-NN accuracy of {name}: {keras_bt.knn_accuracy(*train, *test):.3f}")
 
-    keras_bt.export_encoder(model.encoder, out / "encoder", overwrite=True)
+    keras_bt.export_encoder(model.encoder, out / "encoder", framing=recipe.framing, overwrite=True)
     print(f"The encoder is in {out / 'encoder'}.")
 
 

@@ -43,7 +43,8 @@ from keras_bt.training.resumable import ResumableTraining
 
 if TYPE_CHECKING:
     from keras_bt.features import extract_folder_features, nearest_images, read_features
-    from keras_bt.layers.views import BarlowTwinsView, paper_views, small_image_views
+    from keras_bt.layers.view_pairs import paper_views, small_image_views
+    from keras_bt.layers.views import BarlowTwinsView
 
 __all__ = [
     "LARS",
@@ -94,8 +95,8 @@ __all__ = [
 # Imported at their first use, because they import packages that take seconds, such as keras_cv.
 _LAZY = {
     "BarlowTwinsView": "layers.views",
-    "paper_views": "layers.views",
-    "small_image_views": "layers.views",
+    "paper_views": "layers.view_pairs",
+    "small_image_views": "layers.view_pairs",
     "extract_folder_features": "features",
     "nearest_images": "features",
     "read_features": "features",

@@ -30,6 +30,7 @@ def train_and_score(ablation, recipe, source, seed):
         ValueError: If the row does not fit the recipe or the images.
     """
     recipe = ablation.apply(recipe)
+    source = source.framed(recipe.framing)
     keras.utils.set_random_seed(seed)
     model = ablation.build_model(recipe, seed)
     steps = source.train.count // recipe.batch_size

@@ -11,7 +11,7 @@ from absl.flags import FlagValues
 
 from keras_bt import evaluation
 from keras_bt.cli.command import FlagGroup, Invocation
-from keras_bt.cli.encoder_flags import ENCODERS, define_encoder_flags
+from keras_bt.cli.encoder_flags import ENCODERS, define_encoder_flags, framing_of_flags
 from keras_bt.cli.image_flags import IMAGES, define_image_flags, open_source
 from keras_bt.cli.ledger_flag import add_to_ledger, check_ledger, define_ledger_flag
 from keras_bt.data import Images, Source
@@ -52,7 +52,7 @@ def open_labelled(flags: FlagValues, encoder: keras.Layer) -> Labelled:
         ValueError: If the images have no labels, or the encoder takes another size.
     """
     image_size = image_size_of(encoder, flags.image_size)
-    source = open_source(flags, flags.dataset or "digits")
+    source = open_source(flags, flags.dataset or "digits").framed(framing_of_flags(flags, encoder))
     train, test = source.for_evaluation()
     if test is None or source.classes is None:
         raise ValueError(f"{source.name} has no labels to evaluate with.")

@@ -7,15 +7,16 @@ The model is a saved `BarlowTwins`, or any Keras model from images to features. 
 model card shows the metrics of the result.json in the model's folder. Prints the path.
 """
 
-import json
-from pathlib import Path
-from typing import Any
-
 from absl.flags import FlagValues
 
 import keras_bt
 from keras_bt.cli.command import Command, FlagGroup, Invocation
-from keras_bt.cli.encoder_flags import ENCODERS, define_encoder_flags, open_encoder
+from keras_bt.cli.encoder_flags import (
+    ENCODERS,
+    define_encoder_flags,
+    open_encoder,
+    result_of_model,
+)
 
 SAVED_MODEL_ONLY = ("image_size", "licence")
 
@@ -64,21 +65,16 @@ def _export_saved_model(flags: FlagValues) -> str:
         raise ValueError(
             "--encoder is a SavedModel already; give --model, or --format=onnx or litert."
         )
-    encoder, metadata = open_encoder(flags), _metadata(flags)
+    licence = {"licence": flags.licence} if flags.licence else {}
+    encoder, metadata = open_encoder(flags), result_of_model(flags) | licence
     return keras_bt.export_encoder(
         encoder,
         flags.out,
         image_size=flags.image_size or metadata.get("image_size"),
+        framing=metadata.get("framing", "square"),
         metadata=metadata,
         overwrite=flags.overwrite,
     )
-
-
-def _metadata(flags: FlagValues) -> dict[str, Any]:
-    """The result of the run, if it is in the model's folder, and the licence."""
-    file = Path(flags.model).with_name("result.json")
-    result = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    return result | ({"licence": flags.licence} if flags.licence else {})
 
 
 COMMAND = Command(

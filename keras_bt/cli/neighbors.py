@@ -47,7 +47,7 @@ def run(invocation: Invocation) -> None:
     for path, cosine in found:
         print(json.dumps({"path": path, "cosine": round(cosine, 4)}), flush=True)
     if flags.out:
-        _draw([image, *(root / path for path, _ in found)], flags.out)
+        _draw([image, *(root / path for path, _ in found)], flags.out, features.metadata)
 
 
 def _stored(features: Any, path: str) -> np.ndarray | None:
@@ -66,23 +66,23 @@ def _extracted(flags: FlagValues, image: Path, metadata: Mapping[str, Any]) -> n
     encoder = keras_bt.load_encoder(folder)
     if encoder.digest != metadata.get("encoder_digest", encoder.digest):
         raise ValueError(f"{flags.features} was written with another encoder than {folder}.")
-    images = _image_of(image)
+    images = _image_of(image, metadata)
     return keras_bt.extract_features(encoder, images.batches(1, metadata["image_size"]))[0][0]
 
 
-def _image_of(path: Path) -> data.Images:
-    """A single file as `Images`."""
+def _image_of(path: Path, metadata: Mapping[str, Any]) -> data.Images:
+    """A single file as `Images`, framed as those of the file of features."""
     images, _ = data.from_files([str(path)], str(path.parent))
     if images is None:
         raise ValueError(f"{path} cannot be read as an image.")
-    return images
+    return images.framed(metadata.get("framing", "square"))
 
 
-def _draw(paths: Sequence[Path], out: str) -> None:
+def _draw(paths: Sequence[Path], out: str, metadata: Mapping[str, Any]) -> None:
     """Draws a row of images, with a gap after the first."""
     row = Image.new("RGB", (len(paths) * (TILE + GAP) + GAP, TILE), "white")
     for number, path in enumerate(paths):
-        pixels = next(iter(_image_of(path).batches(1, TILE)))["image"].numpy()[0]
+        pixels = next(iter(_image_of(path, metadata).batches(1, TILE)))["image"].numpy()[0]
         row.paste(Image.fromarray(pixels), (number * (TILE + GAP) + GAP * (number > 0), 0))
     row.save(out)
 

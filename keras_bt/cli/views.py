@@ -21,8 +21,8 @@ from keras_bt.cli.image_flags import IMAGES
 from keras_bt.cli.recipe_flags import define_recipe_flags, settle
 from keras_bt.config.recipe import Recipe
 from keras_bt.data import Source
-from keras_bt.functional.image import as_unit_range
-from keras_bt.report.gallery import to_uint8
+from keras_bt.layers.augment import augment
+from keras_bt.report.gallery import images_and_sizes, to_uint8
 
 GAP, HEADING, SMALLEST = 4, 22, 96  # pixels: between images, above them, an image's least side
 
@@ -55,13 +55,13 @@ def run(invocation: Invocation) -> None:
 
 def _columns(flags: FlagValues, recipe: Recipe, source: Source) -> list[list[Image.Image]]:
     """The images, then view A and view B of them, `pairs` times."""
-    train = source.train  # without random access, the first images
+    train = source.train.framed(recipe.framing)  # without random access, the first images
     rows = train.at_most(flags.rows) if train.fetch else train
-    images = as_unit_range(next(iter(rows.batches(flags.rows, recipe.load_size)))["image"])
+    shown, images, sizes = images_and_sizes(rows, flags.rows, recipe.load_size)
     views = recipe.build_views(flags.seed)
-    columns = [images]
+    columns = [shown]
     for _ in range(flags.pairs):
-        columns += [view(images, training=True) for view in views]
+        columns += [augment(view, images, sizes, training=True) for view in views]
     side = max(SMALLEST, recipe.side_of_views)
     return [[_enlarged(pixels, side) for pixels in to_uint8(column)] for column in columns]
 

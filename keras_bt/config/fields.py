@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_bt.encoders import resnet
 from keras_bt.encoders.conv4 import conv4
+from keras_bt.functional.framing import FRAMINGS
 from keras_bt.functional.loss import REDUNDANCIES, check_redundancy
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
@@ -54,6 +55,12 @@ class Fields:
         "encoder then takes images of any size, and is evaluated at image_size."
     )
     load_size: int = _field("Side to which images are resized before views are cut from them.")
+    framing: str = _field(
+        "How images that are no squares are used. whole: views are cut from the whole image, as "
+        "published; evaluations take its central square. square: everything takes the central "
+        "square. pad: the whole image with gray bars, for objects of which nothing may be lost. "
+        "stretch: the whole image, squashed to a square."
+    )
     encoder: str = _field(
         "resnet18, resnet34, resnet50, resnet101, or conv4: four convolutions, for short runs on "
         "few processor cores."
@@ -118,6 +125,7 @@ class Fields:
             ("encoder", ENCODERS),
             ("optimizer", ("lars", "adamw")),
             ("precision", PRECISIONS),
+            ("framing", FRAMINGS),
             ("redundancy", REDUNDANCIES),
         ):
             if getattr(self, field) not in allowed:

@@ -21,7 +21,8 @@ _IMAGENET: Sourced = {
     "precision": ("float32", "ours: the source has float16 with loss scaling, for GPUs"),
     "image_size": (224, _TRANSFORM),
     "view_size": (None, _OFFICIAL),
-    "load_size": (320, "ours: the source crops from the whole photo, whatever its size"),
+    "load_size": (320, "ours: the source crops from the photo at its full size"),
+    "framing": ("whole", f"{_TORCHVISION}, on the photo as it is"),
     "encoder": ("resnet50", f"{_OFFICIAL}, resnet50(zero_init_residual=True)"),
     "width": (64, "torchvision's resnet50"),
     "stem": ("imagenet", "torchvision's resnet50"),
@@ -54,6 +55,7 @@ _IMAGENET: Sourced = {
     "solarize_rates": ((0.0, 0.2), _TRANSFORM),
 }
 
+_SQUARES = "the images are squares"
 _SOLO = "vturrisi/solo-learn scripts/pretrain/cifar/barlow.yaml@9187ea3"
 _SHORT_NETWORK = (
     "ours, for short runs: the best of a few tried at width 16 on a split of the training "
@@ -72,6 +74,7 @@ _CIFAR10: Sourced = {
     "batch_size": (256, _SOLO),
     "image_size": (32, _SOLO),
     "load_size": (32, _SOLO),
+    "framing": ("square", _SQUARES),
     "encoder": ("resnet18", _SOLO),
     "width": (64, "torchvision's resnet18"),
     "stem": ("small", _SOLO),
@@ -110,6 +113,7 @@ _STL10: Sourced = {
     "batch_size": (256, "solo-learn's and lightly's on one device"),
     "image_size": (64, _MIX_BT),
     "load_size": (96, _MIX_BT),
+    "framing": ("square", _SQUARES),
     "encoder": ("resnet18", _MIX_BT),
     "projector_dims": ((2048, 2048, 2048), f"lightly's for Imagenette, {_LIGHTLY}"),
     "crop_area": ((0.2, 1.0), _MIX_BT),
@@ -127,6 +131,7 @@ _IMAGENETTE: Sourced = {
     "batch_size": (256, _LIGHTLY_IMAGENETTE),
     "image_size": (128, _LIGHTLY_IMAGENETTE),
     "load_size": (160, "the data set's short side"),
+    "framing": ("whole", _LIGHTLY_IMAGENETTE),
     "encoder": ("resnet18", _LIGHTLY_IMAGENETTE),
     "projector_dims": ((2048, 2048, 2048), _LIGHTLY_IMAGENETTE),
 }

@@ -231,7 +231,7 @@ class Recipe(Fields):
 
     def build_views(self, seed: int) -> tuple[keras.Layer, keras.Layer]:
         """(view_a, view_b), whose random draws follow from `seed`."""
-        from keras_bt.layers.views import two_views  # imports keras_cv, which takes seconds
+        from keras_bt.layers.view_pairs import two_views  # imports keras_cv, which takes seconds
 
         blur_a, blur_b = self.blur_rates
         solarize_a, solarize_b = self.solarize_rates

@@ -202,6 +202,11 @@ def _sizes(image_size: int) -> dict[str, tuple[Any, str]]:
             load_size(image_size),
             "small images stay as they are; crops of others stay sharp (320 for 224)",
         ),
+        "framing": (
+            "whole",
+            "the official code's; square if what matters is in the middle, pad if an evaluation "
+            "must not lose the margins",
+        ),
     }
 
 

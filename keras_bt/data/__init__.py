@@ -4,12 +4,12 @@ Every source yields uint8 squares (or floats in [0, 1]) of one size, read by `tf
 no augmentation here.
 """
 
-from keras_bt.data.decode import fit_square
 from keras_bt.data.folder import from_files, from_folder, image_files
 from keras_bt.data.images import Images, Source
 from keras_bt.data.memory import digits, from_arrays, in_memory
 from keras_bt.data.named import from_name, from_tfds
 from keras_bt.data.tfrecords import from_tfrecords
+from keras_bt.functional.framing import fit_square
 
 __all__ = [
     "Images",

@@ -1,4 +1,4 @@
-"""Decodes images and fits them to squares of one size."""
+"""Decodes images of any format."""
 
 import tensorflow as tf
 
@@ -87,34 +87,3 @@ def _decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 def image_and_label(image: tf.Tensor, label: tf.Tensor | None) -> dict[str, tf.Tensor]:
     """An example as `Images.decode` returns it, without "label" if `label` is None."""
     return {"image": image} if label is None else {"image": image, "label": label}
-
-
-def fit_square(image: tf.Tensor, size: int) -> tf.Tensor:
-    """Resizes the central square of an image to `size` pixels (bicubic, antialiased).
-
-    Args:
-        image: uint8 or float tensor [height, width, 3].
-        size: Side of the result, in pixels.
-
-    Returns:
-        Tensor [size, size, 3] of the same dtype. An image of this size stays unchanged.
-
-    Example:
-        >>> fit_square(tf.zeros([5, 9, 3], tf.uint8), 4).shape
-        TensorShape([4, 4, 3])
-    """
-
-    def resize() -> tf.Tensor:
-        height, width = tf.shape(image)[0], tf.shape(image)[1]
-        side = tf.minimum(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = tf.cast(image[top : top + side, left : left + side], tf.float32)
-        square = tf.image.resize(square, (size, size), "bicubic", antialias=True)
-        high = 255.0 if image.dtype == tf.uint8 else 1.0
-        square = tf.clip_by_value(square, 0.0, high)
-        return tf.cast(tf.round(square) if image.dtype == tf.uint8 else square, image.dtype)
-
-    if image.shape.is_fully_defined():
-        return image if image.shape[:2] == (size, size) else resize()
-    fits = tf.reduce_all(tf.equal(tf.shape(image)[:2], size))
-    return tf.ensure_shape(tf.cond(fits, lambda: image, resize), (size, size, 3))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.data.decode import fit_square
+from keras_bt.functional.framing import check_framing, frame
 
 SHUFFLE_BYTES = 2**30
 HOLD_OUT_EVERY = 5
@@ -25,7 +25,8 @@ class Images:
         count: Number of images.
         elements: Dataset of small elements: indices, paths or encoded bytes.
         decode: Maps an element, after `fetch`, to {"image": [height, width, 3]} and, if
-            `labelled`, "label": a class number.
+            `labelled`, "label": a class number. If `squashed`, also to "size": the true height
+            and width, int32 [2].
         labelled: Whether the images have labels.
         shuffle_buffer: Number of elements shuffled at a time; `count` shuffles all.
         fetch: Maps a dataset of elements to the dataset that `decode` takes, in the same
@@ -33,6 +34,8 @@ class Images:
         replaced: Paths of files that training could not read and replaced by other images.
             Grows during training.
         file_names: One path per image; None for images that are not in files.
+        framing: How images become squares; see `framed`.
+        squashed: Whether `decode` returns images squashed to one size, for random crops only.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -50,6 +53,35 @@ class Images:
     fetch: Callable[[tf.data.Dataset], tf.data.Dataset] | None = None
     replaced: set[str] = dataclasses.field(default_factory=set)
     file_names: Sequence[str] | None = None
+    framing: str = "square"
+    squashed: bool = False
+
+    def framed(self, framing: str) -> "Images":
+        """The same images, with another way to become squares of one size.
+
+        | framing | for random crops | for evaluation |
+        |---|---|---|
+        | whole | the whole image, squashed, and its true size | the central square |
+        | square | the central square | the central square |
+        | pad | the whole image with gray bars | the same |
+        | stretch | the whole image, its sides in another proportion | the same |
+
+        Args:
+            framing: "whole", "square", "pad" or "stretch".
+
+        Raises:
+            ValueError: If the framing is unknown, or the images are `squashed` already.
+
+        Example:
+            >>> from keras_bt.data import from_arrays
+            >>> wide = from_arrays(tf.zeros([5, 8, 16, 3], tf.uint8)).framed("whole")
+            >>> next(iter(wide.shuffled_batches(2, size=4, seed=0)))["size"].numpy().tolist()
+            [[8, 16], [8, 16]]
+        """
+        if self.framing == check_framing(framing):
+            return self
+        self._refuse_squashed()
+        return dataclasses.replace(self, framing=framing)
 
     def at_most(self, count: int) -> "Images":
         """All images if there are at most `count`, otherwise evenly spaced ones.
@@ -109,17 +141,23 @@ class Images:
         sides = elements.map(side).with_options(_without_tuning())
         return int(np.median([int(each) for each in sides]))
 
-    def batches(self, batch_size: int, size: int) -> tf.data.Dataset:
+    def batches(self, batch_size: int, size: int, to_crop: bool = False) -> tf.data.Dataset:
         """All images once and in order, for evaluation.
 
         Args:
             batch_size: Images per batch. The last batch may be smaller.
-            size: Side of the square images, in pixels; see `fit_square`.
+            size: Side of the square images, in pixels; see `framed`.
+            to_crop: Whether the images are those of `shuffled_batches`, for random crops.
 
         Returns:
             Dataset of dicts {"image", "label"}, without "label" if there are no labels.
+
+        Raises:
+            ValueError: If the images are `squashed`, and `to_crop` is false.
         """
-        batches = self._decoded(self.elements, size).batch(batch_size).prefetch(2)
+        if not to_crop:
+            self._refuse_squashed()
+        batches = self._decoded(self.elements, size, to_crop).batch(batch_size).prefetch(2)
         return batches.with_options(_without_tuning())
 
     def shuffled_batches(
@@ -135,7 +173,7 @@ class Images:
         Args:
             batch_size: Images per batch, over all replicas. Each epoch drops its last images
                 if they do not fill a batch.
-            size: Side of the square images, in pixels; see `fit_square`.
+            size: Side of the square images, in pixels; see `framed`.
             seed: At least 0.
             first_step: Number of the first batch, counted over all epochs.
             context: Selects the input of one worker: parts of the batches, one per replica,
@@ -143,7 +181,8 @@ class Images:
 
         Returns:
             Endless dataset of dicts {"image", "label"}, without "label" if there are no
-            labels. An epoch is `count // batch_size` batches.
+            labels. With framing "whole" also "size", int32 [batch, 2]: true heights and widths.
+            An epoch is `count // batch_size` batches.
 
         Raises:
             ValueError: If there are fewer images than `batch_size`, the number of replicas
@@ -176,20 +215,33 @@ class Images:
         if context.num_input_pipelines > 1:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
-        batches = self._decoded(elements, size).batch(part, drop_remainder=True).prefetch(2)
+        decoded = self._decoded(elements, size, to_crop=True)
+        batches = decoded.batch(part, drop_remainder=True).prefetch(2)
         batches = batches.with_options(_without_tuning())
         # Only batches of known infinite number keep their static shape when distributed.
         return batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
-    def _decoded(self, elements: tf.data.Dataset, size: int) -> tf.data.Dataset:
+    def _decoded(self, elements: tf.data.Dataset, size: int, to_crop: bool) -> tf.data.Dataset:
         """Fetches, decodes and fits the elements to squares."""
+        squash = to_crop and self.framing == "whole"
 
         def load(element: Any) -> dict[str, tf.Tensor]:
             example = self.decode(element)
-            return {**example, "image": fit_square(example["image"], size)}
+            image = example["image"]
+            if squash:
+                example = {"size": tf.shape(image)[:2], **example}
+            return {**example, "image": frame(image, size, "stretch" if squash else self.framing)}
 
         elements = self.fetch(elements) if self.fetch else elements
         return elements.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def _refuse_squashed(self) -> None:
+        """Rejects images that fit nothing but random crops."""
+        if self.squashed:
+            raise ValueError(
+                f"{self.name}: these images are squashed, for random crops only; evaluate those "
+                "that `in_memory` was given."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +267,22 @@ class Source:
     labelled: Images | None = None
     class_names: tuple[str, ...] = ()
     digest: str = ""
+
+    def framed(self, framing: str) -> "Source":
+        """The same images, with another way to become squares; see `Images.framed`.
+
+        Args:
+            framing: "whole", "square", "pad" or "stretch".
+
+        Raises:
+            ValueError: See `Images.framed`.
+        """
+        return dataclasses.replace(
+            self,
+            train=self.train.framed(framing),
+            test=self.test and self.test.framed(framing),
+            labelled=self.labelled and self.labelled.framed(framing),
+        )
 
     def for_evaluation(self) -> tuple[Images, Images | None]:
         """Labelled images for training a classifier, and held-out images."""

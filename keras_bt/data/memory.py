@@ -91,27 +91,45 @@ def from_arrays(
 
 
 def in_memory(images: Images, size: int) -> Images:
-    """The same images in the same order, decoded once and kept in memory.
+    """The same images in the same order, decoded once and kept in memory for random crops.
+
+    Images of framing "whole" are kept squashed, with their true sizes, and cannot be evaluated
+    then, unless all of them are squares of `size` anyway.
 
     Args:
         images: Images of any source.
-        size: Side of the square images, in pixels; see `fit_square`.
+        size: Side of the square images, in pixels; see `Images.framed`.
 
     Example:
         >>> in_memory(digits().train, size=4).count
         1437
     """
-    batches = list(images.batches(BATCH_SIZE, size).as_numpy_iterator())
+    batches = list(images.batches(BATCH_SIZE, size, to_crop=True).as_numpy_iterator())
     pixels = np.concatenate([batch["image"] for batch in batches])
     labels = np.concatenate([batch["label"] for batch in batches]) if images.labelled else None
     with tf.device("CPU:0"):  # where `tf.data` takes them from
         kept = from_arrays(pixels, labels, images.name)
+        if images.framing == "whole":
+            kept = _with_sizes(kept, np.concatenate([batch["size"] for batch in batches]), size)
     return dataclasses.replace(
         kept,
         shuffle_buffer=images.shuffle_buffer,
         replaced=images.replaced,
         file_names=images.file_names,
+        framing=images.framing,
     )
+
+
+def _with_sizes(images: Images, sizes: np.ndarray, size: int) -> Images:
+    """Squashed images with their true sizes; the images themselves if none is squashed."""
+    if (sizes == size).all():
+        return images
+    true_sizes = tf.convert_to_tensor(sizes)
+
+    def decode(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {**images.decode(index), "size": tf.gather(true_sizes, index)}
+
+    return dataclasses.replace(images, decode=decode, squashed=True)
 
 
 def _checked_labels(labels: Sequence[int] | np.ndarray, count: int, name: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from keras_bt.evaluation.protocols import (
     View,
 )
 from keras_bt.evaluation.sgd import compile_step, cosine_decay, linear_head
+from keras_bt.layers.augment import takes_sizes
 
 if TYPE_CHECKING:
     from keras_bt.data import Images
@@ -79,8 +80,9 @@ def linear_evaluation(
 
     Source: facebookresearch/barlowtwins evaluate.py@8e8d284, --weights freeze.
     Differs from source: returns the accuracies of the last epoch, not the best. An epoch drops
-        its last incomplete batch. Training images are cropped from their central
-        square, resized to `load_size`. Test images are that square, not 224 of its 256 pixels.
+        its last incomplete batch. Training images are resized to `load_size` before they are
+        cropped: their central square, or with another framing (see `data.Images.framed`) all of
+        them. Test images are the central square, not 224 of its 256 pixels.
     """
     protocol = dataclasses.replace(
         LINEAR_PROTOCOL,
@@ -201,13 +203,10 @@ def _train_classifier(
     def compute_logits(views: tf.Tensor) -> tf.Tensor:
         return head(tf.cast(encoder(views, training=encoder_rate is not None), tf.float32))
 
-    step = compile_step(
-        compute_logits,
-        protocol.view_for(image_size),
-        rates,
-        protocol.momentum,
-        protocol.weight_decay,
-    )
+    view = protocol.view_for(image_size)
+    step = compile_step(compute_logits, view, rates, protocol.momentum, protocol.weight_decay)
+    if train.framing == "whole" and not takes_sizes(view):
+        train = train.framed("square")
     batch_size, epochs = protocol.batch_size_for(train.count), protocol.epochs_for(train.count)
     steps_per_epoch = train.count // batch_size
     load_size = protocol.load_size_for(image_size)
@@ -218,7 +217,7 @@ def _train_classifier(
             for _ in range(steps_per_epoch):
                 batch = next(batches)
                 _check_labels(batch["label"].numpy(), classes, train.name)
-                loss = step(batch["image"], batch["label"], decay)
+                loss = step(batch["image"], batch["label"], decay, batch.get("size"))
                 bar.update()
             if not math.isfinite(loss):
                 raise FloatingPointError(

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from keras_bt.layers.augment import augment
+
 
 def linear_head(features: int, classes: int, seed: int) -> keras.layers.Dense:
     """Creates the classifier: weights from N(0, 0.01), biases 0.
@@ -36,7 +38,7 @@ def compile_step(
     learning_rates: list[tuple[keras.Variable, float]],
     momentum: float,
     weight_decay: float,
-) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]:
+) -> Callable[..., tf.Tensor]:
     """Compiles one step of SGD on the cross-entropy.
 
     Args:
@@ -47,8 +49,8 @@ def compile_step(
         weight_decay: At least 0.
 
     Returns:
-        Function of images, int labels [batch] and a factor of all learning rates. It returns
-        the loss before the step.
+        Function of images, int labels [batch], a factor of all learning rates and the true sizes
+        of squashed images, or None. It returns the loss before the step.
 
     Example:
         >>> bias = keras.Variable([0.0, 0.0])
@@ -60,9 +62,11 @@ def compile_step(
     velocities = [tf.Variable(tf.zeros_like(variable.value)) for variable, _ in learning_rates]
 
     @tf.function
-    def step(images: tf.Tensor, labels: tf.Tensor, decay: tf.Tensor) -> tf.Tensor:
+    def step(
+        images: tf.Tensor, labels: tf.Tensor, decay: tf.Tensor, sizes: tf.Tensor | None = None
+    ) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            logits = compute_logits(view(images))
+            logits = compute_logits(augment(view, images, sizes))
             loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
         # The loss does not depend on some variables of a whole model, such as its projector.
         gradients = tape.gradient(

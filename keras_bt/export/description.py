@@ -20,6 +20,7 @@ def write_description(
     folder: Path,
     encoder: keras.Model,
     image_size: int | None,
+    framing: str,
     signatures: Mapping[str, Any],
     metadata: Mapping[str, Any] | None,
 ) -> None:
@@ -29,6 +30,7 @@ def write_description(
         folder: Path of the SavedModel.
         encoder: The model that was saved.
         image_size: Height and width of the intended images, in pixels, if known.
+        framing: How images become squares of that size.
         signatures: Concrete functions by the name of their signature.
         metadata: Further metadata for JSON, such as the result of a run.
     """
@@ -37,6 +39,7 @@ def write_description(
         "inputs": "float32 RGB in [0, 1], [batch, height, width, channels]",
         "input_shape": input_shape_of(encoder),
         "image_size": image_size,
+        "framing": framing,
         "features": signatures["serving_default"].structured_outputs["features"].shape[-1],
         "signatures": sorted(signatures),
         "parameters": encoder.count_params(),

@@ -1,5 +1,7 @@
 """The encoder as a function of images, shared by all export formats."""
 
+from typing import Any
+
 import keras
 import numpy.typing as npt
 import tensorflow as tf
@@ -74,6 +76,19 @@ def image_size_of(encoder: keras.Layer, image_size: int | None = None) -> int:
             f"The encoder takes images of {height} x {width} pixels, but image_size is {side}."
         )
     return side
+
+
+def framing_of(encoder: Any) -> str:
+    """How an encoder's images become squares: as its export says, otherwise "square".
+
+    Args:
+        encoder: Model, layer or function from images to features.
+
+    Example:
+        >>> framing_of(keras.layers.Flatten())
+        'square'
+    """
+    return getattr(encoder, "description", {}).get("framing", "square")
 
 
 def functional_of(encoder: keras.Layer) -> compat.Functional | None:

@@ -2,16 +2,19 @@
 
 import tensorflow as tf
 
+from keras_bt.functional.framing import frame
 
-def images_from_bytes(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
+
+def images_from_bytes(encoded: tf.Tensor, image_size: int, framing: str = "square") -> tf.Tensor:
     """Decodes image files of any size to the images that an evaluation uses.
 
-    Transparent pixels become white, except in a GIF. The central square is resized (bicubic).
+    Transparent pixels become white, except in a GIF. Images are resized (bicubic, antialiased).
 
     Args:
         encoded: String tensor [batch]: the content of JPEG, PNG, WebP, BMP or GIF files
             (first frame).
         image_size: Height and width of the result, in pixels.
+        framing: How images become squares; see `functional.framing.frame`.
 
     Returns:
         Float32 tensor [batch, image_size, image_size, 3] in [0, 1].
@@ -27,10 +30,10 @@ def images_from_bytes(encoded: tf.Tensor, image_size: int) -> tf.Tensor:
     Differs from `data.from_folder` in what TensorFlow has no operation for: ignores the
         orientation in EXIF, and shows transparent pixels of a GIF in black.
     """
-    from keras_bt.data.decode import decode_image, fit_square  # whose package imports Pillow
+    from keras_bt.data.decode import decode_image  # whose package imports Pillow
 
     def image(encoded: tf.Tensor) -> tf.Tensor:
-        return tf.cast(fit_square(decode_image(encoded), image_size), tf.float32) / 255.0
+        return tf.cast(frame(decode_image(encoded), image_size, framing), tf.float32) / 255.0
 
     spec = tf.TensorSpec([image_size, image_size, 3], tf.float32)
     return tf.map_fn(image, encoded, fn_output_signature=spec)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from keras_bt.functional.framing import IN_WORDS
+
 PAPER = """@inproceedings{zbontar2021barlow,
   title     = {Barlow Twins: Self-Supervised Learning via Redundancy Reduction},
   author    = {Zbontar, Jure and Jing, Li and Misra, Ishan and LeCun, Yann and Deny, St{\\'e}phane},
@@ -68,10 +70,11 @@ def _use(description: Mapping[str, Any]) -> str:
         "features = module(images)                    # images / 255 if they are uint8",
         "layer = hub.KerasLayer(folder, trainable=True)   # in tf_keras, to fine-tune",
     ]
+    framing = IN_WORDS[description.get("framing", "square")]
     if "serving_encoded" in description.get("signatures", ()):
         lines += [
             "",
-            "# Image files of any size; the central square is resized to the encoder's size.",
+            f"# Image files of any size; {framing} to the encoder's size.",
             'encode = module.signatures["serving_encoded"]',
             'features = encode(image_bytes=tf.constant([jpeg_or_png_bytes]))["features"]',
         ]

@@ -26,6 +26,7 @@ from keras_bt.export.forward import (
 )
 from keras_bt.export.image_bytes import images_from_bytes
 from keras_bt.export.stages import stages
+from keras_bt.functional.framing import check_framing
 
 
 def export_encoder(
@@ -33,6 +34,7 @@ def export_encoder(
     path: str | PathLike[str],
     *,
     image_size: int | None = None,
+    framing: str = "square",
     metadata: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> str:
@@ -59,6 +61,9 @@ def export_encoder(
         image_size: Height and width, in pixels, to which serving_encoded resizes images; None
             for the encoder's own. Without a size, or with other than 3 channels, there is no
             serving_encoded.
+        framing: How serving_encoded, features of folders and evaluations make squares of images:
+            "whole" and "square" take the central square, "pad" adds gray bars, "stretch" changes
+            the proportion; see `data.Images.framed`.
         metadata: Stored as JSON in the metadata and shown in the model card; for example the
             result.json of a run.
         overwrite: Whether an existing folder may be replaced.
@@ -69,7 +74,8 @@ def export_encoder(
     Raises:
         FileExistsError: If `path` exists and `overwrite` is false.
         ValueError: If the encoder is not built, does not return [batch, features], or takes
-            images of another size than `image_size`. Also if `path` is not UTF-8.
+            images of another size than `image_size`. Also if `framing` is unknown, or `path` is
+            not UTF-8.
         OSError: If the folder cannot be written. The message names the space needed.
         RuntimeError: If called inside a strategy's scope, or if the reloaded SavedModel
             returns other features.
@@ -87,6 +93,7 @@ def export_encoder(
         docs/common_saved_model_apis/images.md.
     """
     target = Path(path).expanduser().absolute()
+    check_framing(framing)
     check_utf8(target)
     if target.exists() and not (overwrite and target.is_dir()):
         if overwrite:
@@ -97,17 +104,17 @@ def export_encoder(
     height, width = input_shape_of(encoder)[1:3]
     if image_size is not None or (height and height == width):
         image_size = image_size_of(encoder, image_size)
-    module, signatures = _reusable_module(encoder, image_size)
+    module, signatures = _reusable_module(encoder, image_size, framing)
 
     with atomic.replacing(target, 4 * encoder.count_params()) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
-        write_description(temporary, encoder, image_size, signatures, metadata)
+        write_description(temporary, encoder, image_size, framing, signatures, metadata)
         _check_reloaded(temporary, encoder, image_size)
     return str(target)
 
 
 def _reusable_module(
-    encoder: keras.Model, image_size: int | None
+    encoder: keras.Model, image_size: int | None, framing: str
 ) -> tuple[Any, dict[str, Callable]]:
     """The object to save, and its signatures by name."""
     spec = tf.TensorSpec(input_shape_of(encoder), tf.float32, name="inputs")
@@ -129,11 +136,15 @@ def _reusable_module(
         if variable.regularizer
     ]
 
-    return module, _signatures(encoder, call, spec, image_size)
+    return module, _signatures(encoder, call, spec, image_size, framing)
 
 
 def _signatures(
-    encoder: keras.Model, call: Callable, spec: tf.TensorSpec, image_size: int | None
+    encoder: keras.Model,
+    call: Callable,
+    spec: tf.TensorSpec,
+    image_size: int | None,
+    framing: str,
 ) -> dict[str, Callable]:
     def default(inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"features": call(inputs, training=False)}
@@ -145,7 +156,7 @@ def _signatures(
     if image_size and spec.shape[-1] == 3:
 
         def from_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-            return default(images_from_bytes(image_bytes, image_size))
+            return default(images_from_bytes(image_bytes, image_size, framing))
 
         encoded = tf.TensorSpec([None], tf.string, name="image_bytes")
         signatures["serving_encoded"] = _trace(from_bytes, encoded)

@@ -18,7 +18,9 @@ from keras_bt._support.settings import differences
 from keras_bt.data.files import MAX_PIXELS
 from keras_bt.data.images import Images, digest_of
 from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
+from keras_bt.export.forward import framing_of
 from keras_bt.features.file import FolderFeatures, check_format, write_features
+from keras_bt.functional.framing import check_framing
 
 FILES_PER_PART, BATCH_SIZE = 2048, 256
 
@@ -29,6 +31,7 @@ def extract_folder_features(
     out: str | PathLike[str],
     image_size: int,
     *,
+    framing: str | None = None,
     metadata: dict[str, Any] | None = None,
     bad_images: str = "skip",
     max_pixels: int = MAX_PIXELS,
@@ -43,6 +46,8 @@ def extract_folder_features(
         image_dir: Path of the folder.
         out: Path of the file, ending in .parquet or .npz; see `write_features`.
         image_size: Height and width of the encoder's images, in pixels.
+        framing: How images become squares; see `data.Images.framed`. None for that of an exported
+            encoder.
         metadata: Stored in the file, as JSON. Include an id of the encoder: only calls with
             equal metadata reuse each other's parts.
         bad_images: "skip" leaves out unreadable images with a warning; "fail" raises.
@@ -55,13 +60,15 @@ def extract_folder_features(
     Raises:
         ImportError: If `out` is Parquet and pyarrow is missing.
         OSError: If something cannot be read or written.
-        ValueError: If there are no readable images, or if the stored parts have other images
-            or settings.
+        ValueError: If there are no readable images, if the framing is unknown, or if the stored
+            parts have other images or settings.
     """
     check_format(out)
     root = str(Path(image_dir).expanduser().absolute())
     paths = data.image_files(root)
-    metadata = {"image_dir": root, "image_size": image_size, **(metadata or {})}
+    framing = check_framing(framing or framing_of(encoder))
+    settings = {"image_dir": root, "image_size": image_size, "framing": framing}
+    metadata = {**settings, **(metadata or {})}
     limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_per_part}
     folder = Path(f"{out}.parts")
     plan = {**metadata, **limits, "files": _fingerprint(paths, root)}
@@ -74,6 +81,7 @@ def extract_folder_features(
             part, file = paths[first : first + files_per_part], _part_path(folder, first)
             if not file.exists():
                 images, readable = data.from_files(part, root, bad_images, max_pixels)
+                images = images and images.framed(framing)
                 _write_part(file, encode, images, readable, root, image_size)
                 encoded += len(readable)
             bar.update(len(part))
@@ -97,7 +105,8 @@ def _check_plan(folder: Path, plan: dict[str, Any], out: str | PathLike[str]) ->
     """Stores the settings of the parts; raises if existing parts have others."""
     file = folder / "plan.json"
     if file.exists():
-        if differing := differences(json.loads(file.read_text("utf-8")), plan):
+        stored = {"framing": "square", **json.loads(file.read_text("utf-8"))}
+        if differing := differences(stored, plan):
             raise ValueError(
                 f"{out} was started with other settings: {'; '.join(differing)}. Delete {folder} "
                 "to start over."

@@ -5,6 +5,7 @@ own, and all functions compile under XLA.
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -14,8 +15,8 @@ CROP_UNIFORMS = 2 * CROP_ATTEMPTS + 2  # an area and an aspect per attempt, then
 
 def random_crop_boxes(
     uniform: tf.Tensor,
-    height: int,
-    width: int,
+    height: int | tf.Tensor,
+    width: int | tf.Tensor,
     area_range: tuple[float, float],
     aspect_range: tuple[float, float],
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -28,8 +29,8 @@ def random_crop_boxes(
 
     Args:
         uniform: Float tensor [batch, CROP_UNIFORMS] in [0, 1).
-        height: Height of the images in pixels.
-        width: Width of the images in pixels.
+        height: Height of the images in pixels, one for all or a tensor [batch].
+        width: Width of the images in pixels, one for all or a tensor [batch].
         area_range: (low, high), fraction of the image's area.
         aspect_range: (low, high), width / height of the box in pixels.
 
@@ -44,14 +45,16 @@ def random_crop_boxes(
     Source: torchvision 0.29 transforms.RandomResizedCrop.get_params.
     """
     attempts = CROP_ATTEMPTS
+    height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
     low, high = area_range
-    area = (low + (high - low) * uniform[:, :attempts]) * (height * width)
+    area = (low + (high - low) * uniform[:, :attempts]) * (height * width)[..., None]
     low, high = math.log(aspect_range[0]), math.log(aspect_range[1])
     aspect = tf.exp(low + (high - low) * uniform[:, attempts : 2 * attempts])
     box_width = tf.round(tf.sqrt(area * aspect))
     box_height = tf.round(tf.sqrt(area / aspect))
 
-    fits = (box_width > 0) & (box_width <= width) & (box_height > 0) & (box_height <= height)
+    fits = (box_width > 0) & (box_width <= width[..., None])
+    fits &= (box_height > 0) & (box_height <= height[..., None])
     found = tf.reduce_any(fits, axis=1)
     first = tf.one_hot(tf.argmax(tf.cast(fits, tf.int32), axis=1), attempts)
     central_height, central_width = _central_box(height, width, aspect_range)
@@ -63,6 +66,41 @@ def random_crop_boxes(
     left = tf.where(found, tf.floor(uniform[:, -1] * (room_left + 1.0)), room_left // 2)
     # A draw of 1 - 2^-24 times a large number may round up to that number.
     return tf.minimum(top, room_above), tf.minimum(left, room_left), box_height, box_width
+
+
+def squash_boxes(
+    boxes: Sequence[tf.Tensor],
+    height: tf.Tensor,
+    width: tf.Tensor,
+    squashed_height: int,
+    squashed_width: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Boxes of images of any shape, in the pixels of the same images squashed to one size.
+
+        top, box_height * squashed_height / height    left, box_width * squashed_width / width
+
+    `resize_weights` of a squashed box undo the squash: each axis has a scale of its own.
+
+    Args:
+        boxes: top, left, box_height, box_width: float tensors [batch], in true pixels.
+        height: Tensor [batch]. True heights, in pixels.
+        width: Tensor [batch]. True widths, in pixels.
+        squashed_height: Height of the squashed images, in pixels.
+        squashed_width: Width of the squashed images, in pixels.
+
+    Returns:
+        top, left, box_height, box_width: float tensors [batch], with fractions of pixels.
+
+    Example:
+        >>> box = [tf.constant([edge]) for edge in (30.0, 100.0, 60.0, 200.0)]
+        >>> squashed = squash_boxes(box, tf.constant([300]), tf.constant([400]), 30, 30)
+        >>> [float(edge[0]) for edge in squashed]
+        [3.0, 7.5, 6.0, 15.0]
+    """
+    top, left, box_height, box_width = boxes
+    rows = squashed_height / tf.cast(height, tf.float32)  # exactly 1 for images of that size
+    columns = squashed_width / tf.cast(width, tf.float32)
+    return top * rows, left * columns, box_height * rows, box_width * columns
 
 
 def resize_weights(
@@ -78,9 +116,11 @@ def resize_weights(
 
         out[o] = sum_i weights[o, i] * pixels[i]
 
+    A pixel that the crop covers in part counts in part.
+
     Args:
-        start: Float tensor [batch]. First pixel of the crop.
-        length: Float tensor [batch]. Pixels in the crop.
+        start: Float tensor [batch]. First pixel of the crop, or a fraction within it.
+        length: Float tensor [batch]. Pixels in the crop, more than 0.
         size_in: Pixels along the axis.
         size_out: Pixels along the resized axis.
         flip: Bool tensor [batch], true where the axis is mirrored; None mirrors no image.
@@ -108,7 +148,8 @@ def resize_weights(
     kernel = {"bicubic": _cubic, "bilinear": _triangle}[method]
     weights = kernel(tf.abs(pixel + 0.5 - center) / scale)
     first, past = start[:, None, None], (start + length)[:, None, None]
-    weights = tf.where((pixel >= first) & (pixel < past), weights, 0.0)
+    covered = tf.clip_by_value(tf.minimum(pixel + 1.0, past) - tf.maximum(pixel, first), 0.0, 1.0)
+    weights *= covered
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
@@ -134,13 +175,14 @@ def apply_separable(images: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> t
     return tf.matmul(rows[:, None] @ images, columns[:, None], transpose_b=True)
 
 
-def _central_box(height: int, width: int, aspect_range: tuple[float, float]) -> tuple[float, float]:
+def _central_box(
+    height: tf.Tensor, width: tf.Tensor, aspect_range: tuple[float, float]
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width of the largest box within the aspect range, at least one pixel."""
-    if width / height < aspect_range[0]:
-        return max(1.0, float(round(width / aspect_range[0]))), float(width)
-    if width / height > aspect_range[1]:
-        return float(height), max(1.0, float(round(height * aspect_range[1])))
-    return float(height), float(width)
+    narrowest, widest = aspect_range
+    box_height = tf.where(width / height < narrowest, tf.round(width / narrowest), height)
+    box_width = tf.where(width / height > widest, tf.round(height * widest), width)
+    return tf.maximum(box_height, 1.0), tf.maximum(box_width, 1.0)
 
 
 def _cubic(x: tf.Tensor, a: float = -0.5) -> tf.Tensor:

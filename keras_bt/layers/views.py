@@ -1,4 +1,4 @@
-"""Random views of images: `BarlowTwinsView`, a keras-cv layer, and the published pairs of views."""
+"""Random views of images: `BarlowTwinsView`, a keras-cv layer."""
 
 import numbers
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from keras_bt.functional.crop import (
     apply_separable,
     random_crop_boxes,
     resize_weights,
+    squash_boxes,
 )
 from keras_bt.functional.image import as_unit_range
 from keras_bt.layers.random import add_seed_and_calls, uniform_draws
@@ -57,6 +58,9 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
     any number of replicas. A reloaded layer continues its draws. Parallel calls (`dataset.map`
     with `num_parallel_calls`) are counted in any order.
 
+    Images of different shapes may come squashed to one size, with their true heights and widths
+    under the key "sizes". A crop is then drawn in the true image, and its view is not squashed.
+
     Args:
         image_size: Size or (height, width) of the view, in pixels.
         crop_area: (low, high). Fraction of the image's area that the crop keeps.
@@ -78,10 +82,12 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
 
     Call arguments:
         inputs: uint8 in 0...255 or floating point in [0, 1], [batch, height, width, 3] or
-            [height, width, 3]; or a dict with these under the key "images".
+            [height, width, 3]; or a dict with these under the key "images", and perhaps
+            "sizes": int [batch, 2] or [2], the true height and width of squashed images.
 
     Returns:
-        Float tensor [batch, *image_size, 3] (or unbatched) in [0, 1].
+        Float tensor [batch, *image_size, 3] (or unbatched) in [0, 1]; from a dict, a dict with
+        it under the key "images", without "sizes".
 
     Raises:
         ValueError: If an argument is out of range, or images are not RGB in range.
@@ -95,6 +101,8 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
     Differs from source: does not round pixels to uint8 between the steps; a true Gaussian
         blur.
     """
+
+    takes_sizes = True
 
     def __init__(
         self,
@@ -137,12 +145,31 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         self.seed_and_calls = add_seed_and_calls(self, seed)
 
     def call(self, inputs: tf.Tensor | dict[str, Any]) -> tf.Tensor | dict[str, Any]:
-        if isinstance(inputs, dict):
-            return super().call({**inputs, "images": _checked(inputs["images"])})
-        return super().call(_checked(inputs))
+        if not isinstance(inputs, dict):
+            return super().call(_checked(inputs))
+        inputs = {**inputs, "images": _checked(inputs["images"])}
+        if "sizes" in inputs:
+            inputs["sizes"] = _checked_sizes(inputs["sizes"], inputs["images"])
+        return super().call(inputs)
+
+    def _batch_augment(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """Computes the views of a dict of batches."""
+        if "sizes" not in inputs:
+            return super()._batch_augment(inputs)
+        # keras-cv 0.9 gives its own keys only to `get_random_transformation_batch`.
+        others = {key: value for key, value in inputs.items() if key not in ("images", "sizes")}
+        images = inputs["images"]
+        transformations = self.get_random_transformation_batch(
+            tf.shape(images)[0], images, inputs["sizes"]
+        )
+        return {**others, "images": self.augment_images(images, transformations)}
 
     def get_random_transformation_batch(
-        self, batch_size: tf.Tensor, images: tf.Tensor, **kwargs: Any
+        self,
+        batch_size: tf.Tensor,
+        images: tf.Tensor,
+        sizes: tf.Tensor | None = None,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         rows = batch_size if images.shape[0] is None else images.shape[0]
         uniform = uniform_draws(
@@ -151,10 +178,9 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
         box, mirror, jitter, order, rates = tf.split(uniform, [CROP_UNIFORMS, 1, 5, 4, 4], axis=1)
         gray_draw, blur_draw, sigma_draw, solarize_draw = tf.unstack(rates, axis=1)
         jittered = jitter[:, 4] < self.jitter_rate
-        height, width = images.shape[1:3]
         low, high = self.blur_sigma
         return {
-            "box": random_crop_boxes(box, height, width, self.crop_area, self.aspect_ratio),
+            "box": self._boxes(box, images, sizes),
             "mirrored": mirror[:, 0] < self.flip_rate,
             "brightness": tf.where(jittered, _around(1.0, self.brightness, jitter[:, 0]), 1.0),
             "contrast": tf.where(jittered, _around(1.0, self.contrast, jitter[:, 1]), 1.0),
@@ -193,6 +219,19 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
             solarized = solarize(x, self.solarize_threshold)
             x = tf.where(t["solarized"][:, None, None, None], solarized, x)
         return tf.cast(tf.transpose(x, [0, 2, 3, 1]), self.compute_dtype)
+
+    def _boxes(
+        self, uniform: tf.Tensor, images: tf.Tensor, sizes: tf.Tensor | None
+    ) -> Sequence[tf.Tensor]:
+        """The crops, in pixels of the images as they are."""
+        height, width = images.shape[1:3]
+        if sizes is None:
+            return random_crop_boxes(uniform, height, width, self.crop_area, self.aspect_ratio)
+        true_height, true_width = tf.unstack(sizes, axis=1)
+        boxes = random_crop_boxes(
+            uniform, true_height, true_width, self.crop_area, self.aspect_ratio
+        )
+        return squash_boxes(boxes, true_height, true_width, height, width)
 
     def _blurred(self, images: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
         """Blurs all images, or only the chosen ones if they are few."""
@@ -240,82 +279,6 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
                 )
 
 
-def paper_views(image_size: ImageSize, **overrides: Any) -> tuple[BarlowTwinsView, BarlowTwinsView]:
-    """The published pair: view A always blurs, view B blurs rarely and sometimes solarizes.
-
-    Args:
-        image_size: Size or (height, width), in pixels.
-        **overrides: Arguments of `BarlowTwinsView` for both views, except `seed`: from it each
-            view gets a seed of its own.
-
-    Returns:
-        (view_a, view_b), two `BarlowTwinsView` layers.
-
-    Example:
-        >>> view_a, view_b = paper_views(224)
-        >>> view_a.blur_rate, view_b.blur_rate, view_b.solarize_rate
-        (1.0, 0.1, 0.2)
-
-    Source: facebookresearch/barlowtwins main.py@8e8d284, class Transform.
-    """
-    only_a, only_b = {"blur_rate": 1.0}, {"blur_rate": 0.1, "solarize_rate": 0.2}
-    return two_views(image_size, only_a, only_b, **overrides)
-
-
-def small_image_views(
-    image_size: ImageSize, **overrides: Any
-) -> tuple[BarlowTwinsView, BarlowTwinsView]:
-    """The usual pair for images of 32 pixels: the paper's pair without blur.
-
-    Args:
-        image_size: Size or (height, width), in pixels.
-        **overrides: Arguments of `BarlowTwinsView` for both views, except `seed`: from it each
-            view gets a seed of its own.
-
-    Returns:
-        (view_a, view_b), two `BarlowTwinsView` layers.
-
-    Example:
-        >>> view_a, view_b = small_image_views(32)
-        >>> view_a.blur_rate, view_a.solarize_rate, view_b.solarize_rate
-        (0.0, 0.0, 0.2)
-
-    Source: vturrisi/solo-learn scripts/pretrain/cifar/barlow.yaml@9187ea3.
-    """
-    only_a, only_b = {"blur_rate": 0.0}, {"blur_rate": 0.0, "solarize_rate": 0.2}
-    return two_views(image_size, only_a, only_b, **overrides)
-
-
-def two_views(
-    image_size: ImageSize,
-    only_a: dict[str, Any],
-    only_b: dict[str, Any],
-    seed: int | None = None,
-    **both: Any,
-) -> tuple[BarlowTwinsView, BarlowTwinsView]:
-    """A pair of views with independent draws.
-
-    Args:
-        image_size: Size or (height, width), in pixels.
-        only_a: Arguments of `BarlowTwinsView` for view A.
-        only_b: Arguments of `BarlowTwinsView` for view B.
-        seed: Seed of the pair. The seeds of the views follow from it.
-        **both: Arguments for both views. They override `only_a` and `only_b`.
-
-    Returns:
-        (view_a, view_b), two `BarlowTwinsView` layers.
-
-    Example:
-        >>> [view.seed for view in two_views(32, {}, {}, seed=3)]
-        [6, 7]
-    """
-    seed_a, seed_b = (None, None) if seed is None else (2 * seed, 2 * seed + 1)
-    return (
-        BarlowTwinsView(image_size, **{"name": "view_a", "seed": seed_a, **only_a, **both}),
-        BarlowTwinsView(image_size, **{"name": "view_b", "seed": seed_b, **only_b, **both}),
-    )
-
-
 def _as_tuple(value: Any) -> tuple[Any, ...]:
     """A tuple or list as a tuple, anything else as a tuple of one."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value,)
@@ -345,6 +308,19 @@ def _checked(images: tf.Tensor) -> tf.Tensor:
             "the view."
         )
     return images
+
+
+def _checked_sizes(sizes: Any, images: tf.Tensor) -> tf.Tensor:
+    """True sizes; rejects those that are no height and width of each image."""
+    sizes = tf.convert_to_tensor(sizes)
+    # Keras would round floating point sizes to a view's 16 bits.
+    rank = images.shape.rank - 2
+    if sizes.shape.rank != rank or sizes.shape[-1] != 2 or not sizes.dtype.is_integer:
+        raise ValueError(
+            "Sizes must be the true height and width of each image, integers [batch, 2], got "
+            f"{sizes.dtype.name} {sizes.shape} for images {images.shape}."
+        )
+    return sizes
 
 
 def _around(center: float, amount: float, uniform: tf.Tensor) -> tf.Tensor:

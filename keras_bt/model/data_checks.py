@@ -12,12 +12,13 @@ import tensorflow as tf
 from keras_bt._support import compat
 from keras_bt.functional.image import as_unit_range
 from keras_bt.functional.image_batch import check_image_batch
-from keras_bt.model.inputs import EMPTY_REPLICA, unpack_images, unpack_pair
+from keras_bt.layers.augment import takes_sizes, without_sizes
+from keras_bt.model.inputs import EMPTY_REPLICA, unpack_images, unpack_pair, unpack_sizes
 from keras_bt.model.micro_batches import check_micro_batches
 
 
 def without_labels(x: Any, y: Any = None) -> tuple[Any, Any]:
-    """The images in arrays as `fit` takes them, and None; other data unchanged.
+    """The images in arrays as `fit` takes them, with their sizes, and None; other data unchanged.
 
     Args:
         x: Images, a pair (images, ...), a dict with the key "image", or a dataset.
@@ -29,7 +30,8 @@ def without_labels(x: Any, y: Any = None) -> tuple[Any, Any]:
         True
     """
     if isinstance(x, dict):
-        return unpack_images(x), None
+        images = unpack_images(x)
+        return (images if "size" not in x else {"image": images, "size": x["size"]}), None
     if isinstance(x, (tuple, list)) and len(x):
         # A list may hold images, of different sizes even.
         first_is_image = len(getattr(x[0], "shape", ())) == 3
@@ -145,6 +147,8 @@ def check_data(
         raise ValueError("The loss is that of a whole batch; images cannot be weighted.")
     x, batches = _with_first_batches(x, y)
     for data in batches:
+        if views is not None and (sizes := unpack_sizes(data)) is not None:
+            _check_sizes(sizes, views)
         for values in unpack_pair(data) if views is None else (_images_in(data),):
             _check_values(values, views is None)
             counts: tuple[int, int | None] = len(values), None
@@ -173,7 +177,7 @@ def checked_images(x: Any, any_rank: bool) -> Any:
             ...
         ValueError: Floating point images must be RGB in [0, 1] ... got values in [255, 255].
     """
-    x, batches = _with_first_batches(without_labels(x)[0], None)
+    x, batches = _with_first_batches(_images_in(x), None)
     for data in batches:
         _check_values(_images_in(data), any_rank)
     return x
@@ -209,7 +213,17 @@ def _is_array(x: Any) -> bool:
 
 def _images_in(data: Any) -> Any:
     """The images in a batch or in arrays."""
-    return without_labels(data)[0]
+    images, _ = without_labels(data)
+    return unpack_images(images) if isinstance(images, dict) else images
+
+
+def _check_sizes(sizes: tf.Tensor, views: Any) -> None:
+    """Checks the true sizes of squashed images, and that all views take them."""
+    if tf.reduce_min(sizes) < 1:
+        raise ValueError(f"Sizes of images must be at least 1, got {int(tf.reduce_min(sizes))}.")
+    for view in views:
+        if not takes_sizes(view):
+            raise ValueError(without_sizes(view))
 
 
 def _check_values(values: Any, pairs: bool) -> None:

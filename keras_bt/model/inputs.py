@@ -33,6 +33,35 @@ def unpack_images(data: Any) -> Any:
     return images
 
 
+def unpack_sizes(data: Any) -> Any:
+    """True heights and widths of the images in a batch as `fit` takes it; None without them.
+
+    Only dicts {"image": images, "size": sizes, ...} have them, see `data.Images.framed`.
+
+    Raises:
+        ValueError: If the sizes are no integers [batch, 2].
+
+    Example:
+        >>> unpack_sizes(({"image": "images", "size": tf.constant([[30, 40]])},)).shape
+        TensorShape([1, 2])
+        >>> unpack_sizes("images") is None
+        True
+    """
+    while isinstance(data, (tuple, list)) and len(data):
+        data = data[0]
+    sizes = data.get("size") if isinstance(data, dict) else None
+    if sizes is None:
+        return None
+    sizes = tf.convert_to_tensor(sizes)
+    if sizes.shape.rank != 2 or sizes.shape[-1] != 2 or not sizes.dtype.is_integer:
+        raise ValueError(
+            "The key 'size' must hold the true height and width of each image, integers "
+            f"[batch, 2], got {sizes.dtype.name} {sizes.shape}; rename it if it means something "
+            "else."
+        )
+    return sizes
+
+
 def unpack_pair(data: Any) -> tuple[Any, Any]:
     """Both views in a batch of pairs.
 

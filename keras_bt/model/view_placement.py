@@ -10,7 +10,14 @@ import tensorflow as tf
 from keras_bt._support.compat import takes_training
 from keras_bt._support.variables import restored
 from keras_bt.functional.image import as_unit_range
-from keras_bt.model.inputs import as_encoder_input, assert_not_empty, unpack_images, unpack_pair
+from keras_bt.layers.augment import augment
+from keras_bt.model.inputs import (
+    as_encoder_input,
+    assert_not_empty,
+    unpack_images,
+    unpack_pair,
+    unpack_sizes,
+)
 
 PLACEMENTS = ("step", "compiled", "data")
 SECONDS_TO_COMPILE = 5.0
@@ -98,7 +105,7 @@ class ViewsInStep(ViewSource):
         images = as_unit_range(unpack_images(data))
         assert_not_empty(images)
         with tf.name_scope("views"):  # read by `keras_bt.training.profiling`
-            return self._augment(views, images)
+            return self._augment(views, images, unpack_sizes(data))
 
 
 class ViewsAhead(ViewsInStep):
@@ -112,7 +119,7 @@ class ViewsAhead(ViewsInStep):
         views: The layers of view A and view B.
 
     Example:
-        >>> from keras_bt.layers.views import small_image_views
+        >>> from keras_bt.layers.view_pairs import small_image_views
         >>> views = small_image_views(8, seed=0)
         >>> ahead = ViewsAhead(views)
         >>> images = tf.data.Dataset.from_tensors(tf.zeros([2, 8, 8, 3]))
@@ -186,10 +193,15 @@ def place_views(views: Views | None, placement: str) -> ViewSource:
     return ReadyMadePairs()
 
 
-def _augment(views: Sequence[keras.Layer], images: tf.Tensor) -> list[tf.Tensor]:
+def _augment(
+    views: Sequence[keras.Layer], images: tf.Tensor, sizes: tf.Tensor | None
+) -> list[tf.Tensor]:
     """Calls each view layer on the images."""
     # keras-cv's layers augment at every call and take no `training`.
-    return [view(images, training=True) if takes_training(view) else view(images) for view in views]
+    options = [{"training": True} if takes_training(view) else {} for view in views]
+    return [
+        augment(view, images, sizes, **option) for view, option in zip(views, options, strict=True)
+    ]
 
 
 def _variables(layers: Sequence[keras.Layer]) -> list[keras.Variable]:

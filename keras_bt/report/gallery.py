@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_bt._support import atomic
 from keras_bt._support.variables import restored
 from keras_bt.data import Images
 from keras_bt.functional.image import as_unit_range
+from keras_bt.layers.augment import augment
 from keras_bt.model.barlow_twins import BarlowTwins
 from keras_bt.report.snapshots import evenly_spaced
 
@@ -25,8 +27,8 @@ BATCH_SIZE = 256
 def save_views(file: Path, model: BarlowTwins, images: Images, load_size: int) -> None:
     """Saves six images and two views of each.
 
-    The file has the uint8 arrays "images", "view_a" and "view_b". The random state of the
-    model's views is restored afterwards.
+    The file has the uint8 arrays "images", "view_a" and "view_b". Images of framing "whole" are
+    shown with gray bars. The random state of the model's views is restored afterwards.
 
     Args:
         file: The `.npz` file to write.
@@ -35,11 +37,33 @@ def save_views(file: Path, model: BarlowTwins, images: Images, load_size: int) -
         load_size: Side of the images before augmentation, in pixels.
     """
     assert model.views is not None
-    batch = as_unit_range(next(iter(images.batches(VIEWED_IMAGES, load_size)))["image"])
+    shown, batch, sizes = images_and_sizes(images, VIEWED_IMAGES, load_size)
     with restored([variable for view in model.views for variable in view.variables]):
-        view_a, view_b = (view(batch, training=True) for view in model.views)
-    arrays = {"images": batch, "view_a": view_a, "view_b": view_b}
+        view_a, view_b = (augment(view, batch, sizes, training=True) for view in model.views)
+    arrays = {"images": shown, "view_a": view_a, "view_b": view_b}
     _save(file, {name: to_uint8(pixels) for name, pixels in arrays.items()})
+
+
+def images_and_sizes(
+    images: Images, count: int, load_size: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """The first images, to show and to cut views from.
+
+    Args:
+        images: Images of any framing.
+        count: Number of images.
+        load_size: Side of the images before augmentation, in pixels.
+
+    Returns:
+        shown: Float tensor [count, load_size, load_size, 3] in [0, 1], not squashed.
+        images: The same for views.
+        sizes: Int tensor [count, 2], true heights and widths; None if they are not squashed.
+    """
+    batch = next(iter(images.batches(count, load_size, to_crop=True)))
+    shown, sizes = batch["image"], batch.get("size")
+    if sizes is not None and not images.squashed:
+        shown = next(iter(images.framed("pad").batches(count, load_size)))["image"]
+    return as_unit_range(shown), as_unit_range(batch["image"]), sizes
 
 
 def save_map(

@@ -16,7 +16,7 @@ from keras_bt._support.settings import differences
 # Settings that say where images are. Another place with the same images is the same.
 PLACES = ("image_dir", "tfrecords", "data_dir")
 # Settings that runs begun before there were such fields have.
-VALUES_OF_OLD_RUNS = {"redundancy": "squares"}
+VALUES_OF_OLD_RUNS = {"redundancy": "squares", "framing": "square"}
 
 
 def resolved(place: str | None) -> str | None:

@@ -103,7 +103,8 @@ class Pretraining:
             )
         with strategy.scope():
             recipe = recipe.resolve_precision()
-        self.recipe, self.source, self.strategy = recipe, source, strategy
+        self.recipe, self.strategy = recipe, strategy
+        self.source = source = source.framed(recipe.framing)
         self.seed, self.minutes, self.deterministic = seed, minutes, deterministic
         self.started = time.monotonic() if started is None else started
         self.scored = self._images_to_score()
@@ -175,6 +176,7 @@ class Pretraining:
             "dataset": self.source.name,
             "images": self.source.train.count,
             "image_size": size,
+            "framing": self.recipe.framing,
             "skipped_images": self.source.skipped,
             "replaced_images": replaced_images,
             **training_metrics,
@@ -188,7 +190,12 @@ class Pretraining:
         }
         with watch.measure("export"), stage("exporting the encoder", shown):
             export_encoder(
-                encoder, folder.encoder, image_size=size, metadata=result, overwrite=True
+                encoder,
+                folder.encoder,
+                image_size=size,
+                framing=self.recipe.framing,
+                metadata=result,
+                overwrite=True,
             )
         with watch.measure("report"), log_failures(folder.path / "map.npz"):
             scores.save_map(folder.path / "map.npz", size)
@@ -234,7 +241,8 @@ class Pretraining:
     def _keep_in_memory(self) -> None:
         """Reads and decodes all training images once."""
         self.train_images = in_memory(self.source.train, self.recipe.load_size)
-        if self.recipe.load_size == self.recipe.image_size:  # the same pixels for scoring
+        same_size = self.recipe.load_size == self.recipe.image_size
+        if same_size and not self.train_images.squashed:  # the same pixels for scoring
             self.source = dataclasses.replace(self.source, train=self.train_images)
             self.scored = self._images_to_score()
 

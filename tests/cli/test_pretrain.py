@@ -22,7 +22,7 @@ def test_a_run_writes_its_files_and_prints_its_result(tiny_run):
     assert result == json.loads((workdir / "result.json").read_text())
     assert (result["recipe"], result["dataset"], result["images"]) == ("digits", "digits", 1437)
     assert (result["steps"], result["epochs"], result["batch_size"]) == (10, 2, 256)
-    assert result["seed"] == 3
+    assert (result["seed"], result["framing"]) == (3, "square")
     for name in ("pixels", "untrained", "trained"):
         assert set(result[name]) == METRICS
         assert all(0 <= value <= 1 for value in result[name].values())
@@ -82,6 +82,8 @@ def test_finished_run_prints_its_result_and_other_settings_are_refused(
     workdir, finished = tiny_run
     flags = (f"--workdir={workdir}", "--seed=3", *tiny_flags)
     assert command("pretrain", *flags).result == finished.result
+    refusal = command("pretrain", *flags, "--framing=pad").refusal
+    assert "framing: 'square' before, 'pad' now" in refusal
     refusal = command("pretrain", *flags, "--redundancy_weight=0.01").refusal
     assert "redundancy_weight: 0.0051 before, 0.01 now" in refusal
 

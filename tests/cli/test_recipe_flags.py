@@ -39,6 +39,13 @@ def test_other_images_get_settings_by_rules():
     assert recipe_of(PHOTOS, "--projector_dims=64,128").redundancy_weight == 1 / 128
 
 
+def test_photographs_are_used_whole_and_squares_as_squares():
+    assert recipe_of(PHOTOS).framing == "whole" == recipe_of("--recipe=imagenet").framing
+    assert recipe_of(PHOTOS, "--framing=pad").framing == "pad"
+    for name in ("digits", "cifar10", "stl10"):
+        assert recipe_of(f"--recipe={name}").framing == "square"
+
+
 def test_flags_replace_fields_of_the_recipe():
     recipe = recipe_of("--recipe=cifar10", "--image_size=24", "--crop_area=0.3,1")
     assert (recipe.image_size, recipe.load_size, recipe.crop_area) == (24, 24, (0.3, 1.0))
@@ -84,6 +91,7 @@ def test_every_field_has_a_flag_with_its_description():
             "--bias_learning_rate_ratio has no effect: optimizer adamw does not use it",
         ),
         (["--hue=0.2", "--jitter_rate=0"], "--hue has no effect: jitter_rate is 0."),
+        (["--framing=middle"], "framing must be one of ['pad', 'square', 'stretch', 'whole'], got"),
         (["--recipe=cifar10", "--blur_sigma=1,2"], "--blur_sigma has no effect: blur_rates are 0."),
         (
             ["--warmup_epochs=5", "--epochs=5"],

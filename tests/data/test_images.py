@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from keras_bt import data
+from keras_bt.functional.framing import FRAMINGS, frame
 
 
 @pytest.mark.slow
@@ -134,6 +135,55 @@ def test_fit_square_keeps_the_central_square(rng):
     shrunk = data.fit_square(tf.constant(bands), 10).numpy()
     assert 100 < shrunk.min() and shrunk.max() < 155
     assert data.fit_square(tf.zeros([4, 4, 3]), 8).dtype == tf.float32
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    """A folder of twelve noisy images of three shapes, and their sizes by path."""
+    sizes = {}
+    for number in range(12):
+        size = [(9, 12), (20, 6), (8, 8)][number % 3]
+        path = tmp_path / f"{number:02}.png"
+        Image.fromarray(rng.integers(0, 256, (*size, 3)).astype("uint8")).save(path)
+        sizes[str(path)] = size
+    return data.from_folder(tmp_path).train, sizes
+
+
+def test_whole_images_come_squashed_with_their_sizes(photos):
+    images, sizes = photos
+    whole = images.framed("whole")
+    (batch,) = whole.batches(12, 8, to_crop=True)
+    assert [tuple(size) for size in batch["size"].numpy()] == list(sizes.values())
+    first = tf.io.decode_png(tf.io.read_file(next(iter(sizes))))
+    np.testing.assert_array_equal(batch["image"][0], frame(first, 8, "stretch"))
+    (squares,) = images.batches(12, 8)
+    np.testing.assert_array_equal(batch["image"][2], squares["image"][2])  # a square of this size
+    shuffled = next(iter(whole.shuffled_batches(4, 8, seed=0)))
+    assert shuffled["size"].shape == (4, 2) and shuffled["size"].dtype == tf.int32
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_evaluations_take_the_frames_of_the_framing(photos, framing):
+    images, sizes = photos
+    (batch,) = images.framed(framing).batches(12, 8)
+    assert list(batch) == ["image"]
+    for path, image in zip(sizes, batch["image"], strict=True):
+        decoded = tf.io.decode_png(tf.io.read_file(path), channels=3)
+        np.testing.assert_array_equal(image, frame(decoded, 8, framing))
+    batch = next(iter(images.framed(framing).shuffled_batches(4, 8, seed=0)))
+    assert ("size" in batch) == (framing == "whole")
+
+
+def test_a_framing_stays_with_chosen_images_and_is_that_of_all_of_a_source(photos):
+    images = photos[0].framed("whole")
+    for some in (images, images.at_most(4), images.chosen([1, 3])):
+        assert some.framing == "whole" and "size" in next(iter(some.batches(2, 8, to_crop=True)))
+    assert images.framed("whole") is images
+    source = data.Source("mine", photos[0], photos[0], 2, labelled=photos[0]).framed("pad")
+    assert [each.framing for each in (source.train, source.test, source.labelled)] == ["pad"] * 3
+    assert data.Source("mine", photos[0]).framed("pad").test is None
+    with pytest.raises(ValueError, match="framing must be one of .* got 'round'"):
+        source.framed("round")
 
 
 def test_validation_holds_out_every_tenth_labelled_image():

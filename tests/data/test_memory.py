@@ -7,6 +7,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from keras_bt import data
+from keras_bt.functional.framing import FRAMINGS
 
 
 def test_digits_have_uint8_images_and_balanced_classes():
@@ -77,6 +78,39 @@ def test_images_in_memory_are_the_same_in_the_same_order(tmp_path, rng):
         for expected, found in pairs:
             np.testing.assert_array_equal(found["image"], expected["image"])
             np.testing.assert_array_equal(found["label"], expected["label"])
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_images_in_memory_are_framed_for_crops(rng, framing):
+    pixels = rng.integers(0, 256, (7, 6, 10, 3)).astype("uint8")
+    images = data.from_arrays(pixels, range(7)).framed(framing)
+    kept = data.in_memory(images, size=8)
+    for expected, found in zip(
+        images.shuffled_batches(3, 8, seed=1).take(5),
+        kept.shuffled_batches(3, 8, seed=1).take(5),
+        strict=True,
+    ):
+        assert expected.keys() == found.keys()
+        for key, values in expected.items():
+            np.testing.assert_array_equal(found[key], values)
+    assert (kept.framing, kept.squashed) == (framing, framing == "whole")
+    if kept.squashed:
+        with pytest.raises(ValueError, match="these images are squashed, for random crops only"):
+            kept.batches(4, 8)
+        with pytest.raises(ValueError, match="these images are squashed"):
+            kept.framed("pad")
+
+
+def test_squares_in_memory_are_not_squashed(rng):
+    images = data.from_arrays(rng.integers(0, 256, (5, 8, 8, 3)).astype("uint8")).framed("whole")
+    kept = data.in_memory(images, size=8)
+    assert not kept.squashed
+    np.testing.assert_array_equal(next(iter(kept.batches(5, 8)))["image"], kept_pixels(images))
+    assert next(iter(kept.shuffled_batches(5, 8, seed=0)))["size"].numpy().tolist() == [[8, 8]] * 5
+
+
+def kept_pixels(images):
+    return next(iter(images.batches(images.count, 8)))["image"]
 
 
 def test_images_in_memory_may_be_floats_without_labels(rng):

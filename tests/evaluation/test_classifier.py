@@ -139,3 +139,43 @@ def test_top_accuracies_match_sorting(rng):
     assert accuracies["top1"] == np.mean(best[:, 0] == labels)
     assert accuracies["top5"] == np.mean([labels[i] in best[i, :5] for i in range(50)])
     assert classifier._top_accuracies(tf.constant(logits[:, :3]), labels % 3)["top5"] == 1.0
+
+
+@pytest.fixture
+def edges(rng):
+    """Images of 8x24 pixels whose class is the brightness outside their central square."""
+    labels = np.arange(40) % 2
+    pixels = rng.integers(60, 190, (40, 8, 24, 3))
+    pixels[:, :, :8] = pixels[:, :, 16:] = 30 + 180 * labels[:, None, None, None]
+    return from_arrays(pixels.astype("uint8"), labels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("framing", "sees_edges"), [("square", False), ("stretch", True), ("pad", True)]
+)
+def test_linear_evaluation_follows_the_framing(encoder, edges, framing, sees_edges):
+    images = edges.framed(framing)
+    result = linear_evaluation(encoder, images, images, **SETTINGS, epochs=20)
+    assert (result["top1"] > 0.9) == sees_edges
+
+
+@pytest.mark.slow
+def test_training_images_are_cropped_from_all_of_whole_images(encoder, edges):
+    """Views of one's own, which take no sizes, get central squares."""
+    seen = {}
+
+    def record(name, view):
+        def call(inputs):
+            seen[name] = inputs
+            return view(inputs)
+
+        call.takes_sizes = name == "sizes"
+        return call
+
+    view = keras_bt.BarlowTwinsView(8, seed=0)
+    for name, own in (("sizes", view), ("squares", lambda images: tf.cast(images, tf.float32))):
+        whole = edges.framed("whole")
+        linear_evaluation(encoder, whole, whole, **SETTINGS, epochs=1, view=record(name, own))
+    assert sorted(seen["sizes"]) == ["images", "sizes"]
+    assert seen["squares"].shape == (16, 8, 8, 3)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from keras_bt.data import from_files
 from keras_bt.export.image_bytes import images_from_bytes
+from keras_bt.functional.framing import FRAMINGS
 
 
 def encoded(pixels, kind, mode=None, **options):
@@ -54,6 +55,18 @@ def test_decodes_to_the_images_of_an_evaluation(files, tmp_path):
     assert got.dtype == tf.float32
     difference = np.abs(got.numpy() - expected).reshape(len(files), -1).max(1)
     assert (difference <= 1e-6).all(), dict(zip(files, difference, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_frames_images_as_an_evaluation(files, tmp_path, framing):
+    names = ["photo.png", "tall.jpg", "small.png"]
+    for name in names:
+        (tmp_path / name).write_bytes(files[name])
+    images, _ = from_files([str(tmp_path / name) for name in names], str(tmp_path))
+    expected = next(iter(images.framed(framing).batches(3, size=16)))["image"].numpy() / 255
+    got = images_from_bytes(tf.constant([files[name] for name in names]), 16, framing)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
 
 
 def test_returns_empty_batch_for_no_files():

@@ -11,7 +11,9 @@ import tensorflow as tf
 
 import keras_bt
 from keras_bt.export import saved_model
+from keras_bt.export.forward import framing_of
 from keras_bt.export.image_bytes import images_from_bytes
+from keras_bt.functional.framing import FRAMINGS, IN_WORDS, frame
 
 
 @pytest.fixture
@@ -388,4 +390,26 @@ def test_folder_that_is_not_utf8_is_refused(encoder, tmp_path):
         keras_bt.export_encoder(encoder, folder)
     with pytest.raises(ValueError, match=message):
         keras_bt.load_encoder(folder)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_serving_encoded_follows_the_framing(encoder, tmp_path, rng, framing):
+    pixels = rng.integers(0, 256, (20, 50, 3)).astype("uint8")
+    png = tf.io.encode_png(pixels)
+    folder = keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10, framing=framing)
+    encode = tf.saved_model.load(folder).signatures["serving_encoded"]
+    features = encode(image_bytes=png[None])["features"]
+    framed = frame(tf.constant(pixels), 10, framing)
+    expected = encoder(tf.cast(framed, tf.float32)[None] / 255)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    assert keras_bt.load_encoder(folder).description["framing"] == framing
+    assert framing_of(keras_bt.load_encoder(folder)) == framing
+    assert IN_WORDS[framing] in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_an_unknown_framing_is_refused_before_anything_is_written(encoder, tmp_path):
+    with pytest.raises(ValueError, match="framing must be one of .* got 'middle'"):
+        keras_bt.export_encoder(encoder, tmp_path / "a", image_size=10, framing="middle")
     assert not list(tmp_path.iterdir())

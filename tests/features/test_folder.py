@@ -42,7 +42,12 @@ def test_extracts_all_images_in_order_of_paths(photos, encoder, tmp_path, suffix
     paths, vectors = content(out)
     assert paths == sorted(paths) and len(paths) == 14 and "folder0/04.png" not in paths
     file = keras_bt.read_features(out)
-    assert file.metadata == {"image_dir": str(photos), "image_size": 6, "encoder": "e"}
+    assert file.metadata == {
+        "image_dir": str(photos),
+        "image_size": 6,
+        "framing": "square",
+        "encoder": "e",
+    }
     assert (file.count, file.features) == (14, 108)
     images, _ = keras_bt.data.from_files([str(photos / paths[5])], str(photos))
     expected, _ = keras_bt.extract_features(encoder, images.batches(1, 6))
@@ -140,3 +145,20 @@ def test_missing_pyarrow_is_reported_before_the_work(photos, encoder, tmp_path, 
     with pytest.raises(ImportError, match=r"pip install 'keras-bt\[parquet\]'"):
         extract_folder_features(encoder, photos, tmp_path / "features.parquet", 6)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.slow
+def test_features_follow_the_framing_of_the_exported_encoder(photos, encoder, tmp_path):
+    (photos / "folder0" / "04.png").unlink()
+    path = keras_bt.export_encoder(encoder, tmp_path / "encoder", framing="pad")
+    exported = keras_bt.load_encoder(path)
+    for given, expected in ((None, "pad"), ("stretch", "stretch")):
+        out = tmp_path / f"{expected}.npz"
+        keras_bt.extract_folder_features(exported, photos, out, 6, framing=given)
+        assert keras_bt.read_features(out).metadata["framing"] == expected
+        paths, vectors = content(out)
+        images, _ = keras_bt.data.from_files([str(photos / path) for path in paths], str(photos))
+        framed = images.framed(expected).batches(len(paths), 6)
+        np.testing.assert_allclose(vectors, keras_bt.extract_features(encoder, framed)[0], 1e-5)
+    with pytest.raises(ValueError, match="framing must be one of"):
+        keras_bt.extract_folder_features(exported, photos, tmp_path / "a.npz", 6, framing="all")

@@ -161,3 +161,24 @@ def test_monitors_refuse_floats_above_one_in_one_line(tiny_model, images):
         monitor.on_train_begin()
         with pytest.raises(ValueError, match="^[^\n]* got values in [^\n]*$"):
             monitor.compute_metrics(0, {"loss": 1.0})
+
+
+def test_sizes_of_squashed_images_are_checked(images):
+    view = keras_bt.BarlowTwinsView(8)
+    sizes = np.full((16, 2), 30)
+    batch = {"image": images, "size": sizes}
+    assert check(without_labels((batch, LABELS))[0], views=(view,)) == batch
+    for wrong, message in (
+        (sizes[:, 0], r"'size' must hold .* integers \[batch, 2\], got int64 \(16,\); rename it"),
+        (np.full((16, 2), "wide"), "got string"),
+        (0 * sizes, "Sizes of images must be at least 1, got 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check({"image": images, "size": wrong}, views=(view,))
+    with pytest.raises(ValueError, match=r"random_flip\w* takes no sizes"):
+        check(batch, views=(view, keras.layers.RandomFlip()))
+
+
+def test_predict_takes_no_sizes(images):
+    found = checked_images({"image": images, "size": np.full((16, 2), 30)}, any_rank=False)
+    assert found is images

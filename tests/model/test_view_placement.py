@@ -22,11 +22,12 @@ def keras_views():
 def trained(tiny_model, images):
     """Trains a tiny model by two calls of `fit` on consecutive batches."""
 
-    def train(placement, steps=(3, 2), views=blurred_views):
+    def train(placement, steps=(3, 2), views=blurred_views, sizes=None):
         keras.utils.set_random_seed(0)
         model = tiny_model(views())
         model.compile(keras.optimizers.SGD(0.01), hold_nonfinite=True, view_placement=placement)
-        batches = tf.data.Dataset.from_tensor_slices({"image": images}).batch(4).repeat()
+        batch = {"image": images} if sizes is None else {"image": images, "size": sizes}
+        batches = tf.data.Dataset.from_tensor_slices(batch).batch(4).repeat()
         done = 0
         for count in steps:
             model.fit(batches.skip(done), steps_per_epoch=count, verbose=0)
@@ -43,6 +44,32 @@ def test_training_is_that_of_views_in_the_step(trained, placement):
     for weight, value in zip(expected.weights, got.weights, strict=True):
         np.testing.assert_allclose(value, weight, rtol=1e-3, atol=1e-4, err_msg=weight.path)
     assert [int(view.seed_and_calls[1]) for view in got.views] == [5, 5]
+
+
+@pytest.mark.slow
+def test_squashed_images_are_cropped_alike_in_every_placement(trained, rng):
+    sizes = rng.integers(8, 99, (16, 2)).astype("int32")
+    expected, squares = trained("step", sizes=sizes), trained("step")
+    assert not np.allclose(squares.weights[0], expected.weights[0], rtol=1e-3, atol=1e-4)
+    for placement in PLACEMENTS[1:]:
+        got = trained(placement, sizes=sizes)
+        for weight, value in zip(expected.weights, got.weights, strict=True):
+            np.testing.assert_allclose(value, weight, rtol=1e-3, atol=1e-4, err_msg=weight.path)
+    same = trained("step", sizes=np.full((16, 2), 8, "int32"))
+    for weight, value in zip(squares.weights, same.weights, strict=True):
+        np.testing.assert_array_equal(value, weight)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_squashed_images_and_views_without_sizes_are_refused(tiny_model, images, placement):
+    model = tiny_model(keras_views())
+    model.compile("sgd", view_placement=placement)
+    batch = {"image": images, "size": np.full((16, 2), 8)}
+    batches = tf.data.Dataset.from_tensor_slices(batch).batch(8)
+    with pytest.raises(ValueError, match=r"random_flip\w* takes no sizes, so it would see"):
+        model.fit(batches, verbose=0)
+    with pytest.raises(ValueError, match=r"random_flip\w* takes no sizes"):
+        model.two_views(next(iter(batches)))
 
 
 @pytest.mark.slow

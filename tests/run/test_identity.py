@@ -37,7 +37,10 @@ def test_the_same_images_at_another_place_continue(run_json, caplog):
 def test_a_run_begun_before_a_setting_existed_continues(run_json):
     squares = {**BEFORE, "redundancy": "squares"}
     assert check_same_run(run_json, squares, "1f3c") == BEFORE  # as its checkpoints have it
-    assert settings_at_start(run_json.parent) == squares
+    assert settings_at_start(run_json.parent) == {**squares, "framing": "square"}
+    assert check_same_run(run_json, {**squares, "framing": "square"}, "1f3c") == BEFORE
+    with pytest.raises(ValueError, match="framing: 'square' before, 'whole' now"):
+        check_same_run(run_json, {**squares, "framing": "whole"}, "1f3c")
     with pytest.raises(ValueError, match="redundancy: 'squares' before, 'log_determinant' now"):
         check_same_run(run_json, {**BEFORE, "redundancy": "log_determinant"}, "1f3c")
 

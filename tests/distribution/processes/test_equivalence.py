@@ -46,6 +46,7 @@ STRATEGIES = {
     "2 workers": {"strategy": "multi_worker", "workers": 2},
     "2 workers of 2 replicas": {"strategy": "multi_worker", "devices": "cpu:2", "workers": 2},
 }
+SQUASHED = {"squashed images": {"optimizer": {"name": "sgd"}, "sizes": True}}
 TWO_STEPS = {"two steps": {"optimizer": {"name": "sgd"}, "images": 47, "epochs": 1, "pairs": True}}
 
 
@@ -71,6 +72,18 @@ def test_twenty_steps_equal_one_device(name, train, one_device, assert_same):
             assert_same(result[case], one_device[case], tolerance=1e-4)
         for case in UNEVEN:
             assert_same(result[case], one_device[case], tolerance=1e-10)
+
+
+@pytest.mark.slow
+def test_squashed_images_give_the_same_training_on_any_number_of_replicas(train, assert_same):
+    """Each replica gets the true sizes of its own images."""
+    expected = train(SQUASHED)[0]["squashed images"]
+    squares = train({"squares": {"optimizer": {"name": "sgd"}}})[0]["squares"]
+    assert np.abs(expected["weights/00"] - squares["weights/00"]).max() > 1e-3
+    four = {"strategy": "mirrored", "devices": "cpu:4"}
+    for placed in (STRATEGIES["2 mirrored replicas"], four, STRATEGIES["2 workers"]):
+        for result in train(SQUASHED, **placed):
+            assert_same(result["squashed images"], expected, tolerance=1e-4)
 
 
 @pytest.mark.slow

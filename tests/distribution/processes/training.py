@@ -84,6 +84,9 @@ def dataset(case):
         data[OVERFLOWING] = 0
     if case.get("pairs") or case.get("overflow"):  # a view would brighten the black image
         data = (data, np.clip(data, 0, 100))
+    if case.get("sizes"):
+        sizes = np.random.default_rng(1).integers(SIZE, 20 * SIZE, (len(data), 2))
+        data = {"image": data, "size": sizes.astype("int32")}
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return tf.data.Dataset.from_tensor_slices(data).batch(BATCH).with_options(options)
