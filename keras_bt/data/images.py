@@ -25,8 +25,8 @@ class Images:
         count: Number of images.
         elements: Dataset of small elements: indices, paths or encoded bytes.
         decode: Maps an element, after `fetch`, to {"image": [height, width, 3]} and, if
-            `labelled`, "label": a class number. If `squashed`, also to "size": the true height
-            and width, int32 [2].
+            `labelled`, "label": a class number. If the image was reduced or `squashed`, also to
+            "size": the true height and width, int32 [2].
         labelled: Whether the images have labels.
         shuffle_buffer: Number of elements shuffled at a time; `count` shuffles all.
         fetch: Maps a dataset of elements to the dataset that `decode` takes, in the same
@@ -36,6 +36,7 @@ class Images:
         file_names: One path per image; None for images that are not in files.
         framing: How images become squares; see `framed`.
         squashed: Whether `decode` returns images squashed to one size, for random crops only.
+        largest_size: The largest size that the images can be loaded at; None for any.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -55,6 +56,7 @@ class Images:
     file_names: Sequence[str] | None = None
     framing: str = "square"
     squashed: bool = False
+    largest_size: int | None = None
 
     def framed(self, framing: str) -> "Images":
         """The same images, with another way to become squares of one size.
@@ -153,7 +155,8 @@ class Images:
             Dataset of dicts {"image", "label"}, without "label" if there are no labels.
 
         Raises:
-            ValueError: If the images are `squashed`, and `to_crop` is false.
+            ValueError: If the images are `squashed`, and `to_crop` is false. Also if `size` is
+                above `largest_size`.
         """
         if not to_crop:
             self._refuse_squashed()
@@ -186,7 +189,7 @@ class Images:
 
         Raises:
             ValueError: If there are fewer images than `batch_size`, the number of replicas
-                does not divide it, or `seed` is negative.
+                does not divide it, `seed` is negative, or `size` is above `largest_size`.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -223,13 +226,20 @@ class Images:
 
     def _decoded(self, elements: tf.data.Dataset, size: int, to_crop: bool) -> tf.data.Dataset:
         """Fetches, decodes and fits the elements to squares."""
+        if self.largest_size is not None and size > self.largest_size:
+            raise ValueError(
+                f"{self.name}: the images are prepared for a load_size of {self.largest_size} "
+                f"pixels, and {size} are needed; prepare them again for a larger image_size, or "
+                "choose a smaller one."
+            )
         squash = to_crop and self.framing == "whole"
 
         def load(element: Any) -> dict[str, tf.Tensor]:
-            example = self.decode(element)
+            example = dict(self.decode(element))
             image = example["image"]
+            true_size = example.pop("size", tf.shape(image)[:2])
             if squash:
-                example = {"size": tf.shape(image)[:2], **example}
+                example["size"] = true_size
             return {**example, "image": frame(image, size, "stretch" if squash else self.framing)}
 
         elements = self.fetch(elements) if self.fetch else elements
