@@ -5,10 +5,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tensorflow as tf
+import numpy as np
 
-from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.files import MAX_PIXELS, FileRecord, printable
+from keras_bt.data.files import MAX_PIXELS, FileRecord, encoded_image, printable
 from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of, problems_message
 from keras_bt.data.layout import (
     class_numbers,
@@ -26,6 +25,7 @@ def from_folder(
     bad_images: str = "fail",
     max_pixels: int = MAX_PIXELS,
     index: str | os.PathLike[str] | None = None,
+    check: str = "header",
 ) -> Source:
     """Images of any size in a folder.
 
@@ -35,27 +35,32 @@ def from_folder(
     classes but no labelled `test` folder, every fifth image is held out. A warning of one line
     names what is left out: images beside the sets, files that are no images, and labels.
 
-    Every file is decoded once before training. If training cannot read a file later, the next
-    image and its label replace it; see `Images.replaced`.
+    An image that cannot be read when it is needed is replaced by the next one of its set, with
+    its label; see `Images.replaced`.
 
     Args:
         path: The folder. Images end in .jpg, .jpeg, .jfif, .jpe, .png, .bmp, .gif or .webp.
-        bad_images: "fail", or "skip" to leave out images that cannot be read.
+        bad_images: What is done with images that `check` finds unreadable: "fail", or "skip" to
+            leave them out.
         max_pixels: Larger images count as unreadable.
-        index: File that stores which images can be read, to make the next start faster. None
+        index: File that stores what `check` has found, to make the next start faster. None
             stores nothing.
+        check: "header" reads the header of each file now, which finds empty files, other formats
+            and too many pixels. "decode" decodes each file now.
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images that
             cannot be read. The message lists the first ten.
-        OSError: If a folder inside it cannot be listed.
+        OSError: If a folder inside it cannot be listed, or none of the first images of a set can
+            be decoded.
     """
     if bad_images not in ("fail", "skip"):
         raise ValueError(f'bad_images must be "fail" or "skip", got {bad_images!r}.')
     root = Path(path).expanduser().absolute()
     train, paths, test, test_paths, left_out, others, note = find_sets(root)
     all_paths = paths + test_paths
-    records = dict(zip(all_paths, scan(all_paths, str(root), index, max_pixels), strict=True))
+    found = scan(all_paths, str(root), index, max_pixels, check)
+    records = dict(zip(all_paths, found, strict=True))
     skipped = _skip(records, bad_images)
     paths = _readable(train, paths, records)
     start = len(os.path.join(root, ""))
@@ -78,7 +83,7 @@ def from_folder(
         )
 
     def images(name: str, paths: list[str], labels: list[int] | None) -> Images:
-        return _images(name, Reader(paths, [records[path] for path in paths], max_pixels), labels)
+        return _reader(paths, records, max_pixels).images(name, labels, paths)
 
     if classes is None:
         whole = images(str(root), paths, None)
@@ -136,8 +141,7 @@ def from_files(
         _skip(records, bad_images)
     if not readable:
         return None, []
-    reader = Reader(readable, [records[path] for path in readable], max_pixels)
-    return _images(root, reader, None), readable
+    return _reader(readable, records, max_pixels).images(root, None, readable), readable
 
 
 def _skip(records: Mapping[str, FileRecord], bad_images: str) -> int:
@@ -161,22 +165,13 @@ def _readable(folder: Path, paths: list[str], records: Mapping[str, FileRecord])
     return readable
 
 
-def _images(name: str, reader: Reader, labels: list[int] | None) -> Images:
-    """`Images` of the files of a reader."""
-    label_tensor = None if labels is None else tf.constant(labels, tf.int64)
+def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int) -> Reader:
+    """A reader of examined files."""
+    known = [records[path] for path in paths]
 
-    def decode(file: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        label = None if label_tensor is None else tf.gather(label_tensor, file["index"])
-        return image_and_label(decode_image(file["encoded"]), label)
+    def read(index: int) -> bytes:
+        encoded, known[index] = encoded_image(paths[index], known[index], max_pixels)
+        return encoded
 
-    return Images(
-        name,
-        reader.count,
-        tf.data.Dataset.range(reader.count),
-        decode,
-        labels is not None,
-        shuffle_buffer=reader.count,
-        fetch=reader.fetch,
-        replaced=reader.replaced,
-        file_names=reader.paths,
-    )
+    mean_bytes = float(np.mean([record.size_bytes for record in known]))
+    return Reader(len(paths), read, paths.__getitem__, mean_bytes)
