@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from absl.flags import FlagValues
@@ -9,6 +10,7 @@ from absl.flags import FlagValues
 from keras_bt import data
 from keras_bt.cli.command import FlagGroup
 from keras_bt.data.files import LARGEST_MAX_PIXELS, MAX_PIXELS
+from keras_bt.data.scan import CHECKS
 
 IMAGES = ("image_dir", "tfrecords", "dataset")  # at most one of them can be given
 
@@ -21,6 +23,14 @@ def define_image_flags(values: FlagValues) -> None:
     images.string("data_dir", None, "Folder where TensorFlow Datasets keeps its data sets.")
     images.string("tfrecords", None, "Path or glob of TFRecord files with encoded images.")
     define_file_flags(values, bad_images="fail")
+    images.enum(
+        "check",
+        "header",
+        CHECKS,
+        "What is examined before training. header: the header of each file or record; damage of "
+        "the rest is met when an image is read, and the next image replaces it. decode: all of "
+        "each file.",
+    )
     images.bool(
         "validation",
         "Hold out every tenth training image and score on those, for choosing settings.",
@@ -48,8 +58,8 @@ def open_source(flags: FlagValues, dataset: str | None, workdir: str | None = No
     Args:
         flags: Flags of `define_image_flags`.
         dataset: Name of the data set for flags that name neither a folder nor TFRecords.
-        workdir: Folder of a run; the index of an image folder is kept beside it, so that the
-            next start reads only new files. None keeps no index.
+        workdir: Folder of a run; the index of an image folder or of TFRecords is kept beside
+            it, so that the next start reads only new files. None keeps no index.
     """
     source = _whole_source(flags, dataset, workdir)
     return source.for_validation() if flags.validation else source
@@ -60,16 +70,29 @@ def _whole_source(flags: FlagValues, dataset: str | None, workdir: str | None) -
         if flags[name].value == "":
             raise ValueError(f"--{name} is empty.")
     if flags.image_dir:
-        index = index_path(flags.image_dir, workdir) if workdir else None
-        return data.from_folder(flags.image_dir, flags.bad_images, flags.max_pixels, index)
+        index = index_path(flags.image_dir, workdir, "images") if workdir else None
+        return data.from_folder(
+            flags.image_dir, flags.bad_images, flags.max_pixels, index, flags.check
+        )
     if flags.tfrecords:
-        return data.from_tfrecords(flags.tfrecords)
+        index = index_path(flags.tfrecords, workdir, "records") if workdir else None
+        return data.from_tfrecords(flags.tfrecords, index, flags.check)
     return data.from_name(dataset or "digits", flags.data_dir)
 
 
-def index_path(image_dir: str, workdir: str) -> Path:
-    """Path of the index of an image folder; folders with the same name get different paths."""
-    folder = Path(image_dir).expanduser().absolute()
-    digest = hashlib.sha1(os.fsencode(folder)).hexdigest()[:8]
-    beside = Path(workdir).expanduser().absolute().parent
-    return beside / f".{folder.name}-{digest}.images.gz"
+def index_path(place: str, workdir: str, kind: str) -> Path:
+    """Path of the index of images; places with the same name get different paths.
+
+    Args:
+        place: Folder of the images, or pattern of their files.
+        workdir: Folder of the run.
+        kind: Ending of the name.
+
+    Example:
+        >>> index_path("gs://bucket/train-*", "runs/a", "records").name
+        '.train-_-10cd8eab.records.gz'
+    """
+    whole = Path(place) if "://" in place else Path(place).expanduser().absolute()
+    digest = hashlib.sha1(os.fsencode(whole)).hexdigest()[:8]
+    name = re.sub(r"[^\w.-]", "_", whole.name)
+    return Path(workdir).expanduser().absolute().parent / f".{name}-{digest}.{kind}.gz"

@@ -162,6 +162,8 @@ def _settings(flags: FlagValues, fitted: Fitted) -> dict[str, Any]:
         names.append("view_placement")
     if flags.validation:
         names.append("validation")
+    if flags.check != "header":
+        names.append("check")
     named = {name: flags[name].value for name in names}
     return {**fitted.recipe.settings(), **named, "minutes": fitted.minutes}
 

@@ -2,7 +2,7 @@
 
 `decode_image` decodes PNG and most JPEG files to the pixels that a viewer shows. Their kind is
 "plain". All others (EXIF orientation, CMYK, BMP, GIF, WebP) are "odd": Pillow converts them to
-BMP, so that one decoder reads all.
+BMP, so that one decoder reads all. The kind of a file is "unread" until it has been decoded once.
 """
 
 import errno
@@ -16,7 +16,7 @@ import tensorflow as tf
 from PIL import ExifTags, Image
 
 from keras_bt._support.errors import first_line
-from keras_bt.data.decode import decode_jpeg, decode_png
+from keras_bt.data.decode import decode_image, decode_png
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 MAX_PIXELS = 89_478_485  # Pillow warns above this
@@ -32,6 +32,7 @@ TRANSPOSES = {  # by EXIF orientation
     8: Image.Transpose.ROTATE_90,
 }
 UNKNOWN = (-1, -1)
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG"
 
 
 class FileRecord(NamedTuple):
@@ -39,8 +40,8 @@ class FileRecord(NamedTuple):
 
     size_bytes: int
     mtime_ns: int
-    checksum: int
-    kind: str  # plain, odd or bad
+    checksum: int  # CRC-32; 0 of an unread file
+    kind: str  # unread, plain, odd or bad
     problem: str = ""  # why a bad file cannot be read
 
 
@@ -62,27 +63,72 @@ def examine(path: str, max_pixels: int = MAX_PIXELS) -> FileRecord:
     return _examine(path, max_pixels)[0]
 
 
-def encoded_image(path: str, record: FileRecord, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Reads an examined file, as bytes for `decode_image`.
+def examine_header(path: str, max_pixels: int = MAX_PIXELS) -> FileRecord:
+    """Reads the header of a file. Its kind is "unread", or "bad" if the header shows that.
 
     Args:
         path: Path of the file.
-        record: Result of `examine`. If the file has changed since, it is examined again.
+        max_pixels: Larger images count as bad.
+
+    Example:
+        >>> examine_header("/nowhere/cat.jpg").problem
+        'no such file or directory'
+    """
+    return _examine(path, max_pixels, header_only=True)[0]
+
+
+def encoded_image(
+    path: str, record: FileRecord, max_pixels: int = MAX_PIXELS
+) -> tuple[bytes, FileRecord]:
+    """Reads an examined file.
+
+    Args:
+        path: Path of the file.
+        record: Result of `examine` or `examine_header`. A file that is unread, or that has
+            changed since, is examined.
         max_pixels: See `examine`.
 
+    Returns:
+        encoded: Bytes for `decode_image`, which has decoded them before.
+        record: The record for the next call.
+
     Raises:
-        UnreadableError: If the file is missing, or no longer an image.
+        UnreadableError: If the file is missing, or not an image.
     """
+    if record.kind != "unread":
+        try:
+            encoded = _read_bytes(path, record.size_bytes + 1)
+        except OSError as error:
+            raise UnreadableError(reason_of(error)) from error
+        if len(encoded) == record.size_bytes and zlib.crc32(encoded) == record.checksum:
+            return (encoded if record.kind == "plain" else _as_bmp(encoded)), record
+    found, encoded = _examine(path, max_pixels)
+    if found.problem:
+        raise UnreadableError(found.problem)
+    return encoded, found
+
+
+def check_decodes(encoded: bytes) -> None:
+    """Decodes an image with TensorFlow, to detect damage.
+
+    Args:
+        encoded: Bytes for `decode_image`.
+
+    Raises:
+        UnreadableError: If the image is damaged, cut off, or of another format.
+    """
+    # Eager operations run in the calling thread. A `tf.function` waits for a thread of the pool
+    # from which `tf.data` calls this, and may wait forever.
     try:
-        encoded, plain = _read_bytes(path, record.size_bytes + 1), record.kind == "plain"
-    except OSError as error:
-        raise UnreadableError(reason_of(error)) from error
-    if len(encoded) != record.size_bytes or zlib.crc32(encoded) != record.checksum:
-        changed, encoded = _examine(path, max_pixels)
-        if changed.problem:
-            raise UnreadableError(changed.problem)
-        plain = changed.kind == "plain"
-    return encoded if plain else _as_bmp(encoded)
+        if encoded.startswith(JPEG_START):
+            # All of the file is read, but only an eighth of each side is computed.
+            tf.io.decode_jpeg(encoded, channels=3, ratio=8)
+        elif encoded.startswith(PNG_START):
+            tf.io.decode_png(encoded)
+        else:
+            decode_image(tf.constant(encoded))
+    except tf.errors.OpError as error:
+        raise UnreadableError("damaged or cut off") from error
 
 
 def printable(path: str) -> str:
@@ -100,8 +146,8 @@ def _read_bytes(path: str, count: int) -> bytes:
         os.close(descriptor)
 
 
-def _examine(path: str, max_pixels: int) -> tuple[FileRecord, bytes]:
-    """The record of a file, and its bytes if it is an image."""
+def _examine(path: str, max_pixels: int, header_only: bool = False) -> tuple[FileRecord, bytes]:
+    """The record of a file, and the bytes for `decode_image` if it was decoded."""
     size_and_time = UNKNOWN
     try:
         status = os.stat(path)
@@ -109,13 +155,15 @@ def _examine(path: str, max_pixels: int) -> tuple[FileRecord, bytes]:
             raise OSError(errno.EINVAL, "not a regular file")
         with open(path, "rb") as file:
             check_header(file, status.st_size, max_pixels)
+            if header_only:
+                return FileRecord(status.st_size, status.st_mtime_ns, 0, "unread"), b""
             encoded = file.read()
-        kind = _kind(encoded)
+        kind, decodable = _decodable(encoded)
     except Exception as error:  # Pillow raises any type of error for damaged files
         if not getattr(error, "errno", None):
             size_and_time = (status.st_size, status.st_mtime_ns)
         return FileRecord(*size_and_time, 0, "bad", reason_of(error)), b""
-    return FileRecord(len(encoded), status.st_mtime_ns, zlib.crc32(encoded), kind), encoded
+    return FileRecord(len(encoded), status.st_mtime_ns, zlib.crc32(encoded), kind), decodable
 
 
 def check_max_pixels(max_pixels: int) -> None:
@@ -137,32 +185,26 @@ def check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
     file.seek(0)
 
 
-def _kind(encoded: bytes) -> str:
-    """Returns "plain" or "odd"; decodes the whole image to detect damage."""
+def _decodable(encoded: bytes) -> tuple[str, bytes]:
+    """The kind of an image, and its bytes for `decode_image`; decodes it to detect damage."""
     image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    decoders = {"JPEG": decode_jpeg, "MPO": decode_jpeg, "PNG": tf.io.decode_png}
-    decode = decoders.get(image.format or "")
-    if decode:  # also odd ones, because Pillow accepts some damaged files
-        try:
-            decode(encoded)
-        except tf.errors.OpError as error:
-            raise UnreadableError("damaged or cut off") from error
+    if image.format in ("JPEG", "MPO", "PNG"):
+        check_decodes(encoded)  # also odd ones, because Pillow accepts some damaged files
         if (image.format == "PNG" or image.mode in PLAIN_JPEG_MODES) and (
             orientation_of(image) not in TRANSPOSES
         ):
-            return "plain"
-    _as_bmp(encoded)
-    return "odd"
+            return "plain", encoded
+    return "odd", _as_bmp(encoded)
 
 
 def _as_bmp(encoded: bytes) -> bytes:
     """A BMP file of the pixels that a viewer shows, with white behind transparency."""
-    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    shown = rgb_image(encoded)
-    if (orientation := orientation_of(image)) in TRANSPOSES:
-        shown = shown.transpose(TRANSPOSES[orientation])
+    orientation = orientation_of(Image.open(io.BytesIO(encoded), formats=FORMATS))
+    image = rgb_image(encoded)
+    if orientation in TRANSPOSES:
+        image = image.transpose(TRANSPOSES[orientation])
     file = io.BytesIO()
-    shown.save(file, "BMP")
+    image.save(file, "BMP")
     return file.getvalue()
 
 

@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tensorflow as tf
+import numpy as np
 
 from keras_bt.data.arrangement import arrange, check_bad_images, skip_unreadable, source_of
-from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.files import MAX_PIXELS, FileRecord, printable
+from keras_bt.data.files import MAX_PIXELS, FileRecord, encoded_image, printable
 from keras_bt.data.images import Images, Source, digest_of
 from keras_bt.data.layout import describe_left_out, find_sets, list_images
+from keras_bt.data.manifest import is_prepared
+from keras_bt.data.prepared import from_prepared
 from keras_bt.data.reader import Reader
 from keras_bt.data.scan import scan
 
@@ -21,6 +22,7 @@ def from_folder(
     bad_images: str = "fail",
     max_pixels: int = MAX_PIXELS,
     index: str | os.PathLike[str] | None = None,
+    check: str = "header",
 ) -> Source:
     """Images of any size in a folder.
 
@@ -30,26 +32,33 @@ def from_folder(
     classes but no labelled `test` folder, every fifth image is held out. A warning of one line
     names what is left out: images beside the sets, files that are no images, and labels.
 
-    Every file is decoded once before training. If training cannot read a file later, the next
-    image and its label replace it; see `Images.replaced`.
+    An image that cannot be read when it is needed is replaced by the next one of its set, with
+    its label; see `Images.replaced`. A folder that `prepare` has written is recognized, and has
+    the sets, classes and held-out images of the folder that it was made of.
 
     Args:
         path: The folder. Images end in .jpg, .jpeg, .jfif, .jpe, .png, .bmp, .gif or .webp.
-        bad_images: "fail", or "skip" to leave out images that cannot be read.
+        bad_images: What is done with images that `check` finds unreadable: "fail", or "skip" to
+            leave them out.
         max_pixels: Larger images count as unreadable.
-        index: File that stores which images can be read, to make the next start faster. None
+        index: File that stores what `check` has found, to make the next start faster. None
             stores nothing.
+        check: "header" reads the header of each file now, which finds empty files, other formats
+            and too many pixels. "decode" decodes each file now.
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images that
             cannot be read. The message lists the first ten.
-        OSError: If a folder inside it cannot be listed.
+        OSError: If a folder inside it cannot be listed, or none of the first images of a set can
+            be decoded.
     """
     check_bad_images(bad_images)
     root = Path(path).expanduser().absolute()
+    if is_prepared(root):
+        return from_prepared(root, check)
     sets = find_sets(root)
     paths = sets.train_paths + sets.test_paths
-    records = dict(zip(paths, scan(paths, str(root), index, max_pixels), strict=True))
+    records = dict(zip(paths, scan(paths, str(root), index, max_pixels, check), strict=True))
     problems = _problems(records)
     skip_unreadable(problems, len(paths), bad_images)
     arrangement = arrange(sets, problems)
@@ -58,7 +67,7 @@ def from_folder(
     digest = digest_of((path[start:], records[path].size_bytes) for path in paths)
 
     def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
-        return _images(name, Reader(paths, [records[path] for path in paths], max_pixels), labels)
+        return _reader(paths, records, max_pixels).images(name, labels, paths)
 
     return source_of(root.name, root, arrangement, images, len(problems), digest)
 
@@ -105,8 +114,7 @@ def from_files(
         skip_unreadable(_problems(records), len(paths), bad_images)
     if not readable:
         return None, []
-    reader = Reader(readable, [records[path] for path in readable], max_pixels)
-    return _images(root, reader, None), readable
+    return _reader(readable, records, max_pixels).images(root, None, readable), readable
 
 
 def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
@@ -114,22 +122,13 @@ def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
     return {path: record.problem for path, record in records.items() if record.problem}
 
 
-def _images(name: str, reader: Reader, labels: Sequence[int] | None) -> Images:
-    """`Images` of the files of a reader."""
-    label_tensor = None if labels is None else tf.constant(labels, tf.int64)
+def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int) -> Reader:
+    """A reader of examined files."""
+    known = [records[path] for path in paths]
 
-    def decode(file: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        label = None if label_tensor is None else tf.gather(label_tensor, file["index"])
-        return image_and_label(decode_image(file["encoded"]), label)
+    def read(index: int) -> bytes:
+        encoded, known[index] = encoded_image(paths[index], known[index], max_pixels)
+        return encoded
 
-    return Images(
-        name,
-        reader.count,
-        tf.data.Dataset.range(reader.count),
-        decode,
-        labels is not None,
-        shuffle_buffer=reader.count,
-        fetch=reader.fetch,
-        replaced=reader.replaced,
-        file_names=reader.paths,
-    )
+    mean_bytes = float(np.mean([record.size_bytes for record in known]))
+    return Reader(len(paths), read, paths.__getitem__, mean_bytes)

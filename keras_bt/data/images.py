@@ -31,8 +31,8 @@ class Images:
         shuffle_buffer: Number of elements shuffled at a time; `count` shuffles all.
         fetch: Maps a dataset of elements to the dataset that `decode` takes, in the same
             order; None passes the elements on.
-        replaced: Paths of files that training could not read and replaced by other images.
-            Grows during training.
+        replaced: Names of images (paths, or records) that could not be read and were replaced
+            by others. Grows while images are read.
         file_names: One path per image; None for images that are not in files.
         framing: How images become squares; see `framed`.
         squashed: Whether `decode` returns images squashed to one size, for random crops only.

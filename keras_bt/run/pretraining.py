@@ -163,13 +163,14 @@ class Pretraining:
             training_metrics = self._train(
                 plan, folder, resumable, watch, [step_profile] if profile else [], progress
             )
-        replaced_images = self._count_replaced_images()
+        replaced = self._replaced_on_all_workers()
         if not folder.writes:
             return None
         with watch.measure("export"):
             folder.save_model(self.model)  # first: a failure below then loses no training
         with watch.measure("scoring"), stage("scoring the encoder", shown):
             scores = score(encoder, self.scored, size)
+        replaced |= self._replaced_here()  # also by the scores, which only this worker computes
         advantages = compare(scores, baseline_hits)
         result = {
             "recipe": self.recipe.name,
@@ -178,7 +179,7 @@ class Pretraining:
             "image_size": size,
             "framing": self.recipe.framing,
             "skipped_images": self.source.skipped,
-            "replaced_images": replaced_images,
+            "replaced_images": len(replaced),
             **training_metrics,
             "encoder_dir": str(folder.encoder),
             "seed": self.seed,
@@ -383,12 +384,15 @@ class Pretraining:
             with log_failures(file):
                 save_views(file, self.model, self.source.train, self.recipe.load_size)
 
-    def _count_replaced_images(self) -> int:
-        """Number of images, on all workers, that became unreadable since this start."""
+    def _replaced_here(self) -> set[str]:
+        """Names of the images that could not be read since this start."""
         sources = [self.source.train, *self.source.for_evaluation()]
-        replaced = set().union(*(images.replaced for images in sources if images))
-        of_workers = workers.gather_from_workers(self.strategy, sorted(replaced))
-        return len(set().union(*of_workers))
+        return set().union(*(images.replaced for images in sources if images))
+
+    def _replaced_on_all_workers(self) -> set[str]:
+        """Names of the images that some worker could not read since this start."""
+        of_workers = workers.gather_from_workers(self.strategy, sorted(self._replaced_here()))
+        return set().union(*of_workers)
 
     def _compile(self, plan: Plan) -> None:
         with self.strategy.scope():
