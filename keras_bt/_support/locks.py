@@ -8,12 +8,13 @@ from pathlib import Path
 from keras_bt._support import atomic
 
 
-def locked(folder: Path, advice: str) -> int:
+def locked(folder: Path, advice: str, wait: bool = False) -> int:
     """An open descriptor of a folder's lock, held until it is closed or the process ends.
 
     Args:
         folder: The folder; made if it does not exist.
         advice: What to do if another process holds the lock.
+        wait: Whether to wait for that process instead.
 
     Raises:
         ValueError: If another process holds the lock.
@@ -31,7 +32,7 @@ def locked(folder: Path, advice: str) -> int:
     except OSError as error:
         raise atomic.WriteError(folder, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         os.close(descriptor)
         raise ValueError(f"Another process is running in {folder}; {advice}.") from error

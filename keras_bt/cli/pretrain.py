@@ -23,6 +23,7 @@ from keras_bt.cli.device_flags import define_device_flags, strategy_of_flags
 from keras_bt.cli.fitting import Fitted, fit_to_machine
 from keras_bt.cli.image_flags import IMAGES
 from keras_bt.cli.ledger_flag import add_to_ledger, check_ledger, define_ledger_flag
+from keras_bt.cli.preparing import define_prepare_flag, open_images
 from keras_bt.cli.recipe_flags import (
     Settled,
     define_recipe_flags,
@@ -46,6 +47,7 @@ log = logging.getLogger("keras_bt")
 
 def _define_flags(values: FlagValues) -> None:
     define_recipe_flags(values)
+    define_prepare_flag(values)
     output = FlagGroup(values, "Output")
     output.string("workdir", None, "Folder of the run; runs/RECIPE by default.")
     output.enum(
@@ -192,10 +194,10 @@ def _prepare(
     finished, moved = workers.gather_from_workers(strategy, state)[0]
     if finished and not moved:
         return folder, None
-    source = settled.open_images()
-    images = source.digest or None
+    images = settled.open_images().digest or None
     if finished:
         return open_folder(writes=False, images=images), None
+    source = open_images(flags, settled, fitted, strategy)
     pretraining = workers.run_on_all_workers(
         strategy,
         lambda: Pretraining(

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from keras_bt._support import atomic
+from keras_bt._support.durations import in_words
 from keras_bt._support.literal_paths import check_utf8
 from keras_bt._support.locks import locked
 from keras_bt._support.progress_bar import progress_bar
 from keras_bt._support.settings import differences
 from keras_bt.data import reducing
-from keras_bt.data.arrangement import arrange, check_bad_images, skip_unreadable
-from keras_bt.data.files import MAX_PIXELS, check_max_pixels
+from keras_bt.data.arrangement import (
+    Arrangement,
+    arrange,
+    check_bad_images,
+    skip_unreadable,
+)
+from keras_bt.data.files import MAX_PIXELS, check_max_pixels, printable
 from keras_bt.data.images import digest_of
 from keras_bt.data.layout import find_sets
 from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
@@ -39,7 +46,9 @@ class Preparation:
             only their sizes are compared.
 
     Attributes:
+        root: The folder to read.
         out: The folder to write.
+        begun: Whether the folder to write has been begun before.
         finished: Whether there is nothing to do.
     """
 
@@ -54,16 +63,19 @@ class Preparation:
         if load_size < 1:
             raise ValueError(f"load_size must be at least 1, got {load_size}.")
         check_max_pixels(max_pixels)
-        self._root, self.out = (Path(path).expanduser().absolute() for path in (image_dir, out))
+        self.root, self.out = (Path(path).expanduser().absolute() for path in (image_dir, out))
         check_utf8(self.out)
-        if is_prepared(self._root):
-            raise ValueError(f"{self._root} holds prepared images already; name their source.")
+        if is_prepared(self.root):
+            raise ValueError(f"{self.root} holds prepared images already; name their source.")
         encoding = encoding_in_words(load_size)
-        self._plan = Manifest(self._root.name, load_size, max_pixels, encoding)
-        before = self._manifest_before()
-        self._sets = find_sets(self._root)
+        self._plan = Manifest(self.root.name, load_size, max_pixels, encoding)
+        self._before = self._manifest_before()
+        self._sets = find_sets(self.root)
         self._files = self._list_files()
-        self._shards = self._find_shards(before, checksums) if before else {}
+        self._checksums = checksums
+        self._shards = self._find_shards()
+        before = self._before
+        self.begun = before is not None
         self.finished = before is not None and before.finished and before == self._manifest()
 
     @functools.cached_property
@@ -72,30 +84,46 @@ class Preparation:
         files = [file for _, part in self._missing() for file in part]
         return reducing.estimate(files, self._plan.load_size, self._plan.max_pixels)
 
-    def run(self, bad_images: str = "fail") -> Manifest:
-        """Writes the missing shards and the manifest; see `prepare`."""
+    def run(self, bad_images: str = "fail", wait: bool = False) -> Manifest:
+        """Writes the missing shards and the manifest; see `prepare`.
+
+        Args:
+            bad_images: See `prepare`.
+            wait: Whether to wait for another process that prepares into the same folder.
+        """
         check_bad_images(bad_images)
-        if self.finished:
-            manifest = read_manifest(self.out)
-            skip_unreadable(self._problems(), len(self._files), bad_images)
-            return manifest
-        lock = locked(self.out, "wait, or prepare into another folder")
-        try:
-            atomic.clean_up(self.out)
-            if missing := self._missing():
-                self._check_room()
-                self._plan.write(self.out)  # from here on the folder is unfinished
-                self._write(missing)
-            problems = self._problems()
-            skip_unreadable(problems, len(self._files), bad_images)
-            arrangement = arrange(self._sets, problems)
-            arrangement.log(self._root)
-            self._remove_surplus()
-            manifest = self._manifest()
-            manifest.write(self.out)
-            return manifest
-        finally:
-            os.close(lock)
+        if not self.finished:
+            lock = locked(self.out, "wait, or prepare into another folder", wait)
+            try:
+                self._finish(bad_images)
+            finally:
+                os.close(lock)
+        manifest = self._manifest()
+        self._skip_unreadable(bad_images)
+        return manifest
+
+    def arrangement(self) -> Arrangement:
+        """The sets and classes of the images that can be read."""
+        return arrange(self._sets, self._problems())
+
+    def _finish(self, bad_images: str) -> None:
+        """Writes what is missing."""
+        atomic.clean_up(self.out)
+        self._before = self._manifest_before()  # again: another process may have written
+        self._shards = self._find_shards()
+        if missing := self._missing():
+            self._check_room()
+            self._plan.write(self.out)  # from here on the folder is unfinished
+            self._write(missing)
+        self._skip_unreadable(bad_images)
+        self.arrangement()  # refuses sets without readable images
+        self._remove_surplus()
+        self._manifest().write(self.out)
+        self.finished = True
+
+    def _skip_unreadable(self, bad_images: str) -> None:
+        """Warns of unreadable files, or refuses them."""
+        skip_unreadable(self._problems(), len(self._files), bad_images)
 
     def _manifest_before(self) -> Manifest | None:
         """The manifest in the folder to write; rejects a folder with anything else."""
@@ -120,7 +148,7 @@ class Preparation:
             for paths, numbers in (arrangement[:2], arrangement[2:4]):
                 names = [arrangement.classes[number] for number in numbers or ()]
                 labels |= dict(zip(paths, names, strict=True))
-        start = len(os.path.join(self._root, ""))
+        start = len(os.path.join(self.root, ""))
         return [
             FileToRead(path, path[start:], _size_and_time(path), labels.get(path))
             for path in self._sets.train_paths + self._sets.test_paths
@@ -135,16 +163,17 @@ class Preparation:
         """The files of each shard that is not finished."""
         return [(number, part) for number, part in self._parts() if number not in self._shards]
 
-    def _find_shards(self, before: Manifest, checksums: bool) -> dict[int, Shard]:
+    def _find_shards(self) -> dict[int, Shard]:
         """The finished shards."""
+        if self._before is None:
+            return {}
+        listed = dict(enumerate(self._before.shards))
 
         def find(part: Part) -> Shard | None:
             number, files = part
-            if number < len(before.shards) and before.shards[number][2] != list_checksum(
-                self.out, number
-            ):
+            if number in listed and listed[number][2] != list_checksum(self.out, number):
                 return None
-            return find_shard(self.out, number, self._digest(files), checksums)
+            return find_shard(self.out, number, self._digest(files), self._checksums)
 
         parts = self._parts()
         with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -164,6 +193,14 @@ class Preparation:
                 f"images, but {atomic.megabytes(free)} are free there; prepare into a folder with "
                 "more room, or smaller images."
             )
+        logging.getLogger(__name__).info(
+            "Preparing %s images of %d pixels in %s: about %s and %s.",
+            f"{self.estimate.files:,}",
+            self._plan.load_size,
+            printable(str(self.out)),
+            in_words(self.estimate.seconds),
+            atomic.megabytes(needed),
+        )
 
     def _write(self, missing: Sequence[Part]) -> None:
         """Writes shards. Some images of the next one are read while one is written."""
@@ -188,7 +225,7 @@ class Preparation:
     def _problems(self) -> dict[str, str]:
         """Why files could not be read, by path."""
         bad = [entry for number in sorted(self._shards) for entry in self._shards[number].bad]
-        return {os.path.join(self._root, name): reason for name, reason in bad}
+        return {os.path.join(self.root, name): reason for name, reason in bad}
 
     def _manifest(self) -> Manifest:
         """The manifest of all shards; unfinished if some are missing."""
@@ -197,7 +234,7 @@ class Preparation:
         problems, sets = self._problems(), self._sets
 
         def part(folder: Path, paths: Sequence[str]) -> tuple[str, int]:
-            name = os.path.relpath(folder, self._root)
+            name = os.path.relpath(folder, self.root)
             return "" if name == "." else name, sum(path not in problems for path in paths)
 
         shards = [self._shards[number] for number in range(len(self._shards))]
@@ -258,7 +295,9 @@ def prepare(
         OSError: If something cannot be listed or written.
     """
     started = time.monotonic()
-    manifest = Preparation(image_dir, out, load_size, max_pixels, checksums=True).run(bad_images)
+    preparation = Preparation(image_dir, out, load_size, max_pixels, checksums=True)
+    manifest = preparation.run(bad_images)
+    preparation.arrangement().log(preparation.root)
     return {
         "images": manifest.images,
         "skipped_images": manifest.skipped,

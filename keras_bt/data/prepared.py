@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_bt.data.arrangement import arrange, source_of
+from keras_bt.data.arrangement import Arrangement, arrange, source_of
 from keras_bt.data.files import UnreadableError
 from keras_bt.data.images import Images, Source
 from keras_bt.data.layout import Sets
@@ -19,6 +19,74 @@ from keras_bt.data.manifest import read_manifest, read_shards
 from keras_bt.data.reader import Reader
 from keras_bt.data.scan import check_name
 from keras_bt.data.shards import tfrecord_path
+
+
+class Prepared:
+    """A folder that `prepare` has written.
+
+    Args:
+        path: The folder.
+        check: See `from_prepared`.
+
+    Attributes:
+        root: The folder.
+        manifest: Its manifest.
+        paths: For each image, where it would be if the folder were the source.
+
+    Raises:
+        ValueError: See `from_prepared`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], check: str = "header") -> None:
+        check_name(check)
+        self.root = Path(path).expanduser().absolute()
+        self.manifest = read_manifest(self.root)
+        if not self.manifest.finished:
+            raise ValueError(
+                f"{self.root} is not prepared completely; run the same `keras-bt prepare` again."
+            )
+        shards = read_shards(self.root, self.manifest, checksums=check == "decode")
+        rows = [(number, *row) for number, shard in enumerate(shards) for row in shard.images]
+        self.paths = [os.path.join(self.root, name) for _, name, *_ in rows]
+        # number of the shard, then offset, bytes, CRC-32, height and width
+        places = [(number, *row) for number, _, *row in rows]
+        self._places = np.array(places, np.int64).reshape(-1, 6)
+
+    def source(self) -> Source:
+        """All images, arranged like those of the folder they were made of."""
+        arrangement, manifest = self.arrangement(), self.manifest
+        numbers = {path: number for number, path in enumerate(self.paths)}
+
+        def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
+            return self.images(name, [numbers[path] for path in paths], labels)
+
+        return source_of(
+            manifest.name, self.root, arrangement, images, manifest.skipped, manifest.digest
+        )
+
+    def arrangement(self) -> Arrangement:
+        """The sets and classes."""
+        train, count = self.manifest.train
+        test = self.root / self.manifest.test[0] if self.manifest.test else None
+        parts = self.root / train, self.paths[:count], test, self.paths[count:]
+        return arrange(Sets(*parts, left_out=Counter(), others=Counter()))
+
+    def images(
+        self, name: str, numbers: Sequence[int], labels: Sequence[int] | None = None
+    ) -> Images:
+        """Some of the images.
+
+        Args:
+            name: See `Images`.
+            numbers: Their indices in `paths`.
+            labels: One class number per image, or None.
+        """
+        places, paths = self._places[list(numbers)], [self.paths[number] for number in numbers]
+        mean_bytes = float(places[:, 2].mean())
+        reader = Reader(len(paths), _reading(self.root, places), paths.__getitem__, mean_bytes)
+        images = reader.images(name, labels, paths)
+        decode = _with_true_size(images.decode, places[:, 4:])
+        return dataclasses.replace(images, decode=decode, largest_size=self.manifest.load_size)
 
 
 def from_prepared(path: str | os.PathLike[str], check: str = "header") -> Source:
@@ -37,33 +105,9 @@ def from_prepared(path: str | os.PathLike[str], check: str = "header") -> Source
             are missing or damaged. The message names the first ten.
         OSError: If a file cannot be read.
     """
-    check_name(check)
-    root = Path(path).expanduser().absolute()
-    manifest = read_manifest(root)
-    if not manifest.finished:
-        raise ValueError(
-            f"{root} is not prepared completely; run the same `keras-bt prepare` again."
-        )
-    shards = read_shards(root, manifest, checksums=check == "decode")
-    rows = [(number, *row) for number, shard in enumerate(shards) for row in shard.images]
-    names = [name for _, name, *_ in rows]
-    columns = np.array([(number, *row) for number, _, *row in rows], np.int64).reshape(-1, 6)
-    paths = [os.path.join(root, name) for name in names]
-    places = {path: place for place, path in enumerate(paths)}
-    folder, count = manifest.train
-    test = root / manifest.test[0] if manifest.test else None
-    sets = Sets(root / folder, paths[:count], test, paths[count:], Counter(), Counter())
-    arrangement = arrange(sets)
-    arrangement.log(root)
-
-    def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
-        chosen = columns[[places[path] for path in paths]]
-        reader = Reader(len(paths), _reading(root, chosen), paths.__getitem__, chosen[:, 2].mean())
-        images = reader.images(name, labels, paths)
-        decode = _with_true_size(images.decode, chosen[:, 4:])
-        return dataclasses.replace(images, decode=decode, largest_size=manifest.load_size)
-
-    return source_of(manifest.name, root, arrangement, images, manifest.skipped, manifest.digest)
+    prepared = Prepared(path, check)
+    prepared.arrangement().log(prepared.root)
+    return prepared.source()
 
 
 def _reading(root: Path, places: np.ndarray) -> Callable[[int], bytes]:

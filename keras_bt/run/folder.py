@@ -41,6 +41,7 @@ class RunFolder:
         model.keras     the whole model, for Python
         views.npz, snapshots/, map.npz
                         data of the report
+        prepared/       reduced images, if the run has prepared them
         tensorboard/    logs for TensorBoard, with --tensorboard
         report.html     the report; rewritten during training, and at the end
         result.json     the result; it exists once the run is finished

@@ -15,6 +15,7 @@ from keras_bt._support.progress_bar import stage
 from keras_bt.config.recipe import Recipe
 from keras_bt.config.speed import measure_speed
 from keras_bt.data import Source, in_memory
+from keras_bt.data.memory import fits_into_memory
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
 from keras_bt.export import export_encoder
@@ -42,7 +43,6 @@ from keras_bt.training.profiling import StepProfile, Stopwatch
 from keras_bt.training.resumable import ResumableTraining
 
 COMPILED_FROM_MINUTES = 3.0  # the seconds of compiling hardly shorten a budget of this size
-MOST_BYTES_IN_MEMORY = 2**30  # of decoded images
 LEAST_SHARE = 0.25  # of a budget, for the training, even if what comes before took too long
 
 
@@ -236,8 +236,7 @@ class Pretraining:
         passes: float = self.recipe.epochs
         if self.minutes is not None:
             passes = 60 * self.minutes * self.speed / self.source.train.count
-        size_bytes = 3 * self.recipe.load_size**2 * self.source.train.count
-        return passes >= 2 and size_bytes <= MOST_BYTES_IN_MEMORY
+        return passes >= 2 and fits_into_memory(self.source.train.count, self.recipe.load_size)
 
     def _keep_in_memory(self) -> None:
         """Reads and decodes all training images once."""
