@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import contextlib
 import os
+import random
 import statistics
 import time
 import warnings
@@ -52,7 +53,8 @@ def estimate(files: Sequence[FileToRead], load_size: int, max_pixels: int) -> Es
         >>> estimate([], load_size=64, max_pixels=1000)
         Estimate(files=0, seconds=0.0, size_bytes=0, pixels=0)
     """
-    sample = files[:: -(-len(files) // SAMPLED_FILES) or 1]
+    # At random, because files may alternate between cameras, for example.
+    sample = random.Random(0).sample(files, min(len(files), SAMPLED_FILES))
     list(reduced_in_order(sample[:1], load_size, max_pixels))  # loads the decoders
     started = time.monotonic()
     found = list(reduced_in_order(sample, load_size, max_pixels))

@@ -218,7 +218,7 @@ def test_a_disk_that_becomes_full_leaves_finished_shards(photos, tmp_path, monke
 
 def test_estimate_is_that_of_the_result(photos, tmp_path):
     found = Preparation(photos, tmp_path / "prepared", 20).estimate
-    assert (found.files, found.pixels) == (22, np.median([w * h for w, h in SIZES]))
+    assert found.files == 22 and 6_600 <= found.pixels <= 10_800
     prepare(photos, tmp_path / "prepared", 20)
     written = sum(path.stat().st_size for path in (tmp_path / "prepared").iterdir())
     assert 0.8 * written < found.size_bytes < 2 * written

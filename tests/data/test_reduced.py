@@ -11,14 +11,18 @@ from keras_bt.data.decode import decode_image
 from keras_bt.data.files import UnreadableError, encoded_image, examine
 from keras_bt.data.reduced import reduce_file, reduce_image, reduced_size
 
-MOST_ERROR = 1.0  # mean, of 255
+MOST_ERROR = 1.2  # mean, of 255
+
+
+def enlarged(name):
+    """A photograph of 2.5 megapixels."""
+    small = Image.fromarray(load_sample_image(name))
+    return small.resize((1921, 1283), Image.Resampling.LANCZOS)
 
 
 @pytest.fixture(scope="module")
 def photo():
-    """A photograph of 2.5 megapixels."""
-    small = Image.fromarray(load_sample_image("china.jpg"))
-    return small.resize((1921, 1283), Image.Resampling.LANCZOS)
+    return enlarged("china.jpg")
 
 
 def file_of(image, kind="JPEG", **options):
@@ -37,17 +41,21 @@ def mean_error(encoded, expected):
     return np.abs(actual.astype(float) - np.asarray(expected)).mean()
 
 
-@pytest.mark.parametrize("load_size", [32, 64, 96, 224, 320])
-@pytest.mark.parametrize("filter", [Image.Resampling.BICUBIC, Image.Resampling.LANCZOS])
-def test_error_against_the_reduction_of_all_pixels(photo, load_size, filter):
+@pytest.mark.parametrize("name", ["china.jpg", "flower.jpg"])
+@pytest.mark.parametrize(
+    ("load_size", "most", "most_beside_lanczos"),
+    [(32, 0.6, 1.5), (64, 0.6, 1.6), (96, MOST_ERROR, 1.7), (224, MOST_ERROR, 1.7)],
+)
+def test_error_against_the_reduction_of_all_pixels(name, load_size, most, most_beside_lanczos):
     """Decoding at a part of the size, and the encoding, change little."""
-    encoded = file_of(photo, quality=92)
+    encoded = file_of(enlarged(name), quality=92)
     whole = Image.open(io.BytesIO(encoded)).convert("RGB")
     found = reduce_image(encoded, load_size)
     assert (found.height, found.width) == (1283, 1921)
-    expected = whole.resize(reduced_size(1921, 1283, load_size), filter)
-    error = mean_error(found.encoded, expected)
-    assert error < MOST_ERROR, error
+    filters = Image.Resampling.BICUBIC, Image.Resampling.LANCZOS
+    size = reduced_size(1921, 1283, load_size)
+    errors = [mean_error(found.encoded, whole.resize(size, filter)) for filter in filters]
+    assert errors[0] < most and errors[1] < most_beside_lanczos, errors
 
 
 def test_decoding_at_a_part_of_the_size_is_used_and_keeps_the_geometry(monkeypatch):
