@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt.data.arrangement import Arrangement, arrange, source_of
-from keras_bt.data.files import UnreadableError
+from keras_bt.data.files import UnreadableError, reason_of
 from keras_bt.data.images import Images, Source
 from keras_bt.data.layout import Sets
 from keras_bt.data.manifest import read_manifest, read_shards
@@ -122,7 +122,7 @@ def _reading(root: Path, places: np.ndarray) -> Callable[[int], bytes]:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise UnreadableError(error.strerror.lower()) from error
+            raise UnreadableError(reason_of(error)) from error
         if zlib.crc32(encoded) != crc32:
             raise UnreadableError(f"{tfrecord_path(root, shard).name} is damaged there")
         return encoded
