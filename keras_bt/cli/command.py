@@ -140,7 +140,8 @@ class Command:
             started: See `Invocation`; None for now.
 
         Returns:
-            Exit status: 0, 2 for one of `REFUSALS` (also inside `tf.data`), 130 after Ctrl-C, or that of `run`.
+            Exit status: 0, 2 for one of `REFUSALS` or an OSError inside `tf.data`, 130 after
+            Ctrl-C, or that of `run`.
         """
         values = self._new_flags()
         started = time.monotonic() if started is None else started
