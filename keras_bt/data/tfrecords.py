@@ -106,9 +106,7 @@ def _in_sequence(
     """Opens images that are read one after the other, from several files in turn."""
     compressions = [shard.compression for shard in shards]
     pairs = tf.data.Dataset.from_tensor_slices((list(files), compressions))
-    records = pairs.interleave(
-        tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES, deterministic=True
-    )
+    records = pairs.interleave(tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES)
     count = sum(len(shard.labels) for shard in shards)
     buffer = shuffle_buffer(count, sum(shard.size_bytes for shard in shards))
     spec = {keys.image: tf.io.FixedLenFeature([], tf.string)}
