@@ -237,7 +237,7 @@ def test_the_index_of_tfrecords_lies_beside_the_run(tmp_path, command, monkeypat
     assert command("views", *flags).status == 0
     (index,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"\._\.tfrecord-\w{8}\.records\.gz", index.name)
-    monkeypatch.setattr("keras_bt.data.record_index._examine", None)
+    monkeypatch.setattr("keras_bt.data.tfrecords.examine_records", lambda *a, **b: 1 / 0)
     assert command("views", *flags).status == 0
 
 
