@@ -17,7 +17,7 @@ from keras_bt.data.layout import (
     list_images,
 )
 from keras_bt.data.reader import Reader
-from keras_bt.data.scan import scan
+from keras_bt.data.scan import check_name, scan
 
 
 def from_folder(
@@ -56,6 +56,7 @@ def from_folder(
     """
     if bad_images not in ("fail", "skip"):
         raise ValueError(f'bad_images must be "fail" or "skip", got {bad_images!r}.')
+    check_name(check)
     root = Path(path).expanduser().absolute()
     train, paths, test, test_paths, left_out, others, note = find_sets(root)
     all_paths = paths + test_paths

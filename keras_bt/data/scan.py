@@ -42,7 +42,7 @@ def scan(
         One record per path.
 
     Raises:
-        ValueError: If `max_pixels` is out of range, or `check` has another value.
+        ValueError: If `max_pixels` is out of range.
 
     Example:
         >>> [record.problem for record in scan(["/nowhere/cat.jpg"], "/nowhere")]
@@ -53,7 +53,6 @@ def scan(
             f"max_pixels must be at least 1 and at most {files.LARGEST_MAX_PIXELS}, Pillow's "
             f"limit, got {max_pixels}."
         )
-    check_name(check)
     header = {
         "index": "keras_bt images 2",
         "root": root,

@@ -28,7 +28,7 @@ def write_shades(folder, shards=2, images=5, suffix="cls"):
     for shard in range(shards):
         members = {}
         for number in range(shard * images, (shard + 1) * images):
-            members[f"{number:03}.png"] = png(10 * number)
+            members[f"{number:03}.png"] = png(10 * number % 250)
             if suffix:
                 members[f"{number:03}.{suffix}"] = b"%d" % shard
         write(folder / f"s-{shard:03}.tar", members)

@@ -206,7 +206,9 @@ def write_shades(folder, shards=3, records=5):
     """Images of one shade in shards; the label is the shard."""
     for shard in range(shards):
         shades = range(10 * shard * records, 10 * (shard + 1) * records, 10)
-        images = [tf.io.encode_png(np.full((4, 4, 3), shade, "uint8")).numpy() for shade in shades]
+        images = [
+            tf.io.encode_png(np.full((4, 4, 3), shade % 250, "uint8")).numpy() for shade in shades
+        ]
         write(folder / f"{shard}.tfrecord", [example(image, shard) for image in images])
     return folder / "*.tfrecord"
 
