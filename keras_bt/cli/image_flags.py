@@ -1,4 +1,4 @@
-"""The flags that choose the images: a folder, TFRecords, or a data set."""
+"""The flags that choose the images: a folder, TFRecords, tar files, or a data set."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ from keras_bt.cli.command import FlagGroup
 from keras_bt.data.files import LARGEST_MAX_PIXELS, MAX_PIXELS
 from keras_bt.data.scan import CHECKS
 
-IMAGES = ("image_dir", "tfrecords", "dataset")  # at most one of them can be given
+IMAGES = ("image_dir", "tfrecords", "tars", "dataset")  # at most one of them can be given
 
 
 def define_image_flags(values: FlagValues) -> None:
@@ -22,6 +22,7 @@ def define_image_flags(values: FlagValues) -> None:
     images.string("dataset", None, "digits, or a TensorFlow Datasets name.")
     images.string("data_dir", None, "Folder where TensorFlow Datasets keeps its data sets.")
     images.string("tfrecords", None, "Path or glob of TFRecord files with encoded images.")
+    images.string("tars", None, "Path, glob or range of tar files, as WebDataset writes them.")
     define_file_flags(values, bad_images="fail")
     images.enum(
         "check",
@@ -57,16 +58,16 @@ def open_source(flags: FlagValues, dataset: str | None, workdir: str | None = No
 
     Args:
         flags: Flags of `define_image_flags`.
-        dataset: Name of the data set for flags that name neither a folder nor TFRecords.
-        workdir: Folder of a run; the index of an image folder or of TFRecords is kept beside
-            it, so that the next start reads only new files. None keeps no index.
+        dataset: Name of the data set for flags that name no files.
+        workdir: Folder of a run; the index of files is kept beside it, so that the next start
+            reads only new ones. None keeps no index.
     """
     source = _whole_source(flags, dataset, workdir)
     return source.for_validation() if flags.validation else source
 
 
 def _whole_source(flags: FlagValues, dataset: str | None, workdir: str | None) -> data.Source:
-    for name in ("image_dir", "tfrecords"):
+    for name in ("image_dir", "tfrecords", "tars"):
         if flags[name].value == "":
             raise ValueError(f"--{name} is empty.")
     if flags.image_dir:
@@ -77,6 +78,9 @@ def _whole_source(flags: FlagValues, dataset: str | None, workdir: str | None) -
     if flags.tfrecords:
         index = index_path(flags.tfrecords, workdir, "records") if workdir else None
         return data.from_tfrecords(flags.tfrecords, index, flags.check)
+    if flags.tars:
+        index = index_path(flags.tars, workdir, "tars") if workdir else None
+        return data.from_tars(flags.tars, index, flags.check)
     return data.from_name(dataset or "digits", flags.data_dir)
 
 

@@ -152,7 +152,7 @@ def run(invocation: Invocation) -> int | None:
 def _first_line(flags: FlagValues) -> str:
     """What is done, how long it takes if that is known, and where the result will be."""
     recipe = recipe_of_flags(flags, named_recipe(flags), 1000)  # refuses wrong flags
-    images = flags.image_dir or flags.tfrecords or recipe.dataset
+    images = flags.image_dir or flags.tfrecords or flags.tars or recipe.dataset
     duration = f", with a result in {flags.minutes:g} minutes" if flags.minutes else ""
     return f"Pretraining on {images}{duration}; folder of the run: {workdir_of(flags)}."
 

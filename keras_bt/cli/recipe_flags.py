@@ -137,7 +137,8 @@ def named_recipe(flags: FlagValues) -> Recipe | None:
         return find_recipe(flags.recipe)
     if flags.dataset:
         return {recipe.dataset: recipe for recipe in recipes.values()}.get(flags.dataset)
-    return None if flags.image_dir or flags.tfrecords else recipes["digits"]
+    own = flags.image_dir or flags.tfrecords or flags.tars
+    return None if own else recipes["digits"]
 
 
 def recipe_of_flags(

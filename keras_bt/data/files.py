@@ -126,7 +126,8 @@ def check_decodes(encoded: bytes) -> None:
         elif encoded.startswith(PNG_START):
             tf.io.decode_png(encoded)
         else:
-            decode_image(tf.constant(encoded))
+            with tf.device("CPU:0"):
+                decode_image(tf.constant(encoded))
     except tf.errors.OpError as error:
         raise UnreadableError("damaged or cut off") from error
 

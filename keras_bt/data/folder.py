@@ -14,7 +14,7 @@ from keras_bt.data.layout import describe_left_out, find_sets, list_images
 from keras_bt.data.manifest import is_prepared
 from keras_bt.data.prepared import from_prepared
 from keras_bt.data.reader import Reader
-from keras_bt.data.scan import scan
+from keras_bt.data.scan import check_name, scan
 
 
 def from_folder(
@@ -53,6 +53,7 @@ def from_folder(
             be decoded.
     """
     check_bad_images(bad_images)
+    check_name(check)
     root = Path(path).expanduser().absolute()
     if is_prepared(root):
         return from_prepared(root, check)

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_bt._support import atomic
 from keras_bt._support.version import __version__
-from keras_bt.data.shards import DamagedError, Shard, check_shard, checksum, list_path
+from keras_bt.data.prepared_shards import DamagedError, Shard, check_shard, checksum, list_path
 
 FILE, FORMAT = "manifest.json", "keras_bt prepared images"
 VERSION = 1  # changes when older programs could no longer read the images

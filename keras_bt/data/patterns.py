@@ -2,23 +2,27 @@
 
 import glob
 import os
+import re
 
 import tensorflow as tf
 
 from keras_bt._support.errors import first_line
+
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 def matching_files(pattern: str | os.PathLike[str]) -> list[str]:
     """The files that a pattern matches; a file or folder with the name of a pattern is itself.
 
     Args:
-        pattern: Path or glob of files, also with the scheme of a file system.
+        pattern: Path or glob of files, also with the scheme of a file system. A range such as
+            {000..123} stands for each number in it.
 
     Returns:
         Sorted paths, those of this machine absolute.
 
     Raises:
-        ValueError: If no file matches, or the pattern is a folder.
+        ValueError: If no file matches (each number of a range must), or the pattern is a folder.
     """
     pattern = os.path.expanduser(os.fspath(pattern))
     try:
@@ -26,6 +30,8 @@ def matching_files(pattern: str | os.PathLike[str]) -> list[str]:
             raise ValueError(f"{pattern} is a folder; name its files, as {pattern}/*.tfrecord.")
         if tf.io.gfile.exists(pattern):
             return [_absolute(pattern)]
+        if found := RANGE.search(pattern):
+            return [file for each in _in_range(pattern, found) for file in matching_files(each)]
         folder, name = os.path.split(pattern)
         literal = folder and tf.io.gfile.isdir(folder)
         escaped = os.path.join(glob.escape(folder), name) if literal else pattern
@@ -45,6 +51,16 @@ def is_local(file: str) -> bool:
         (True, False)
     """
     return "://" not in file
+
+
+def _in_range(pattern: str, found: re.Match[str]) -> list[str]:
+    """The pattern with each number of a range, with as many digits as the first."""
+    first, last = found.groups()
+    numbers = range(int(first), int(last) + 1)
+    if not numbers:
+        raise ValueError(f"No file matches {pattern}: the range {found[0]} is empty.")
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [f"{before}{number:0{len(first)}}{after}" for number in numbers]
 
 
 def _absolute(file: str) -> str:

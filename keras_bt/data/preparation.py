@@ -29,9 +29,9 @@ from keras_bt.data.files import MAX_PIXELS, check_max_pixels, printable
 from keras_bt.data.images import digest_of
 from keras_bt.data.layout import find_sets
 from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
+from keras_bt.data.prepared_shards import Shard, find_shard, list_path, tfrecord_path, write_shard
 from keras_bt.data.reduced import encoding_in_words
 from keras_bt.data.reducing import Estimate, FileToRead, reduced_in_order
-from keras_bt.data.shards import Shard, find_shard, list_path, tfrecord_path, write_shard
 
 IMAGES_PER_SHARD = 1024
 

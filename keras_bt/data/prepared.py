@@ -16,9 +16,9 @@ from keras_bt.data.files import UnreadableError, reason_of
 from keras_bt.data.images import Images, Source
 from keras_bt.data.layout import Sets
 from keras_bt.data.manifest import read_manifest, read_shards
+from keras_bt.data.prepared_shards import tfrecord_path
 from keras_bt.data.reader import Reader
 from keras_bt.data.scan import check_name
-from keras_bt.data.shards import tfrecord_path
 
 
 class Prepared:

@@ -14,12 +14,13 @@ https://protobuf.dev/programming-guides/encoding.
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from keras_bt.data.files import JPEG_START, PNG_START, UnreadableError
+from keras_bt.data.shards import Label
 
 LENGTH_BYTES, CRC_BYTES = 8, 4
 HEAD_BYTES = LENGTH_BYTES + CRC_BYTES
@@ -29,7 +30,6 @@ IMAGE_STARTS = (JPEG_START, PNG_START, b"GIF8", b"RIFF", b"BM")
 VARINT, FIXED64, MESSAGE, FIXED32 = 0, 1, 2, 5  # wire types
 
 Read = Callable[[int, int], bytes]  # position and number of bytes; fewer at the end
-Label = Any  # int, bytes or None
 
 
 class Place(NamedTuple):

@@ -1,9 +1,7 @@
-"""Examines all TFRecord files before training, and stores where their images are in an index."""
+"""Finds the keys and the images of TFRecord files."""
 
-import concurrent.futures
 import contextlib
 import functools
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -11,23 +9,20 @@ from typing import NamedTuple
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from keras_bt._support.progress_bar import progress_bar
-from keras_bt.data import stored_index
 from keras_bt.data.files import UnreadableError, check_decodes
-from keras_bt.data.images import problems_message
 from keras_bt.data.patterns import is_local
 from keras_bt.data.record_fields import (
+    CRC_BYTES,
     HEAD_BYTES,
-    Label,
     Read,
     find_image,
     local_records,
     record_length,
 )
+from keras_bt.data.shards import UNREAD, Contents
 
 IMAGE_KEYS, LABEL_KEYS = ("image", "image/encoded"), ("label", "image/class/label")
 GZIP_START, ZLIB_STARTS = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-UNREAD = -1  # instead of a checksum
 
 
 class Keys(NamedTuple):
@@ -35,27 +30,6 @@ class Keys(NamedTuple):
 
     image: str
     label: str | None
-
-
-class Shard(NamedTuple):
-    """A TFRecord file and its images.
-
-    Positions are those in the uncompressed file. Checksums are CRC-32 of images that were
-    decoded, and `UNREAD` for others.
-    """
-
-    size_bytes: int
-    mtime_ns: int
-    compression: str  # as `tf.data.TFRecordDataset` names it
-    offsets: list[int]
-    lengths: list[int]
-    checksums: list[int]
-    labels: list[Label]
-
-    @property
-    def is_decoded(self) -> bool:
-        """Whether all images were decoded."""
-        return UNREAD not in self.checksums
 
 
 def find_keys(files: Sequence[str]) -> Keys:
@@ -85,74 +59,25 @@ def find_keys(files: Sequence[str]) -> Keys:
     return Keys(image_key, next((key for key in LABEL_KEYS if key in keys), None))
 
 
-def index_records(
-    files: Sequence[str],
-    keys: Keys,
-    index: str | os.PathLike[str] | None = None,
-    check: str = "header",
-) -> list[Shard]:
-    """Examines TFRecord files in parallel. After two seconds a progress bar appears.
+def examine_records(file: str, check: str, keys: Keys) -> tuple[Contents, list[str]]:
+    """Finds the images of a TFRecord file.
 
     Args:
-        files: Paths of TFRecord files.
-        keys: See `find_keys`.
-        index: File that stores the result, or None. A file with the same size and time as in
-            the index is not read again.
-        check: "header", or "decode" to decode each image. Those of files that are compressed or
+        file: Path of the file.
+        check: "header", or "decode" to decode each image. Those of a file that is compressed or
             on another machine are decoded anyway, because training cannot replace them.
+        keys: See `find_keys`.
 
     Returns:
-        One shard per file.
+        contents: The images.
+        problems: What is wrong with the other records.
 
     Raises:
-        ValueError: If records are damaged or have no image. The message lists the first ten.
-        OSError: If a file cannot be read.
+        OSError: If the file cannot be read.
     """
-    header = {"index": "keras_bt records 1", "keys": list(keys), "decoders": [tf.__version__]}
-    known = _read(index, header)
-    shards: dict[str, Shard] = {}
-    problems: list[str] = []
-    records = 0
-    pool = concurrent.futures.ThreadPoolExecutor()
-    bar = progress_bar(desc="examining TFRecords", total=len(files), unit="file", delay=2.0)
-    try:
-        with bar:
-            examine = functools.partial(_known_or_new, known=known, keys=keys, check=check)
-            for file, (shard, found) in zip(files, pool.map(examine, files), strict=True):
-                records += len(shard.labels)
-                problems += found
-                if not found:
-                    shards[file] = shard
-                bar.update()
-    finally:  # also after Ctrl-C, so that the next start continues
-        pool.shutdown(cancel_futures=True)
-        found_all = shards if len(shards) == len(files) else known | shards
-        if index and found_all != known:
-            _write(index, header, found_all)
-    if problems:
-        raise ValueError(problems_message("records", records + len(problems), problems))
-    return [shards[file] for file in files]
-
-
-def _known_or_new(
-    file: str, known: dict[str, Shard], keys: Keys, check: str
-) -> tuple[Shard, list[str]]:
-    """The known shard if it says enough and the file has not changed, otherwise a new one."""
-    status = tf.io.gfile.stat(file)
-    shard = known.get(file)
-    now = (status.length, status.mtime_nsec)
-    if shard and shard[:2] == now and (check == "header" or shard.is_decoded):
-        return shard, []
-    return _examine(file, *now, keys, check)
-
-
-def _examine(
-    file: str, size_bytes: int, mtime_ns: int, keys: Keys, check: str
-) -> tuple[Shard, list[str]]:
-    """The images of a file, and what is wrong with its records."""
     compression = _compression(file)
     decoded = check == "decode" or bool(compression) or not is_local(file)
-    shard = Shard(size_bytes, mtime_ns, compression, [], [], [], [])
+    contents = Contents(compression, [], [], [], [])
     problems = []
     number = 0
     try:
@@ -168,13 +93,13 @@ def _examine(
             except UnreadableError as error:
                 problems.append(f"{file}, record {number}: {error}")
                 continue
-            shard.offsets.append(place.offset)
-            shard.lengths.append(place.length)
-            shard.checksums.append(checksum)
-            shard.labels.append(place.label)
+            contents.offsets.append(place.offset)
+            contents.lengths.append(place.length)
+            contents.checksums.append(checksum)
+            contents.labels.append(place.label)
     except tf.errors.OpError:
         problems.append(f"{file}, after record {number}: damaged or cut off")
-    return shard, problems
+    return contents, problems
 
 
 def _check(encoded: bytes, image_key: str) -> None:
@@ -190,7 +115,7 @@ def _streamed(file: str, compression: str) -> Iterator[tuple[Read, int, int]]:
     start = HEAD_BYTES
     for record in tf.data.TFRecordDataset(file, compression).as_numpy_iterator():
         yield functools.partial(_slice, record, start), start, start + len(record)
-        start += len(record) + HEAD_BYTES + 4
+        start += len(record) + CRC_BYTES + HEAD_BYTES
 
 
 def _slice(record: bytes, start: int, position: int, count: int) -> bytes:
@@ -215,31 +140,3 @@ def _first_record(file: str) -> bytes | None:
         dataset = tf.data.TFRecordDataset(file, _compression(file))
         return next(dataset.as_numpy_iterator(), None)
     return None
-
-
-def _read(index: str | os.PathLike[str] | None, header: dict[str, object]) -> dict[str, Shard]:
-    """Shards by path, from the index."""
-    columns = stored_index.read(index, header, ("path", *Shard._fields))
-    shards = {path: Shard(*row) for path, *row in zip(*columns, strict=True)}
-    for shard in shards.values():  # JSON has no bytes
-        shard.labels[:] = [
-            label.encode("latin-1") if isinstance(label, str) else label for label in shard.labels
-        ]
-    return shards
-
-
-def _write(
-    index: str | os.PathLike[str], header: dict[str, object], shards: dict[str, Shard]
-) -> None:
-    """Writes the index."""
-    rows = [
-        shard._replace(
-            labels=[
-                label.decode("latin-1") if isinstance(label, bytes) else label
-                for label in shard.labels
-            ]
-        )
-        for shard in shards.values()
-    ]
-    columns = {name: [getattr(row, name) for row in rows] for name in Shard._fields}
-    stored_index.write(index, header, {"path": list(shards), **columns})

@@ -1,4 +1,4 @@
-"""Reads the images of examined TFRecord files in any order."""
+"""Reads images inside files that hold many, in any order."""
 
 import os
 import zlib
@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_bt.data.files import UnreadableError, check_decodes
+from keras_bt.data.images import Images
 from keras_bt.data.reader import Reader
-from keras_bt.data.record_index import Shard
+from keras_bt.data.shards import Shard
 
 
 class Records:
-    """The images of TFRecord files of this machine, which are not compressed.
+    """The images of examined files of this machine, which are not compressed.
 
     A number counts the images of all files. Each read opens its file, so that any number of files
     needs few open ones, and a file that is replaced meanwhile is noticed.
@@ -20,28 +21,37 @@ class Records:
     Args:
         files: Paths of the files.
         shards: One shard per file.
+        labels: Class number of each image, int64 [images], or None.
     """
 
-    def __init__(self, files: Sequence[str], shards: Sequence[Shard]) -> None:
-        self._files = files
-        self._ends = np.cumsum([len(shard.offsets) for shard in shards])
+    def __init__(
+        self, files: Sequence[str], shards: Sequence[Shard], labels: np.ndarray | None
+    ) -> None:
+        self._files, self._labels = files, labels
+        contents = [shard.contents for shard in shards]
+        self._ends = np.cumsum([len(each.offsets) for each in contents])
         self._offsets, self._lengths, self._checksums = (
-            np.concatenate([np.array(getattr(shard, name), np.int64) for shard in shards])
+            np.concatenate([np.array(getattr(each, name), np.int64) for each in contents])
             for name in ("offsets", "lengths", "checksums")
         )
 
-    def reader(self, numbers: np.ndarray) -> Reader:
-        """A reader of the images with these numbers.
+    def images(self, name: str, numbers: np.ndarray) -> Images:
+        """Some of the images.
 
         Args:
+            name: See `Images`.
             numbers: int64 [images], at least one.
+
+        Raises:
+            OSError: If none of the first images can be read.
         """
-        return Reader(
+        reader = Reader(
             len(numbers),
             lambda index: self.read(int(numbers[index])),
             lambda index: self.name(int(numbers[index])),
             float(self._lengths[numbers].mean()),
         )
+        return reader.images(name, None if self._labels is None else self._labels[numbers])
 
     def read(self, number: int) -> bytes:
         """An encoded image, decoded before.

@@ -42,14 +42,13 @@ def scan(
         One record per path.
 
     Raises:
-        ValueError: If `max_pixels` is out of range, or `check` has another value.
+        ValueError: If `max_pixels` is out of range.
 
     Example:
         >>> [record.problem for record in scan(["/nowhere/cat.jpg"], "/nowhere")]
         ['no such file or directory']
     """
     files.check_max_pixels(max_pixels)
-    check_name(check)
     header = {
         "index": "keras_bt images 2",
         "root": root,

@@ -1,199 +1,136 @@
-"""Shards of prepared images: a TFRecord file, and the list of its images beside it.
+"""Examines files that hold many images before training, and stores the result in an index."""
 
-    00003.tfrecord   a `tf.train.Example` for each image: image, height, width, path, label
-    00003.json       where each image is in that file, and checksums
-
-The list is written last. A shard without a list does not count.
-"""
-
-import dataclasses
-import hashlib
-import json
+import concurrent.futures
 import os
-import zlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_bt._support import atomic
-from keras_bt.data.reduced import ReducedImage
+from keras_bt._support.progress_bar import progress_bar
+from keras_bt.data import stored_index
+from keras_bt.data.images import problems_message
 
-# Bytes of a TFRecord file before and after a record: its length and checksums.
-BEFORE_RECORD, AFTER_RECORD = 12, 4
-COLUMNS = ("path", "offset", "bytes", "crc32", "height", "width")
+UNREAD = -1  # instead of a checksum
 
-
-class DamagedError(ValueError):
-    """A shard is missing, damaged or cut off. The message names it."""
+Label = Any  # int, bytes or None
 
 
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """The list of a shard.
+class Contents(NamedTuple):
+    """The images of a file.
 
-    Args:
-        files: A text that changes with the files and settings that the shard was made of.
-        size_bytes: Size of the TFRecord file.
-        sha256: Checksum of the TFRecord file.
-        images: One row of `COLUMNS` per image: its path below the folder it came from, place and
-            size of its encoded bytes in the TFRecord file, their CRC-32, and its true size.
-        bad: Files that could not be read, each a path and a reason.
+    Positions are those in the uncompressed file. Checksums are CRC-32 of images that were
+    decoded, and `UNREAD` for others.
     """
 
-    files: str
+    compression: str  # as `tf.data.TFRecordDataset` names it
+    offsets: list[int]
+    lengths: list[int]
+    checksums: list[int]
+    labels: list[Label]
+
+
+class Shard(NamedTuple):
+    """A file when it was examined, and its images."""
+
     size_bytes: int
-    sha256: str
-    images: Sequence[tuple[Any, ...]]
-    bad: Sequence[tuple[str, str]]
+    mtime_ns: int
+    contents: Contents
 
-    def text(self) -> str:
-        """The shard as JSON."""
-        columns = dict(zip(COLUMNS, map(list, zip(*self.images, strict=True)), strict=False))
-        return json.dumps({**dataclasses.asdict(self), "images": columns}) + "\n"
-
-    @classmethod
-    def from_text(cls, text: str) -> "Shard":
-        """The shard in JSON.
-
-        Raises:
-            ValueError: If the text is no such JSON. Also KeyError and TypeError.
-        """
-        fields = json.loads(text)
-        columns = fields["images"]
-        rows = zip(*(columns[name] for name in COLUMNS), strict=True) if columns else ()
-        bad = [(path, reason) for path, reason in fields["bad"]]
-        return cls(**{**fields, "images": list(rows), "bad": bad})
+    @property
+    def is_decoded(self) -> bool:
+        """Whether all images were decoded."""
+        return UNREAD not in self.contents.checksums
 
 
-def tfrecord_path(folder: Path, number: int) -> Path:
-    """Path of the TFRecord file of a shard."""
-    return folder / f"{number:05d}.tfrecord"
+# Returns the images of a file, and what is wrong with the others.
+Examine = Callable[[str, str], tuple[Contents, list[str]]]
 
 
-def list_path(folder: Path, number: int) -> Path:
-    """Path of the list of a shard."""
-    return folder / f"{number:05d}.json"
-
-
-def example_of(image: ReducedImage, path: str, label: str | None) -> bytes:
-    """A serialized `tf.train.Example`, the same bytes for the same image.
+def index_shards(
+    files: Sequence[str],
+    examine: Examine,
+    header: Mapping[str, Any],
+    index: str | os.PathLike[str] | None = None,
+    check: str = "header",
+) -> list[Shard]:
+    """Examines files in parallel. After two seconds a progress bar appears.
 
     Args:
-        image: The image.
-        path: Its path below the folder it came from.
-        label: The name of its class, or None.
+        files: Paths.
+        examine: Called with a path and `check`.
+        header: What an index must be valid for; JSON can hold it.
+        index: File that stores the result, or None. A file with the same size and time as in
+            the index is not read again.
+        check: "header", or "decode" to decode each image.
+
+    Returns:
+        One shard per file.
+
+    Raises:
+        ValueError: If images are damaged or missing. The message lists the first ten.
+        OSError: If a file cannot be read.
     """
+    header = {**header, "decoders": [tf.__version__]}
+    known = _read(index, header)
+    shards: dict[str, Shard] = {}
+    problems: list[str] = []
+    images = 0
 
-    def text(value: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    def known_or_new(file: str) -> tuple[Shard, list[str]]:
+        status = tf.io.gfile.stat(file)
+        now, shard = (status.length, status.mtime_nsec), known.get(file)
+        if shard and shard[:2] == now and (check == "header" or shard.is_decoded):
+            return shard, []
+        contents, found = examine(file, check)
+        return Shard(*now, contents), found
 
-    def number(value: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    pool = concurrent.futures.ThreadPoolExecutor()
+    bar = progress_bar(desc="examining files", total=len(files), unit="file", delay=2.0)
+    try:
+        with bar:
+            for file, (shard, found) in zip(files, pool.map(known_or_new, files), strict=True):
+                images += len(shard.contents.labels)
+                problems += found
+                if not found:
+                    shards[file] = shard
+                bar.update()
+    finally:  # also after Ctrl-C, so that the next start continues
+        pool.shutdown(cancel_futures=True)
+        whole = shards if len(shards) == len(files) else known | shards
+        if index and whole != known:
+            _write(index, header, whole)
+    if problems:
+        raise ValueError(problems_message("records", images + len(problems), problems))
+    return [shards[file] for file in files]
 
-    features = {
-        "image": text(image.encoded),
-        "height": number(image.height),
-        "width": number(image.width),
-        "path": text(os.fsencode(path)),
+
+def _read(index: str | os.PathLike[str] | None, header: Mapping[str, Any]) -> dict[str, Shard]:
+    """Shards by path, from the index."""
+    names = ("path", "size_bytes", "mtime_ns", *Contents._fields)
+    shards = {}
+    for path, size, time, *row in zip(*stored_index.read(index, header, names), strict=True):
+        contents = Contents(*row)
+        contents.labels[:] = [  # JSON has no bytes
+            label.encode("latin-1") if isinstance(label, str) else label
+            for label in contents.labels
+        ]
+        shards[path] = Shard(size, time, contents)
+    return shards
+
+
+def _write(
+    index: str | os.PathLike[str], header: Mapping[str, Any], shards: Mapping[str, Shard]
+) -> None:
+    """Writes the index."""
+    found = [shard.contents for shard in shards.values()]
+    columns: dict[str, list[Any]] = {
+        name: [getattr(contents, name) for contents in found] for name in Contents._fields
     }
-    if label is not None:
-        features["label"] = text(os.fsencode(label))
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return example.SerializeToString(deterministic=True)
-
-
-def write_shard(
-    folder: Path,
-    number: int,
-    files: str,
-    images: Iterable[tuple[str, str | None, ReducedImage | str]],
-    needed_bytes: int,
-) -> Shard:
-    """Writes a shard: first its TFRecord file, then its list, each completely or not at all.
-
-    Args:
-        folder: Folder of the shards.
-        number: Number of the shard.
-        files: See `Shard`.
-        images: Path, label and image of each file; instead of the image the reason why a file
-            cannot be read.
-        needed_bytes: Approximate size, for the error message.
-
-    Raises:
-        atomic.WriteError: If writing fails.
-    """
-    rows, bad, size_bytes = [], [], 0
-    with atomic.replacing(tfrecord_path(folder, number), needed_bytes) as aside:
-        with tf.io.TFRecordWriter(str(aside)) as writer:
-            for path, label, image in images:
-                if isinstance(image, str):
-                    bad.append((path, image))
-                    continue
-                example, encoded = example_of(image, path, label), image.encoded
-                offset = size_bytes + BEFORE_RECORD + example.index(encoded)
-                crc32, true_size = zlib.crc32(encoded), (image.height, image.width)
-                rows.append((path, offset, len(encoded), crc32, *true_size))
-                size_bytes += BEFORE_RECORD + len(example) + AFTER_RECORD
-                writer.write(example)
-        # TensorFlow's writer may lose the end of a file without an error.
-        if (written := aside.stat().st_size) != size_bytes:
-            raise OSError(f"{written} of {size_bytes} bytes were written")
-        sha256 = checksum(aside)
-    shard = Shard(files, size_bytes, sha256, rows, bad)
-    atomic.write_text(list_path(folder, number), shard.text())
-    return shard
-
-
-def find_shard(folder: Path, number: int, files: str, checksums: bool) -> Shard | None:
-    """A finished shard of the given files; None if there is none, or it is damaged.
-
-    Args:
-        folder: Folder of the shards.
-        number: Number of the shard.
-        files: See `Shard`.
-        checksums: Whether the TFRecord file is read, not only its size.
-    """
-    try:
-        shard = Shard.from_text(list_path(folder, number).read_text("ascii"))
-        if shard.files == files:
-            check_shard(folder, number, shard.size_bytes, shard.sha256 if checksums else None)
-            return shard
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
-
-
-def check_shard(folder: Path, number: int, size_bytes: int, sha256: str | None) -> None:
-    """Checks that a TFRecord file is whole.
-
-    Args:
-        folder: Folder of the shards.
-        number: Number of the shard.
-        size_bytes: What its size must be.
-        sha256: What its checksum must be; None does not read the file.
-
-    Raises:
-        DamagedError: If it is not.
-    """
-    path = tfrecord_path(folder, number)
-    try:
-        found = _size_of(folder, number)
-        if found != size_bytes:
-            raise DamagedError(f"{path} has {found:,} bytes instead of {size_bytes:,}")
-        if sha256 is not None and checksum(path) != sha256:
-            raise DamagedError(f"{path} has another checksum than when it was written")
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path} is missing") from error
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _size_of(folder: Path, number: int) -> int:
-    """Size of the TFRecord file of a shard, in bytes."""
-    return tfrecord_path(folder, number).stat().st_size
+    columns["labels"] = [
+        [label.decode("latin-1") if isinstance(label, bytes) else label for label in labels]
+        for labels in columns["labels"]
+    ]
+    columns["size_bytes"] = [shard.size_bytes for shard in shards.values()]
+    columns["mtime_ns"] = [shard.mtime_ns for shard in shards.values()]
+    stored_index.write(index, header, {"path": list(shards), **columns})

@@ -1,7 +1,7 @@
 """Images in TFRecord files."""
 
 import dataclasses
-import logging
+import functools
 import os
 from collections.abc import Callable, Sequence
 
@@ -9,18 +9,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.files import printable
-from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of, shuffle_buffer
-from keras_bt.data.labels import class_numbers, why_unusable
+from keras_bt.data.images import Images, Source, shuffle_buffer
+from keras_bt.data.labels import Classes, classes_of, source_of_shards
 from keras_bt.data.patterns import is_local, matching_files
-from keras_bt.data.record_index import Keys, Shard, find_keys, index_records
+from keras_bt.data.record_index import Keys, examine_records, find_keys
 from keras_bt.data.records import Records
 from keras_bt.data.scan import check_name
+from keras_bt.data.shards import Shard, index_shards
 
 INTERLEAVED_FILES = 16
-
-# Opens the images with some numbers, under a name, with these labels.
-OpenPart = Callable[[str, np.ndarray], Images]
 
 
 def from_tfrecords(
@@ -56,76 +53,47 @@ def from_tfrecords(
     pattern = os.path.expanduser(os.fspath(pattern))
     files = matching_files(pattern)
     keys = find_keys(files)
-    shards = index_records(files, keys, index, check)
-    labels = [label for shard in shards for label in shard.labels]
-    sizes = [shard.size_bytes for shard in shards]
-    digest = digest_of(zip(map(os.path.basename, files), sizes, strict=True))
-    numbers: np.ndarray | None = None
-    names: tuple[bytes, ...] = ()
-    if not (reason := why_unusable(labels)):
-        numbers, names = class_numbers(labels)
-    elif keys.label:
-        message = "%s: labels are ignored, because %s."
-        logging.getLogger(__name__).warning(message, printable(pattern), reason)
-    at_random = all(is_local(file) for file in files) and not any(s.compression for s in shards)
-    open_part = (
-        _at_random(Records(files, shards), numbers)
+    header = {"index": "keras_bt records 1", "keys": list(keys)}
+    shards = index_shards(
+        files, functools.partial(examine_records, keys=keys), header, index, check
+    )
+    labels = [label for shard in shards for label in shard.contents.labels]
+    classes = classes_of(labels, pattern, expected=keys.label is not None)
+    compressed = any(shard.contents.compression for shard in shards)
+    at_random = all(map(is_local, files)) and not compressed
+    images = (
+        Records(files, shards, classes.numbers).images
         if at_random
-        else _in_sequence(files, shards, keys, numbers, names)
+        else _in_sequence(files, shards, keys, classes)
     )
-    every = np.arange(len(labels))
-    if numbers is None:
-        return Source(pattern, open_part(pattern, every), digest=digest)
-    is_held_out = every % HOLD_OUT_EVERY == 0
-    return Source(
-        pattern,
-        open_part(f"{pattern} (train)", every[~is_held_out]),
-        open_part(f"{pattern} (held out)", every[is_held_out]),
-        len(names) if names else int(numbers.max()) + 1,
-        class_names=tuple(name.decode("utf-8", "replace") for name in names),
-        digest=digest,
-    )
-
-
-def _at_random(records: Records, numbers: np.ndarray | None) -> OpenPart:
-    """Opens images that are read in any order."""
-
-    def part(name: str, chosen: np.ndarray) -> Images:
-        return records.reader(chosen).images(name, None if numbers is None else numbers[chosen])
-
-    return part
+    return source_of_shards(pattern, files, shards, classes, images)
 
 
 def _in_sequence(
-    files: Sequence[str],
-    shards: Sequence[Shard],
-    keys: Keys,
-    numbers: np.ndarray | None,
-    names: Sequence[bytes],
-) -> OpenPart:
+    files: Sequence[str], shards: Sequence[Shard], keys: Keys, classes: Classes
+) -> Callable[[str, np.ndarray], Images]:
     """Opens images that are read one after the other, from several files in turn."""
-    compressions = [shard.compression for shard in shards]
+    compressions = [shard.contents.compression for shard in shards]
     pairs = tf.data.Dataset.from_tensor_slices((list(files), compressions))
-    records = pairs.interleave(
-        tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES, deterministic=True
-    )
-    count = sum(len(shard.labels) for shard in shards)
+    records = pairs.interleave(tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES)
+    count = sum(len(shard.contents.labels) for shard in shards)
     buffer = shuffle_buffer(count, sum(shard.size_bytes for shard in shards))
+    names, labelled = list(classes.names), classes.numbers is not None
     spec = {keys.image: tf.io.FixedLenFeature([], tf.string)}
-    if numbers is not None:
+    if labelled:
         spec[keys.label] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.io.parse_single_example(record, spec)
-        label = None if numbers is None else record[keys.label]
+        label = record[keys.label] if labelled else None
         if names:
             label = tf.argmax(tf.equal(names, label))
         return image_and_label(decode_image(record[keys.image]), label)
 
-    whole = Images("", count, records, decode, numbers is not None, buffer)
+    whole = Images("", count, records, decode, labelled, buffer)
 
-    def part(name: str, chosen: np.ndarray) -> Images:
-        images = whole if len(chosen) == count else whole.chosen(chosen)
-        return dataclasses.replace(images, name=name)
+    def images(name: str, numbers: np.ndarray) -> Images:
+        chosen = whole if len(numbers) == count else whole.chosen(numbers)
+        return dataclasses.replace(chosen, name=name)
 
-    return part
+    return images

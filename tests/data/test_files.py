@@ -279,14 +279,25 @@ def test_reads_all_files_in_one_folder(tmp_path, caplog):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "color.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ValueError, match=f"{len(BAD) + 3} of {len(GOOD) + len(BAD) + 4} images"):
-        data.from_folder(tmp_path)
-    source = data.from_folder(tmp_path, bad_images="skip")
+        data.from_folder(tmp_path, check="decode")
+    source = data.from_folder(tmp_path, bad_images="skip", check="decode")
     assert (source.train.count, source.skipped) == (len(GOOD) + 1, len(BAD) + 3)
     assert "cannot be read" in caplog.text
     batches = source.train.shuffled_batches(8, SIDE, seed=0)
     for batch in batches.take(2 * source.train.count // 8):
         assert batch["image"].shape == (8, SIDE, SIDE, 3)
     assert source.train.replaced == set()
+
+    unread = {
+        str(tmp_path / name)
+        for name in BAD
+        if files.examine_header(str(tmp_path / name)).kind == "unread"
+    }
+    assert len(unread) > len(BAD) / 2
+    source = data.from_folder(tmp_path, bad_images="skip")
+    assert source.train.count == len(GOOD) + 1 + len(unread)
+    assert sum(len(batch["image"]) for batch in source.train.batches(8, SIDE)) > len(GOOD)
+    assert source.train.replaced == unread
 
 
 def test_reports_errors_of_the_operating_system(tmp_path, written, monkeypatch):

@@ -73,11 +73,6 @@ def test_a_check_of_headers_decodes_nothing(folder, tmp_path, examined):
     assert again[str(cut)] == records[str(cut)], "the index must not change what is found"
 
 
-def test_rejects_an_unknown_check():
-    with pytest.raises(ValueError, match='check must be "header" or "decode", got \'all\''):
-        scan([], "/nowhere", check="all")
-
-
 def test_second_scan_reads_only_changed_files(folder, tmp_path, examined):
     index = tmp_path / "index.gz"
     first = scanned(folder, index)

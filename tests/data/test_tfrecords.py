@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_bt import data
-from keras_bt.data import record_index, records
+from keras_bt.data import records, tfrecords
 
 GRAY = tf.io.encode_png(np.full((4, 4, 3), 128, "uint8")).numpy()
 
@@ -206,7 +206,9 @@ def write_shades(folder, shards=3, records=5):
     """Images of one shade in shards; the label is the shard."""
     for shard in range(shards):
         shades = range(10 * shard * records, 10 * (shard + 1) * records, 10)
-        images = [tf.io.encode_png(np.full((4, 4, 3), shade, "uint8")).numpy() for shade in shades]
+        images = [
+            tf.io.encode_png(np.full((4, 4, 3), shade % 250, "uint8")).numpy() for shade in shades
+        ]
         write(folder / f"{shard}.tfrecord", [example(image, shard) for image in images])
     return folder / "*.tfrecord"
 
@@ -298,18 +300,18 @@ def test_a_second_start_reads_no_records(tmp_path, monkeypatch, compression):
     pattern, index = write_shades(tmp_path), tmp_path / "index.gz"
     if compression:
         write(tmp_path / "1.tfrecord", [example(GRAY, b"\xff")] * 5, compression)
-    examined, examine = [], record_index._examine
+    examined, examine = [], tfrecords.examine_records
 
-    def note(file, *arguments):
+    def note(file, check, keys):
         examined.append(file[-10:])
-        return examine(file, *arguments)
+        return examine(file, check, keys)
 
     def opened(**options):
         examined.clear()
         source = data.from_tfrecords(pattern, index, **options)
         return shades_and_labels(source.train) if source.train.labelled else None
 
-    monkeypatch.setattr(record_index, "_examine", note)
+    monkeypatch.setattr(tfrecords, "examine_records", note)
     first = opened()
     assert sorted(examined) == ["0.tfrecord", "1.tfrecord", "2.tfrecord"]
     assert opened() == first and examined == []
@@ -332,8 +334,13 @@ def test_an_index_keeps_the_files_that_are_whole(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="1.tfrecord, after record 4: damaged or cut off"):
         data.from_tfrecords(pattern, index)
     (tmp_path / "1.tfrecord").write_bytes(whole)
-    examined, examine = [], record_index._examine
-    monkeypatch.setattr(record_index, "_examine", lambda *a: (examined.append(a), examine(*a))[1])
+    examined, examine = [], tfrecords.examine_records
+
+    def note(*arguments, keys):
+        examined.append(arguments)
+        return examine(*arguments, keys)
+
+    monkeypatch.setattr(tfrecords, "examine_records", note)
     assert data.from_tfrecords(pattern, index).train.count == 12
     assert len(examined) == 1
 
