@@ -18,7 +18,6 @@ from keras_bt._support.literal_paths import check_utf8
 from keras_bt._support.locks import locked
 from keras_bt._support.progress_bar import progress_bar
 from keras_bt._support.settings import differences
-from keras_bt.data import reducing
 from keras_bt.data.arrangement import (
     Arrangement,
     arrange,
@@ -31,7 +30,7 @@ from keras_bt.data.layout import find_sets
 from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
 from keras_bt.data.prepared_shards import Shard, find_shard, list_path, tfrecord_path, write_shard
 from keras_bt.data.reduced import encoding_in_words
-from keras_bt.data.reducing import Estimate, FileToRead, reduced_in_order
+from keras_bt.data.reducing import Estimate, FileToRead, Reducer
 
 IMAGES_PER_SHARD = 1024
 
@@ -69,6 +68,7 @@ class Preparation:
             raise ValueError(f"{self.root} holds prepared images already; name their source.")
         encoding = encoding_in_words(load_size)
         self._plan = Manifest(self.root.name, load_size, max_pixels, encoding)
+        self._reducer = Reducer(load_size, max_pixels)
         self._before = self._manifest_before()
         self._sets = find_sets(self.root)
         self._files = self._list_files()
@@ -82,7 +82,7 @@ class Preparation:
     def estimate(self) -> Estimate:
         """What the missing shards take."""
         files = [file for _, part in self._missing() for file in part]
-        return reducing.estimate(files, self._plan.load_size, self._plan.max_pixels)
+        return self._reducer.estimate(files)
 
     def run(self, bad_images: str = "fail", wait: bool = False) -> Manifest:
         """Writes the missing shards and the manifest; see `prepare`.
@@ -205,7 +205,7 @@ class Preparation:
     def _write(self, missing: Sequence[Part]) -> None:
         """Writes shards. Some images of the next one are read while one is written."""
         files = [file for _, part in missing for file in part]
-        reduced = reduced_in_order(files, self._plan.load_size, self._plan.max_pixels)
+        reduced = self._reducer.in_order(files)
         done, needed_bytes = len(self._files) - len(files), self.estimate.size_bytes // len(missing)
         bar = progress_bar(
             desc="preparing images", total=len(self._files), initial=done, unit="image", delay=2.0

@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import io
 import os
 import random
 import statistics
@@ -11,8 +12,10 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
+from PIL import Image
+
 from keras_bt.data.files import UnreadableError
-from keras_bt.data.reduced import ReducedImage, reduce_file
+from keras_bt.data.reduced import ReducedImage, reduce_file, reduce_image
 
 SAMPLED_FILES = 16
 ROOM = 1.2  # of the estimated bytes, because a sample is not all images
@@ -41,58 +44,77 @@ class Estimate(NamedTuple):
     pixels: float
 
 
-def estimate(files: Sequence[FileToRead], load_size: int, max_pixels: int) -> Estimate:
-    """Estimates time and room by a sample of the files, which is read.
+class Reducer:
+    """Reduces image files on all cores.
 
     Args:
-        files: The files.
         load_size: See `reduce_file`.
         max_pixels: See `reduce_file`.
-
-    Example:
-        >>> estimate([], load_size=64, max_pixels=1000)
-        Estimate(files=0, seconds=0.0, size_bytes=0, pixels=0)
-    """
-    # At random, because files may alternate between cameras, for example.
-    sample = random.Random(0).sample(files, min(len(files), SAMPLED_FILES))
-    list(reduced_in_order(sample[:1], load_size, max_pixels))  # loads the decoders
-    started = time.monotonic()
-    found = list(reduced_in_order(sample, load_size, max_pixels))
-    seconds = (time.monotonic() - started) / max(1, len(sample))
-    images = [image for image in found if isinstance(image, ReducedImage)]
-    size_bytes = statistics.mean([len(image.encoded) + RECORD_BYTES for image in images] or [0])
-    pixels = statistics.median([image.height * image.width for image in images] or [0])
-    return Estimate(len(files), seconds * len(files), int(ROOM * size_bytes * len(files)), pixels)
-
-
-def reduced_in_order(
-    files: Sequence[FileToRead], load_size: int, max_pixels: int
-) -> Generator[ReducedImage | str, None, None]:
-    """Reduces files on all cores. A few images are computed ahead of the consumer.
-
-    Args:
-        files: The files.
-        load_size: See `reduce_file`.
-        max_pixels: See `reduce_file`.
-
-    Yields:
-        The image of each file in order, or the reason why it cannot be read.
     """
 
-    def reduce(file: FileToRead) -> ReducedImage | str:
+    def __init__(self, load_size: int, max_pixels: int) -> None:
+        self._load_size, self._max_pixels = load_size, max_pixels
+        self._sampled: dict[FileToRead, ReducedImage | str] = {}
+
+    def estimate(self, files: Sequence[FileToRead]) -> Estimate:
+        """Estimates time and room by a sample of the files.
+
+        The sample is read now, and kept until `in_order` yields it.
+
+        Args:
+            files: The files.
+
+        Example:
+            >>> Reducer(load_size=64, max_pixels=1000).estimate([])
+            Estimate(files=0, seconds=0.0, size_bytes=0, pixels=0)
+        """
+        # At random, because files may alternate between cameras, for example.
+        sample = random.Random(0).sample(files, min(len(files), SAMPLED_FILES))
+        reduce_image(_tiny_jpeg(), load_size=8)  # TensorFlow loads its decoders
+        started = time.monotonic()
+        found = list(self.in_order(sample))
+        seconds = (time.monotonic() - started) / max(1, len(sample))
+        self._sampled = dict(zip(sample, found, strict=True))
+        images = [image for image in found if isinstance(image, ReducedImage)]
+        size_bytes = statistics.mean([len(image.encoded) + RECORD_BYTES for image in images] or [0])
+        pixels = statistics.median([image.height * image.width for image in images] or [0])
+        return Estimate(
+            len(files), seconds * len(files), int(ROOM * size_bytes * len(files)), pixels
+        )
+
+    def in_order(self, files: Sequence[FileToRead]) -> Generator[ReducedImage | str, None, None]:
+        """Reduces files. A few images are computed ahead of the consumer.
+
+        Args:
+            files: The files.
+
+        Yields:
+            The image of each file in order, or the reason why it cannot be read.
+        """
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
+        with _threads() as pool:
+            for file in files:
+                waiting.append(pool.submit(self._reduce, file))
+                if len(waiting) > AHEAD * (os.cpu_count() or 1):
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _reduce(self, file: FileToRead) -> ReducedImage | str:
+        """A reduced image, or why the file cannot be read."""
+        if sampled := self._sampled.pop(file, None):
+            return sampled
         try:
-            return reduce_file(file.path, load_size, max_pixels, file.size_and_time)
+            return reduce_file(file.path, self._load_size, self._max_pixels, file.size_and_time)
         except UnreadableError as error:
             return str(error)
 
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    with _threads() as pool:
-        for file in files:
-            waiting.append(pool.submit(reduce, file))
-            if len(waiting) > AHEAD * (os.cpu_count() or 1):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+
+def _tiny_jpeg() -> bytes:
+    """An image of 16 x 16 pixels."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "JPEG")
+    return file.getvalue()
 
 
 @contextlib.contextmanager

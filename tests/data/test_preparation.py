@@ -224,6 +224,15 @@ def test_estimate_is_that_of_the_result(photos, tmp_path):
     assert 0.8 * written < found.size_bytes < 2 * written
 
 
+def test_every_file_is_read_once(photos, tmp_path, monkeypatch):
+    read, reduce_file = [], reducing.reduce_file
+    monkeypatch.setattr(
+        reducing, "reduce_file", lambda path, *rest: read.append(path) or reduce_file(path, *rest)
+    )
+    prepare(photos, tmp_path / "prepared", 20)
+    assert sorted(read) == sorted(map(str, photos.rglob("*.jpg")))
+
+
 def test_other_settings_and_foreign_folders_are_refused(photos, tmp_path):
     out = tmp_path / "prepared"
     prepare(photos, out, 20)
