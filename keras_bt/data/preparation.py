@@ -48,7 +48,7 @@ class Preparation:
         root: The folder to read.
         out: The folder to write.
         begun: Whether the folder to write has been begun before.
-        finished: Whether there is nothing to do.
+        finished: Whether there was nothing left to do.
     """
 
     def __init__(
@@ -92,25 +92,24 @@ class Preparation:
             wait: Whether to wait for another process that prepares into the same folder.
         """
         check_bad_images(bad_images)
-        if not self.finished:
-            lock = locked(self.out, "wait, or prepare into another folder", wait)
-            try:
-                self._finish(bad_images)
-            finally:
-                os.close(lock)
-        manifest = self._manifest()
-        self._skip_unreadable(bad_images)
-        return manifest
+        if self.finished:
+            self._skip_unreadable(bad_images)
+            return self._manifest()
+        lock = locked(self.out, "wait, or prepare into another folder", wait)
+        try:
+            return self._finish(bad_images)
+        finally:
+            os.close(lock)
 
     def arrangement(self) -> Arrangement:
         """The sets and classes of the images that can be read."""
         return arrange(self._sets, self._problems())
 
-    def _finish(self, bad_images: str) -> None:
+    def _finish(self, bad_images: str) -> Manifest:
         """Writes what is missing."""
         atomic.clean_up(self.out)
-        self._before = self._manifest_before()  # again: another process may have written
-        self._shards = self._find_shards()
+        if (before := self._manifest_before()) != self._before:  # another process has written
+            self._before, self._shards = before, self._find_shards()
         if missing := self._missing():
             self._check_room()
             self._plan.write(self.out)  # from here on the folder is unfinished
@@ -118,8 +117,9 @@ class Preparation:
         self._skip_unreadable(bad_images)
         self.arrangement()  # refuses sets without readable images
         self._remove_surplus()
-        self._manifest().write(self.out)
-        self.finished = True
+        manifest = self._manifest()
+        manifest.write(self.out)
+        return manifest
 
     def _skip_unreadable(self, bad_images: str) -> None:
         """Warns of unreadable files, or refuses them."""
