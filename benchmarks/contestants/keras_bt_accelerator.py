@@ -95,7 +95,8 @@ def files(network, batch, precision, placement, seconds):
     recipe = recipe_of(network, batch_size=batch, precision=precision)
     with tempfile.TemporaryDirectory() as folder:
         megabytes = write_jpegs(folder, *JPEG_SIZE, count=2 * batch)
-        batches = data.from_folder(folder).train.shuffled_batches(batch, recipe.load_size, seed=0)
+        images = data.from_folder(folder).train.framed(recipe.framing)
+        batches = images.shuffled_batches(batch, recipe.load_size, seed=0)
         iterator = iter(batches)
         for _ in range(WARM_UP_STEPS):
             in_memory = next(iterator)

@@ -1,7 +1,7 @@
 """The flag --prepare: a run reduces the images of its folder once, if it reads them often."""
 
+import functools
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -57,13 +57,14 @@ def open_images(
         return source
     out, load_size = Path(settled.workdir).expanduser() / "prepared", fitted.recipe.load_size
 
+    @functools.cache
     def preparation() -> Preparation:
         return Preparation(flags.image_dir, out, load_size, flags.max_pixels)
 
     def decide() -> bool:
         if flags.prepare == "always":
             return True
-        return _may_pay(flags, fitted, source) and _pays(preparation, fitted)
+        return _may_pay(flags, fitted, source) and _pays(preparation(), fitted)
 
     decided = workers.run_on_all_workers(strategy, decide)
     if not workers.gather_from_workers(strategy, decided)[0]:
@@ -86,9 +87,8 @@ def _may_pay(flags: FlagValues, fitted: Fitted, source: Source) -> bool:
     return recipe.epochs >= 2 and not fits_into_memory(source.train.count, recipe.load_size)
 
 
-def _pays(open_preparation: Callable[[], Preparation], fitted: Fitted) -> bool:
+def _pays(preparation: Preparation, fitted: Fitted) -> bool:
     """Whether preparing pays, by a sample of the files."""
-    preparation = open_preparation()
     if preparation.begun:
         return True
     estimate = preparation.estimate

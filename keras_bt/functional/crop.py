@@ -92,10 +92,10 @@ def squash_boxes(
         top, left, box_height, box_width: float tensors [batch], with fractions of pixels.
 
     Example:
-        >>> box = [tf.constant([edge]) for edge in (30.0, 100.0, 60.0, 200.0)]
-        >>> squashed = squash_boxes(box, tf.constant([300]), tf.constant([400]), 30, 30)
+        >>> box = [tf.constant([edge]) for edge in (30.0, 100.0, 80.0, 160.0)]
+        >>> squashed = squash_boxes(box, tf.constant([240]), tf.constant([480]), 30, 30)
         >>> [float(edge[0]) for edge in squashed]
-        [3.0, 7.5, 6.0, 15.0]
+        [3.75, 6.25, 10.0, 10.0]
     """
     top, left, box_height, box_width = boxes
     rows = squashed_height / tf.cast(height, tf.float32)  # exactly 1 for images of that size

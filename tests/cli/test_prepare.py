@@ -75,7 +75,7 @@ def test_a_run_on_prepared_images_scores_the_same_images(photos, command, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_run_prepares_its_images_itself(photos, command, tmp_path):
+def test_a_run_prepares_its_images_itself(photos, command, tmp_path, monkeypatch):
     workdir = tmp_path / "run"
     flags = (f"--image_dir={photos}", f"--workdir={workdir}", "--prepare=always", *TRAINING)
     result = command("pretrain", *flags).result
@@ -85,6 +85,12 @@ def test_a_run_prepares_its_images_itself(photos, command, tmp_path):
     never = command("pretrain", *flags[:1], f"--workdir={tmp_path / 'other'}", *flags[3:]).result
     assert not (tmp_path / "other" / "prepared").exists()  # the images fit into memory
     assert never["images"] == 32
+    monkeypatch.setattr(preparing, "fits_into_memory", lambda count, size: False)
+    workdir = tmp_path / "auto"
+    flags = (f"--image_dir={photos}", f"--workdir={workdir}", *TRAINING[:-1], "--validation")
+    finished = command("pretrain", *flags)
+    assert f"Preparing 40 images of 16 pixels in {workdir}/prepared: about" in finished.stderr
+    assert finished.result["images"] == 28  # every tenth of 32 is held out
 
 
 def test_prepare_always_needs_a_folder(command, tmp_path):
@@ -121,7 +127,7 @@ def test_preparing_may_pay(flags, fitted, count, expected):
 def pays(fitted, tmp_path, begun=False, **estimate):
     values = {"files": 10_000, "seconds": 100.0, "size_bytes": 1000, "pixels": 12e6, **estimate}
     opened = SimpleNamespace(begun=begun, estimate=Estimate(**values), out=tmp_path / "prepared")
-    return preparing._pays(lambda: opened, fitted)
+    return preparing._pays(opened, fitted)
 
 
 def test_preparing_pays(tmp_path, caplog):
