@@ -120,14 +120,15 @@ def check_decodes(encoded: bytes) -> None:
     # Eager operations run in the calling thread. A `tf.function` waits for a thread of the pool
     # from which `tf.data` calls this, and may wait forever.
     try:
-        if encoded.startswith(JPEG_START):
-            # All of the file is read, but only an eighth of each side is computed.
-            tf.io.decode_jpeg(encoded, channels=3, ratio=8)
-        elif encoded.startswith(PNG_START):
-            tf.io.decode_png(encoded)
-        else:
-            with tf.device("CPU:0"):
-                decode_image(tf.constant(encoded))
+        with tf.device("CPU:0"):
+            content = tf.constant(encoded)  # an operation on bytes takes longer
+            if encoded.startswith(JPEG_START):
+                # All of the file is read, but only an eighth of each side is computed.
+                tf.io.decode_jpeg(content, channels=3, ratio=8)
+            elif encoded.startswith(PNG_START):
+                tf.io.decode_png(content)
+            else:
+                decode_image(content)
     except tf.errors.OpError as error:
         raise UnreadableError("damaged or cut off") from error
 
@@ -154,12 +155,14 @@ def _examine(path: str, max_pixels: int, header_only: bool = False) -> tuple[Fil
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
+        if not status.st_size:
+            raise UnreadableError("empty file")
         with open(path, "rb") as file:
-            check_header(file, status.st_size, max_pixels)
-            if header_only:
-                return FileRecord(status.st_size, status.st_mtime_ns, 0, "unread"), b""
-            encoded = file.read()
-        kind, decodable = _decodable(encoded)
+            encoded = b"" if header_only else file.read()
+            image = open_image(file if header_only else io.BytesIO(encoded), max_pixels)
+        if header_only:
+            return FileRecord(status.st_size, status.st_mtime_ns, 0, "unread"), b""
+        kind, decodable = _decodable(image, encoded)
     except Exception as error:  # Pillow raises any type of error for damaged files
         if not getattr(error, "errno", None):
             size_and_time = (status.st_size, status.st_mtime_ns)
@@ -176,19 +179,17 @@ def check_max_pixels(max_pixels: int) -> None:
         )
 
 
-def check_header(file: BinaryIO, size_bytes: int, max_pixels: int) -> None:
-    """Rejects empty files, other formats, and images with too many pixels."""
-    if not size_bytes:
-        raise UnreadableError("empty file")
-    width, height = Image.open(file, formats=FORMATS).size
+def open_image(file: BinaryIO, max_pixels: int) -> Image.Image:
+    """Reads the header of an image; rejects other formats and too many pixels."""
+    image = Image.open(file, formats=FORMATS)
+    width, height = image.size
     if not 0 < width * height <= max_pixels:
         raise UnreadableError(f"{width} x {height} pixels; max_pixels is {max_pixels}")
-    file.seek(0)
+    return image
 
 
-def _decodable(encoded: bytes) -> tuple[str, bytes]:
+def _decodable(image: Image.Image, encoded: bytes) -> tuple[str, bytes]:
     """The kind of an image, and its bytes for `decode_image`; decodes it to detect damage."""
-    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
     if image.format in ("JPEG", "MPO", "PNG"):
         check_decodes(encoded)  # also odd ones, because Pillow accepts some damaged files
         if (image.format == "PNG" or image.mode in PLAIN_JPEG_MODES) and (

@@ -15,12 +15,12 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_bt.data.files import (
-    FORMATS,
+    LARGEST_MAX_PIXELS,
     PLAIN_JPEG_MODES,
     TRANSPOSES,
     UnreadableError,
     check_decodes,
-    check_header,
+    open_image,
     orientation_of,
     reason_of,
     rgb_image,
@@ -51,7 +51,7 @@ def reduce_file(
     Args:
         path: Path of the file.
         load_size: See `reduce_image`.
-        max_pixels: Larger images count as unreadable; only their header is read.
+        max_pixels: Larger images count as unreadable.
         size_and_time: Size in bytes and time of change, in nanoseconds, that the file must have
             after it was read.
 
@@ -62,17 +62,20 @@ def reduce_file(
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         with open(path, "rb") as file:
-            check_header(file, size_and_time[0], max_pixels)
             encoded = file.read()
+        if not encoded:
+            raise UnreadableError("empty file")
         status = os.stat(path)
         if (status.st_size, status.st_mtime_ns) != size_and_time:
             raise UnreadableError("it changed while the images were prepared")
-        return reduce_image(encoded, load_size)
+        return reduce_image(encoded, load_size, max_pixels)
     except Exception as error:  # Pillow raises any type of error for damaged files
         raise UnreadableError(reason_of(error)) from error
 
 
-def reduce_image(encoded: bytes, load_size: int) -> ReducedImage:
+def reduce_image(
+    encoded: bytes, load_size: int, max_pixels: int = LARGEST_MAX_PIXELS
+) -> ReducedImage:
     """Reduces an image until its shorter side has `load_size` pixels.
 
     The filter is bicubic and antialiased. A JPEG is decoded at a half, a quarter or an eighth of
@@ -83,13 +86,14 @@ def reduce_image(encoded: bytes, load_size: int) -> ReducedImage:
         encoded: A JPEG, PNG, BMP, GIF or WebP file.
         load_size: In pixels. The longer side is at most eight times as long; the shorter side
             of an image of a more extreme shape is shorter than `load_size`.
+        max_pixels: Larger images are refused.
 
     Returns:
         The image as a viewer shows it: turned as EXIF says, with white behind transparency. The
         same bytes if a JPEG or PNG file needs no change.
 
     Raises:
-        UnreadableError: If the image is damaged. Other errors of Pillow are raised too.
+        UnreadableError: If the image is damaged or too large. Other errors of Pillow are raised too.
 
     Example:
         >>> file = io.BytesIO()
@@ -98,7 +102,7 @@ def reduce_image(encoded: bytes, load_size: int) -> ReducedImage:
         >>> image.height, image.width, Image.open(io.BytesIO(image.encoded)).size
         (300, 400, (40, 30))
     """
-    image = Image.open(io.BytesIO(encoded), formats=FORMATS)
+    image = open_image(io.BytesIO(encoded), max_pixels)
     width, height = image.size
     transpose = TRANSPOSES.get(orientation_of(image) or 0)
     size = reduced_size(width, height, load_size)
