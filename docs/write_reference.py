@@ -46,7 +46,7 @@ API = {  # heading: module, names
     "Images: `keras_bt.data`": (
         "data",
         "Source Images digits from_folder prepare from_prepared Prepared from_files image_files "
-        "from_tfrecords from_name from_tfds from_arrays in_memory fit_square",
+        "from_tfrecords from_tars from_name from_tfds from_arrays in_memory fit_square",
     ),
     "Mathematics: `keras_bt.functional`": (
         "functional",

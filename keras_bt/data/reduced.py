@@ -93,7 +93,7 @@ def reduce_image(
         same bytes if a JPEG or PNG file needs no change.
 
     Raises:
-        UnreadableError: If the image is damaged or too large. Other errors of Pillow are raised too.
+        UnreadableError: If the image is damaged or too large. Pillow raises other errors too.
 
     Example:
         >>> file = io.BytesIO()
