@@ -240,7 +240,7 @@ class Preparation:
         shards = [self._shards[number] for number in range(len(self._shards))]
         return dataclasses.replace(
             self._plan,
-            images=sum(len(shard.images) for shard in shards),
+            images=sum(len(shard.names) for shard in shards),
             skipped=len(problems),
             digest=digest_of((file.name, file.size_and_time[0]) for file in self._files),
             train=part(sets.train, sets.train_paths),

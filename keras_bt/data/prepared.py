@@ -46,11 +46,11 @@ class Prepared:
                 f"{self.root} is not prepared completely; run the same `keras-bt prepare` again."
             )
         shards = read_shards(self.root, self.manifest, checksums=check == "decode")
-        rows = [(number, *row) for number, shard in enumerate(shards) for row in shard.images]
-        self.paths = [os.path.join(self.root, name) for _, name, *_ in rows]
-        # number of the shard, then offset, bytes, CRC-32, height and width
-        places = [(number, *row) for number, _, *row in rows]
-        self._places = np.array(places, np.int64).reshape(-1, 6)
+        self.paths = [os.path.join(self.root, name) for shard in shards for name in shard.names]
+        # number of the shard, then the columns of `prepared_shards.PLACES`
+        numbers = np.repeat(np.arange(len(shards)), [len(shard.names) for shard in shards])
+        places = np.concatenate([shard.places for shard in shards])
+        self._places = np.column_stack([numbers, places])
 
     def source(self) -> Source:
         """All images, arranged like those of the folder they were made of."""

@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_bt._support import atomic
@@ -22,7 +22,8 @@ from keras_bt.data.reduced import ReducedImage
 
 # Bytes of a TFRecord file before and after a record: its length and checksums.
 BEFORE_RECORD, AFTER_RECORD = 12, 4
-COLUMNS = ("path", "offset", "bytes", "crc32", "height", "width")
+# Place and size of the encoded image in the TFRecord file, its checksum, and its true size.
+PLACES = ("offset", "bytes", "crc32", "height", "width")
 
 
 class DamagedError(ValueError):
@@ -37,21 +38,23 @@ class Shard:
         files: A text that changes with the files and settings that the shard was made of.
         size_bytes: Size of the TFRecord file.
         sha256: Checksum of the TFRecord file.
-        images: One row of `COLUMNS` per image: its path below the folder it came from, place and
-            size of its encoded bytes in the TFRecord file, their CRC-32, and its true size.
+        names: For each image its path below the folder it came from.
+        places: int64 [images, 5], with the columns `PLACES`.
         bad: Files that could not be read, each a path and a reason.
     """
 
     files: str
     size_bytes: int
     sha256: str
-    images: Sequence[tuple[Any, ...]]
-    bad: Sequence[tuple[str, str]]
+    names: list[str]
+    places: np.ndarray
+    bad: list[tuple[str, str]]
 
     def text(self) -> str:
         """The shard as JSON."""
-        columns = dict(zip(COLUMNS, map(list, zip(*self.images, strict=True)), strict=False))
-        return json.dumps({**dataclasses.asdict(self), "images": columns}) + "\n"
+        columns = dict(zip(PLACES, self.places.T.tolist(), strict=True))
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return json.dumps({**fields, "places": columns}) + "\n"
 
     @classmethod
     def from_text(cls, text: str) -> "Shard":
@@ -61,10 +64,12 @@ class Shard:
             ValueError: If the text is no such JSON. Also KeyError and TypeError.
         """
         fields = json.loads(text)
-        columns = fields["images"]
-        rows = zip(*(columns[name] for name in COLUMNS), strict=True) if columns else ()
+        columns = [fields["places"][name] for name in PLACES]
+        places = np.array(columns, np.int64).T
+        if len(places) != len(fields["names"]):
+            raise ValueError("columns of different length")
         bad = [(path, reason) for path, reason in fields["bad"]]
-        return cls(**{**fields, "images": list(rows), "bad": bad})
+        return cls(**{**fields, "places": places, "bad": bad})
 
 
 def tfrecord_path(folder: Path, number: int) -> Path:
@@ -124,7 +129,7 @@ def write_shard(
     Raises:
         atomic.WriteError: If writing fails.
     """
-    rows, bad, size_bytes = [], [], 0
+    names, places, bad, size_bytes = [], [], [], 0
     with atomic.replacing(tfrecord_path(folder, number), needed_bytes) as aside:
         with tf.io.TFRecordWriter(str(aside)) as writer:
             for path, label, image in images:
@@ -134,14 +139,16 @@ def write_shard(
                 example, encoded = example_of(image, path, label), image.encoded
                 offset = size_bytes + BEFORE_RECORD + example.index(encoded)
                 crc32, true_size = zlib.crc32(encoded), (image.height, image.width)
-                rows.append((path, offset, len(encoded), crc32, *true_size))
+                names.append(path)
+                places.append((offset, len(encoded), crc32, *true_size))
                 size_bytes += BEFORE_RECORD + len(example) + AFTER_RECORD
                 writer.write(example)
         # TensorFlow's writer may lose the end of a file without an error.
         if (written := aside.stat().st_size) != size_bytes:
             raise OSError(f"{written} of {size_bytes} bytes were written")
         sha256 = checksum(aside)
-    shard = Shard(files, size_bytes, sha256, rows, bad)
+    columns = np.array(places, np.int64).reshape(-1, len(PLACES))
+    shard = Shard(files, size_bytes, sha256, names, columns, bad)
     atomic.write_text(list_path(folder, number), shard.text())
     return shard
 
