@@ -30,7 +30,7 @@ from keras_bt.data.layout import find_sets
 from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
 from keras_bt.data.prepared_shards import Shard, find_shard, list_path, tfrecord_path, write_shard
 from keras_bt.data.reduced import encoding_in_words
-from keras_bt.data.reducing import Estimate, FileToRead, Reducer
+from keras_bt.data.reducing import Estimate, FileToRead, Reducer, list_files
 
 IMAGES_PER_SHARD = 1024
 
@@ -71,7 +71,7 @@ class Preparation:
         self._reducer = Reducer(load_size, max_pixels)
         self._before = self._manifest_before()
         self._sets = find_sets(self.root)
-        self._files = self._list_files()
+        self._files = list_files(self.root, self._sets)
         self._checksums = checksums
         self._shards = self._find_shards()
         before = self._before
@@ -140,20 +140,6 @@ class Preparation:
             )
         return before
 
-    def _list_files(self) -> list[FileToRead]:
-        """All files in the order of the shards."""
-        arrangement = arrange(self._sets)  # refuses classes that do not fit before anything is read
-        labels: dict[str, str] = {}
-        if arrangement.classes:
-            for paths, numbers in (arrangement[:2], arrangement[2:4]):
-                names = [arrangement.classes[number] for number in numbers or ()]
-                labels |= dict(zip(paths, names, strict=True))
-        start = len(os.path.join(self.root, ""))
-        return [
-            FileToRead(path, path[start:], _size_and_time(path), labels.get(path))
-            for path in self._sets.train_paths + self._sets.test_paths
-        ]
-
     def _parts(self) -> list[Part]:
         """The files of each shard."""
         starts = range(0, len(self._files), IMAGES_PER_SHARD)
@@ -186,20 +172,18 @@ class Preparation:
 
     def _check_room(self) -> None:
         """Rejects a disk without room for the missing shards."""
-        needed, free = self.estimate.size_bytes, atomic.free_bytes(self.out)
-        if needed > free:
+        free_bytes = atomic.free_bytes(self.out)
+        if self.estimate.size_bytes > free_bytes:
             raise ValueError(
-                f"{self.out} needs about {atomic.megabytes(needed)} for {self.estimate.files:,} "
-                f"images, but {atomic.megabytes(free)} are free there; prepare into a folder with "
-                "more room, or smaller images."
+                f"{self.out} needs {self.estimate.room}, but {atomic.megabytes(free_bytes)} are "
+                "free there; prepare into a folder with more room, or smaller images."
             )
         logging.getLogger(__name__).info(
-            "Preparing %s images of %d pixels in %s: about %s and %s.",
-            f"{self.estimate.files:,}",
+            "Preparing images of %d pixels in %s: %s, about %s.",
             self._plan.load_size,
             printable(str(self.out)),
+            self.estimate.room,
             in_words(self.estimate.seconds),
-            atomic.megabytes(needed),
         )
 
     def _write(self, missing: Sequence[Part]) -> None:
@@ -273,9 +257,10 @@ def prepare(
     """Reduces all images of a folder once, so that training reads them quickly.
 
     `from_folder(out)` then has the same sets, classes and held-out images as
-    `from_folder(image_dir)`. A second call after an interruption keeps finished shards, and so
-    does one after files were added or changed, except for the shards that those files are in.
-    The files written are the same to the byte whatever the number of cores and of interruptions.
+    `from_folder(image_dir)`. A second call after an interruption keeps finished shards. After
+    files have changed it writes their shards again; after files were added or removed, all shards
+    from there on. What is written is the same to the byte whatever the number of cores and of
+    interruptions.
 
     Args:
         image_dir: The folder; see `from_folder`.
@@ -305,12 +290,3 @@ def prepare(
         "megabytes": round(sum(size for size, *_ in manifest.shards) / 1e6, 1),
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-def _size_and_time(path: str) -> tuple[int, int]:
-    """Size in bytes and time of change of a file; -1 if it has vanished."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns

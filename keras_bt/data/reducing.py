@@ -1,4 +1,4 @@
-"""Reduces many image files in parallel, and estimates how long that takes."""
+"""Lists the files of a folder, reduces them in parallel, and estimates how long that takes."""
 
 import collections
 import concurrent.futures
@@ -10,11 +10,15 @@ import statistics
 import time
 import warnings
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
+from keras_bt._support import atomic
+from keras_bt.data.arrangement import arrange
 from keras_bt.data.files import UnreadableError
+from keras_bt.data.layout import Sets
 from keras_bt.data.reduced import ReducedImage, reduce_file, reduce_image
 
 SAMPLED_FILES = 16
@@ -42,6 +46,34 @@ class Estimate(NamedTuple):
     seconds: float
     size_bytes: int
     pixels: float
+
+    @property
+    def room(self) -> str:
+        """The room in words."""
+        return f"about {atomic.megabytes(self.size_bytes)} for {self.files:,} images"
+
+
+def list_files(root: Path, sets: Sets) -> list[FileToRead]:
+    """All files of a folder, those of the training set first.
+
+    Args:
+        root: The folder.
+        sets: From `find_sets`.
+
+    Raises:
+        ValueError: If the folders of classes do not fit; see `arrange`.
+    """
+    arrangement = arrange(sets)
+    labels: dict[str, str] = {}
+    if arrangement.classes:
+        for paths, numbers in (arrangement[:2], arrangement[2:4]):
+            names = [arrangement.classes[number] for number in numbers or ()]
+            labels |= dict(zip(paths, names, strict=True))
+    start = len(os.path.join(root, ""))
+    return [
+        FileToRead(path, path[start:], _size_and_time(path), labels.get(path))
+        for path in sets.train_paths + sets.test_paths
+    ]
 
 
 class Reducer:
@@ -108,6 +140,15 @@ class Reducer:
             return reduce_file(file.path, self._load_size, self._max_pixels, file.size_and_time)
         except UnreadableError as error:
             return str(error)
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    """Size in bytes and time of change of a file; -1 if it has vanished."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _tiny_jpeg() -> bytes:

@@ -1,6 +1,7 @@
 """`keras-bt prepare`, and `keras-bt pretrain --prepare`."""
 
 import logging
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -30,7 +31,9 @@ def test_command_prepares_and_continues(photos, command, tmp_path):
     flags = (f"--image_dir={photos}", "--image_size=16", f"--out={out}")
     finished = command("prepare", *flags)
     assert finished.result["images"] == 40 and finished.result["out"] == str(out)
-    assert "Preparing 40 images of 16 pixels in " in finished.stderr
+    assert re.search(
+        r"Preparing images of 16 pixels in .*: about .* for 40 images", finished.stderr
+    )
     assert "Preparing" not in command("prepare", *flags).stderr
     refusal = command("prepare", *flags, "--image_size=96").refusal
     assert (
@@ -89,7 +92,8 @@ def test_a_run_prepares_its_images_itself(photos, command, tmp_path, monkeypatch
     workdir = tmp_path / "auto"
     flags = (f"--image_dir={photos}", f"--workdir={workdir}", *TRAINING[:-1], "--validation")
     finished = command("pretrain", *flags)
-    assert f"Preparing 40 images of 16 pixels in {workdir}/prepared: about" in finished.stderr
+    said = rf"Preparing images of 16 pixels in {workdir}/prepared: about [\d.]+ MB for 40 images"
+    assert re.search(f"{said}, about ", finished.stderr)
     assert finished.result["images"] == 28  # every tenth of 32 is held out
 
 
