@@ -40,9 +40,11 @@ RACES = {
     ),
     "photos": (
         "Photographs of 12 megapixels",
-        "JPEG files into batches of one random crop of each photo. keras_bt reduces the files in "
-        "its first epoch, which the time includes, and reads the reduced images from then on. "
-        "torchvision's ImageFolder decodes the files in each epoch. A time is that of an epoch.",
+        "JPEG files into batches. keras_bt gives the whole photos, squashed, from which a step "
+        'cuts its views; "cropped" adds a crop of each. torchvision gives a crop of each. keras_bt '
+        "reduces the files in its first epoch, which the time includes, and reads the reduced "
+        "images from then on. torchvision's ImageFolder decodes the files in each epoch. A time is "
+        "that of an epoch.",
     ),
     "memory": (
         "Peak memory",

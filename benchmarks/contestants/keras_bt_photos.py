@@ -5,13 +5,15 @@ import tempfile
 import time
 from pathlib import Path
 
+import tensorflow as tf
+
 import keras_bt
 from keras_bt import data
 from keras_bt.config import rules
 from keras_bt.layers.augment import augment
 
 
-def prepare(folder, size, batch, first):
+def prepare(folder, size, batch, first, cropped):
     """Returns a function that reads the images of some epochs, each from the files if `first`."""
     numbers = itertools.count()
     load_size = rules.load_size(size)
@@ -24,6 +26,7 @@ def prepare(folder, size, batch, first):
         solarize_rate=0.0,
         seed=0,
     )
+    crop = tf.function(lambda images, sizes: augment(view, images, sizes, training=True))
     aside = tempfile.TemporaryDirectory()  # removed at the end of the process
 
     def open_images():
@@ -34,11 +37,13 @@ def prepare(folder, size, batch, first):
         return iter(train.shuffled_batches(batch, load_size, seed=0)), train.count // batch
 
     def read(batches, count):
-        """Reads batches, and crops each image of them."""
+        """Reads batches, and crops each image of them if that is wanted."""
         for _ in range(count):
             found = next(batches)
-            crops = augment(view, found["image"], found["size"], training=True)
-        return crops
+            images = found["image"]
+            if cropped:
+                images = crop(images, found["size"])
+        float(images[0, 0, 0, 0])
 
     if not first:
         batches, of_epoch = open_images()
@@ -46,7 +51,7 @@ def prepare(folder, size, batch, first):
     def run(epochs):
         started = time.perf_counter()
         for _ in range(epochs):
-            float(read(*open_images() if first else (batches, of_epoch))[0, 0, 0, 0])
+            read(*open_images() if first else (batches, of_epoch))
         return time.perf_counter() - started
 
     return run
