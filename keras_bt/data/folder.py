@@ -17,7 +17,7 @@ from keras_bt.data.layout import (
     list_images,
 )
 from keras_bt.data.reader import Reader
-from keras_bt.data.scan import check_name, scan
+from keras_bt.data.scan import check_name, remember, scan
 
 
 def from_folder(
@@ -84,7 +84,8 @@ def from_folder(
         )
 
     def images(name: str, paths: list[str], labels: list[int] | None) -> Images:
-        return _reader(paths, records, max_pixels).images(name, labels, paths)
+        reader = _reader(paths, records, str(root), index, max_pixels)
+        return reader.images(name, labels, paths)
 
     if classes is None:
         whole = images(str(root), paths, None)
@@ -142,7 +143,8 @@ def from_files(
         _skip(records, bad_images)
     if not readable:
         return None, []
-    return _reader(readable, records, max_pixels).images(root, None, readable), readable
+    reader = _reader(readable, records, root, None, max_pixels)
+    return reader.images(root, None, readable), readable
 
 
 def _skip(records: Mapping[str, FileRecord], bad_images: str) -> int:
@@ -166,8 +168,14 @@ def _readable(folder: Path, paths: list[str], records: Mapping[str, FileRecord])
     return readable
 
 
-def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int) -> Reader:
-    """A reader of examined files."""
+def _reader(
+    paths: list[str],
+    records: Mapping[str, FileRecord],
+    root: str,
+    index: str | os.PathLike[str] | None,
+    max_pixels: int,
+) -> Reader:
+    """A reader of examined files, which stores in the index what it has found."""
     known = [records[path] for path in paths]
 
     def read(index: int) -> bytes:
@@ -175,4 +183,8 @@ def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int
         return encoded
 
     mean_bytes = float(np.mean([record.size_bytes for record in known]))
-    return Reader(len(paths), read, paths.__getitem__, mean_bytes)
+
+    def when_all_are_read() -> None:
+        remember(dict(zip(paths, known, strict=True)), root, index, max_pixels)
+
+    return Reader(len(paths), read, paths.__getitem__, mean_bytes, when_all_are_read)

@@ -15,7 +15,7 @@ from keras_bt.data.patterns import is_local, matching_files
 from keras_bt.data.record_index import Keys, examine_records, find_keys
 from keras_bt.data.records import Records
 from keras_bt.data.scan import check_name
-from keras_bt.data.shards import Shard, index_shards
+from keras_bt.data.shards import Shard, index_shards, remember
 
 INTERLEAVED_FILES = 16
 
@@ -61,8 +61,9 @@ def from_tfrecords(
     classes = classes_of(labels, pattern, expected=keys.label is not None)
     compressed = any(shard.contents.compression for shard in shards)
     at_random = all(map(is_local, files)) and not compressed
+    found = functools.partial(remember, files=files, header=header, index=index)
     images = (
-        Records(files, shards, classes.numbers).images
+        Records(files, shards, classes.numbers, found).images
         if at_random
         else _in_sequence(files, shards, keys, classes)
     )
