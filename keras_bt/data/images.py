@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_bt.data.decode import fit_square
 
 SHUFFLE_BYTES = 2**30
+INDICES_AHEAD = 2**14
 HOLD_OUT_EVERY = 5
 VALIDATION_EVERY = 10
 SAMPLED_IMAGES = 64
@@ -176,6 +177,8 @@ class Images:
         if context.num_input_pipelines > 1:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+        if self.fetch:  # shuffling a million indices takes a second; no step waits for it
+            elements = elements.prefetch(INDICES_AHEAD)
         batches = self._decoded(elements, size).batch(part, drop_remainder=True).prefetch(2)
         batches = batches.with_options(_without_tuning())
         # Only batches of known infinite number keep their static shape when distributed.
