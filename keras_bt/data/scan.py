@@ -150,8 +150,8 @@ def _read(index: str | os.PathLike[str] | None, header: dict[str, Any]) -> Recor
     """Records by path, from the index."""
     columns = stored_index.read(index, header, ("path", *FIELDS))
     return {
-        path: FileRecord(*row, sys.intern(kind), problem)  # JSON has a new text in each row
-        for path, *row, kind, problem in zip(*columns, strict=True)
+        path: FileRecord(size, time, checksum, sys.intern(kind), problem)  # JSON repeats texts
+        for path, size, time, checksum, kind, problem in zip(*columns, strict=True)
     }
 
 

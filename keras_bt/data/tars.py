@@ -101,7 +101,7 @@ def _members(opened: BinaryIO) -> Iterator[tuple[str, str, int, int]]:
     """Name, suffix, position and size of each file inside a tar file."""
     with tarfile.open(fileobj=opened, mode="r:") as tar:
         for member in tar:
-            tar.members = []  # otherwise it keeps all
+            tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps all
             if member.isreg() and (found := MEMBER_NAME.fullmatch(member.name)):
                 yield found[1], found[2].lower(), member.offset_data, member.size
         # After a damaged header `tarfile` ends as if the file did.

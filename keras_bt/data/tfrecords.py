@@ -79,19 +79,19 @@ def _in_sequence(
     records = pairs.interleave(tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES)
     count = sum(len(shard.contents.labels) for shard in shards)
     buffer = shuffle_buffer(count, sum(shard.size_bytes for shard in shards))
-    names, labelled = list(classes.names), classes.numbers is not None
+    names, label_key = list(classes.names), None if classes.numbers is None else keys.label
     spec = {keys.image: tf.io.FixedLenFeature([], tf.string)}
-    if labelled:
-        spec[keys.label] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
+    if label_key:
+        spec[label_key] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.io.parse_single_example(record, spec)
-        label = record[keys.label] if labelled else None
+        label = record[label_key] if label_key else None
         if names:
             label = tf.argmax(tf.equal(names, label))
         return image_and_label(decode_image(record[keys.image]), label)
 
-    whole = Images("", count, records, decode, labelled, buffer)
+    whole = Images("", count, records, decode, bool(label_key), buffer)
 
     def images(name: str, numbers: np.ndarray) -> Images:
         chosen = whole if len(numbers) == count else whole.chosen(numbers)
