@@ -14,7 +14,7 @@ from keras_bt.data.layout import describe_left_out, find_sets, list_images
 from keras_bt.data.manifest import is_prepared
 from keras_bt.data.prepared import from_prepared
 from keras_bt.data.reader import Reader
-from keras_bt.data.scan import check_name, scan
+from keras_bt.data.scan import check_name, remember, scan
 
 
 def from_folder(
@@ -68,7 +68,8 @@ def from_folder(
     digest = digest_of((path[start:], records[path].size_bytes) for path in paths)
 
     def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
-        return _reader(paths, records, max_pixels).images(name, labels, paths)
+        reader = _reader(paths, records, str(root), index, max_pixels)
+        return reader.images(name, labels, paths)
 
     return source_of(root.name, root, arrangement, images, len(problems), digest)
 
@@ -115,7 +116,8 @@ def from_files(
         skip_unreadable(_problems(records), len(paths), bad_images)
     if not readable:
         return None, []
-    return _reader(readable, records, max_pixels).images(root, None, readable), readable
+    reader = _reader(readable, records, root, None, max_pixels)
+    return reader.images(root, None, readable), readable
 
 
 def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
@@ -123,8 +125,14 @@ def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
     return {path: record.problem for path, record in records.items() if record.problem}
 
 
-def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int) -> Reader:
-    """A reader of examined files."""
+def _reader(
+    paths: list[str],
+    records: Mapping[str, FileRecord],
+    root: str,
+    index: str | os.PathLike[str] | None,
+    max_pixels: int,
+) -> Reader:
+    """A reader of examined files, which stores in the index what it has found."""
     known = [records[path] for path in paths]
 
     def read(index: int) -> bytes:
@@ -132,4 +140,8 @@ def _reader(paths: list[str], records: Mapping[str, FileRecord], max_pixels: int
         return encoded
 
     mean_bytes = float(np.mean([record.size_bytes for record in known]))
-    return Reader(len(paths), read, paths.__getitem__, mean_bytes)
+
+    def when_all_are_read() -> None:
+        remember(dict(zip(paths, known, strict=True)), root, index, max_pixels)
+
+    return Reader(len(paths), read, paths.__getitem__, mean_bytes, when_all_are_read)

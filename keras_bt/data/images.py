@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_bt.functional.framing import check_framing, frame
 
 SHUFFLE_BYTES = 2**30
+INDICES_AHEAD = 2**14
 HOLD_OUT_EVERY = 5
 VALIDATION_EVERY = 10
 SAMPLED_IMAGES = 64
@@ -218,6 +219,8 @@ class Images:
         if context.num_input_pipelines > 1:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+        if self.fetch:  # shuffling a million indices takes a second; no step waits for it
+            elements = elements.prefetch(INDICES_AHEAD)
         decoded = self._decoded(elements, size, to_crop=True)
         batches = decoded.batch(part, drop_remainder=True).prefetch(2)
         batches = batches.with_options(_without_tuning())

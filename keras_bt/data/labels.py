@@ -1,9 +1,10 @@
 """Class numbers from labels of any type, and the images that they hold out."""
 
+import dataclasses
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of
 from keras_bt.data.shards import Shard
 
 
-class Classes(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Classes:
     """The class number of each image, and the names of the classes.
 
     Numbers are int64 [images], or None if the labels are no classes. There are no names if the

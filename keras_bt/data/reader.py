@@ -32,6 +32,7 @@ class Reader:
             before. Raises `UnreadableError`. Called by several threads.
         name: Returns the name of an image by its index, for messages.
         mean_bytes: Mean size of the images.
+        when_all_are_read: Called once, when every image has been read or found unreadable.
 
     Attributes:
         replaced: Names of images that could not be read and were replaced by others.
@@ -43,10 +44,12 @@ class Reader:
         read: Callable[[int], bytes],
         name: Callable[[int], str],
         mean_bytes: float,
+        when_all_are_read: Callable[[], None] = lambda: None,
     ) -> None:
         self.count, self.name = count, name
         self.replaced: set[str] = set()
         self._read, self._lock = read, threading.Lock()
+        self._seen, self._left, self._when_all_are_read = bytearray(count), count, when_all_are_read
         self._at_once = SMALL_AT_ONCE if mean_bytes < SMALL_BYTES else 1
         # Pillow warns about files that it can read. `catch_warnings` is not for several threads.
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -125,8 +128,21 @@ class Reader:
                 return self._read(found), found
             except UnreadableError as error:
                 self._report(self.name(found), error)
+            finally:
+                self._count_once(found)
         before = f" and the {offset} images before it" if offset else ""
         raise OSError(f"{printable(self.name(found))}{before} cannot be read.")
+
+    def _count_once(self, index: int) -> None:
+        """Notes that an image has been read."""
+        if self._seen[index]:
+            return
+        with self._lock:
+            self._left -= not self._seen[index]
+            self._seen[index] = True
+            is_last = not self._left
+        if is_last:
+            self._when_all_are_read()
 
     def _report(self, name: str, error: UnreadableError) -> None:
         """Logs a replaced image, once."""

@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -22,12 +22,17 @@ class Records:
         files: Paths of the files.
         shards: One shard per file.
         labels: Class number of each image, int64 [images], or None.
+        remember: Called with the checksums of all images when all of a set have been read.
     """
 
     def __init__(
-        self, files: Sequence[str], shards: Sequence[Shard], labels: np.ndarray | None
+        self,
+        files: Sequence[str],
+        shards: Sequence[Shard],
+        labels: np.ndarray | None,
+        remember: Callable[[np.ndarray], None],
     ) -> None:
-        self._files, self._labels = files, labels
+        self._files, self._labels, self._remember = files, labels, remember
         contents = [shard.contents for shard in shards]
         self._ends = np.cumsum([len(each.offsets) for each in contents])
         self._offsets, self._lengths, self._checksums = (
@@ -50,6 +55,7 @@ class Records:
             lambda index: self.read(int(numbers[index])),
             lambda index: self.name(int(numbers[index])),
             float(self._lengths[numbers].mean()),
+            lambda: self._remember(self._checksums),
         )
         return reader.images(name, None if self._labels is None else self._labels[numbers])
 

@@ -4,7 +4,7 @@ import concurrent.futures
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import PIL
@@ -49,12 +49,7 @@ def scan(
         ['no such file or directory']
     """
     files.check_max_pixels(max_pixels)
-    header = {
-        "index": "keras_bt images 2",
-        "root": root,
-        "max_pixels": max_pixels,
-        "decoders": [PIL.__version__, tf.__version__],
-    }
+    header = _header(root, max_pixels)
     known = _read(index, header)
     records: Records = {}
     try:
@@ -65,6 +60,30 @@ def scan(
         if index and found != known:
             _write(index, header, found)
     return list(records.values())
+
+
+def remember(
+    found: Mapping[str, FileRecord],
+    root: str,
+    index: str | os.PathLike[str] | None,
+    max_pixels: int,
+) -> None:
+    """Stores what has become known since a scan, so that the next start need not decode again.
+
+    Args:
+        found: Records by path.
+        root: See `scan`.
+        index: See `scan`.
+        max_pixels: See `scan`.
+    """
+    if not index:
+        return
+    header = _header(root, max_pixels)
+    known = _read(index, header)
+    start = len(os.path.join(root, ""))
+    records = known | {path[start:]: record for path, record in found.items()}
+    if records != known:
+        _write(index, header, records)
 
 
 def check_name(check: str) -> None:
@@ -113,12 +132,22 @@ def _examine(path: str, record: FileRecord | None, max_pixels: int, check: str) 
     return examine(path, max_pixels)
 
 
+def _header(root: str, max_pixels: int) -> dict[str, Any]:
+    """What an index is valid for."""
+    return {
+        "index": "keras_bt images 2",
+        "root": root,
+        "max_pixels": max_pixels,
+        "decoders": [PIL.__version__, tf.__version__],
+    }
+
+
 def _read(index: str | os.PathLike[str] | None, header: dict[str, Any]) -> Records:
     """Records by path, from the index."""
     columns = stored_index.read(index, header, ("path", *FIELDS))
     return {
-        path: FileRecord(*row, sys.intern(kind), problem)  # JSON has a new text in each row
-        for path, *row, kind, problem in zip(*columns, strict=True)
+        path: FileRecord(size, time, checksum, sys.intern(kind), problem)  # JSON repeats texts
+        for path, size, time, checksum, kind, problem in zip(*columns, strict=True)
     }
 
 

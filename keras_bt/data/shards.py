@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from keras_bt._support.progress_bar import progress_bar
@@ -71,7 +72,6 @@ def index_shards(
         ValueError: If images are damaged or missing. The message lists the first ten.
         OSError: If a file cannot be read.
     """
-    header = {**header, "decoders": [tf.__version__]}
     known = _read(index, header)
     shards: dict[str, Shard] = {}
     problems: list[str] = []
@@ -105,8 +105,34 @@ def index_shards(
     return [shards[file] for file in files]
 
 
+def remember(
+    checksums: np.ndarray,
+    files: Sequence[str],
+    header: Mapping[str, Any],
+    index: str | os.PathLike[str] | None,
+) -> None:
+    """Stores which images were decoded, so that the next start need not decode them again.
+
+    Args:
+        checksums: int64 [images] of all files in turn; see `Contents`.
+        files: See `index_shards`.
+        header: See `index_shards`.
+        index: See `index_shards`.
+    """
+    known, first = _read(index, header), 0
+    if not index or not set(files) <= known.keys():
+        return  # another process has written another index
+    for file in files:
+        stored = known[file].contents.checksums
+        stored[:] = checksums[first : first + len(stored)].tolist()
+        first += len(stored)
+    if first == len(checksums):
+        _write(index, header, known)
+
+
 def _read(index: str | os.PathLike[str] | None, header: Mapping[str, Any]) -> dict[str, Shard]:
     """Shards by path, from the index."""
+    header = {**header, "decoders": [tf.__version__]}
     names = ("path", "size_bytes", "mtime_ns", *Contents._fields)
     shards = {}
     for path, size, time, *row in zip(*stored_index.read(index, header, names), strict=True):
@@ -123,6 +149,7 @@ def _write(
     index: str | os.PathLike[str], header: Mapping[str, Any], shards: Mapping[str, Shard]
 ) -> None:
     """Writes the index."""
+    header = {**header, "decoders": [tf.__version__]}
     found = [shard.contents for shard in shards.values()]
     columns: dict[str, list[Any]] = {
         name: [getattr(contents, name) for contents in found] for name in Contents._fields

@@ -16,7 +16,7 @@ from keras_bt.data.patterns import is_local, matching_files
 from keras_bt.data.record_fields import IMAGE_STARTS
 from keras_bt.data.records import Records
 from keras_bt.data.scan import check_name
-from keras_bt.data.shards import UNREAD, Contents, Label, index_shards
+from keras_bt.data.shards import UNREAD, Contents, Label, index_shards, remember
 
 LABEL_SUFFIX = ".cls"
 # The name of a sample ends at the first dot after the last slash.
@@ -50,11 +50,13 @@ def from_tars(
     files = matching_files(pattern)
     if remote := [file for file in files if not is_local(file)]:
         raise ValueError(f"{remote[0]} is on another machine; tar files must be on this one.")
-    shards = index_shards(files, _examine, {"index": "keras_bt tars 1"}, index, check)
+    header = {"index": "keras_bt tars 1"}
+    shards = index_shards(files, _examine, header, index, check)
     labels = [label for shard in shards for label in shard.contents.labels]
     expected = any(label is not None for label in labels)
     classes = classes_of(labels, pattern, expected)
-    records = Records(files, shards, classes.numbers)
+    found = functools.partial(remember, files=files, header=header, index=index)
+    records = Records(files, shards, classes.numbers, found)
     return source_of_shards(pattern, files, shards, classes, records.images)
 
 
@@ -99,7 +101,7 @@ def _members(opened: BinaryIO) -> Iterator[tuple[str, str, int, int]]:
     """Name, suffix, position and size of each file inside a tar file."""
     with tarfile.open(fileobj=opened, mode="r:") as tar:
         for member in tar:
-            tar.members = []  # otherwise it keeps all
+            tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps all
             if member.isreg() and (found := MEMBER_NAME.fullmatch(member.name)):
                 yield found[1], found[2].lower(), member.offset_data, member.size
         # After a damaged header `tarfile` ends as if the file did.

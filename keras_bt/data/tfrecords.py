@@ -15,7 +15,7 @@ from keras_bt.data.patterns import is_local, matching_files
 from keras_bt.data.record_index import Keys, examine_records, find_keys
 from keras_bt.data.records import Records
 from keras_bt.data.scan import check_name
-from keras_bt.data.shards import Shard, index_shards
+from keras_bt.data.shards import Shard, index_shards, remember
 
 INTERLEAVED_FILES = 16
 
@@ -61,8 +61,9 @@ def from_tfrecords(
     classes = classes_of(labels, pattern, expected=keys.label is not None)
     compressed = any(shard.contents.compression for shard in shards)
     at_random = all(map(is_local, files)) and not compressed
+    found = functools.partial(remember, files=files, header=header, index=index)
     images = (
-        Records(files, shards, classes.numbers).images
+        Records(files, shards, classes.numbers, found).images
         if at_random
         else _in_sequence(files, shards, keys, classes)
     )
@@ -78,19 +79,19 @@ def _in_sequence(
     records = pairs.interleave(tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES)
     count = sum(len(shard.contents.labels) for shard in shards)
     buffer = shuffle_buffer(count, sum(shard.size_bytes for shard in shards))
-    names, labelled = list(classes.names), classes.numbers is not None
+    names, label_key = list(classes.names), None if classes.numbers is None else keys.label
     spec = {keys.image: tf.io.FixedLenFeature([], tf.string)}
-    if labelled:
-        spec[keys.label] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
+    if label_key:
+        spec[label_key] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.io.parse_single_example(record, spec)
-        label = record[keys.label] if labelled else None
+        label = record[label_key] if label_key else None
         if names:
             label = tf.argmax(tf.equal(names, label))
         return image_and_label(decode_image(record[keys.image]), label)
 
-    whole = Images("", count, records, decode, labelled, buffer)
+    whole = Images("", count, records, decode, bool(label_key), buffer)
 
     def images(name: str, numbers: np.ndarray) -> Images:
         chosen = whole if len(numbers) == count else whole.chosen(numbers)

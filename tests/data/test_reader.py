@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bt import data
+from keras_bt.data import files
 
 
 def write(path, value, shape=(4, 4, 3)):
@@ -103,6 +104,33 @@ def test_damage_behind_the_header_is_met_when_the_file_is_read(folder, caplog, t
     assert (source.train.count + source.test.count, source.skipped) == (18, 2)
     assert shades_and_labels(source.train) and source.train.replaced == set()
     assert data.from_folder(folder, index=stored).train.count == 16
+
+
+@pytest.mark.slow
+def test_the_index_keeps_what_reading_has_found(folder, tmp_path_factory, monkeypatch):
+    index = tmp_path_factory.mktemp("beside") / "index.gz"
+    cut(folder / "a" / "02.png")
+    decoded, check = [], files.check_decodes
+
+    def note(encoded):
+        decoded.append(encoded)
+        check(encoded)
+
+    monkeypatch.setattr(files, "check_decodes", note)
+    source = data.from_folder(folder, index=index)
+    assert len(decoded) == 2, "the first image of each set"
+    for _ in range(2):
+        shades_and_labels(source.train)
+    # The damaged file is decoded each time; it may have been repaired.
+    assert len(decoded) == 1 + 16 + 1
+    decoded.clear()
+    source = data.from_folder(folder, index=index)
+    shades_and_labels(source.train)
+    assert len(decoded) == 1 + 1, "the first held-out image, and the damaged one"
+    shades_and_labels(source.test)
+    decoded.clear()
+    data.from_folder(folder, index=index)
+    assert decoded == []
 
 
 def test_refuses_a_folder_whose_every_file_is_damaged(folder):
