@@ -117,7 +117,8 @@ def settle(flags: FlagValues, strategy: tf.distribute.Strategy) -> Settled:
             name = open_images().train.name
             raise ValueError(f"{name} holds a single image; at least 2 are needed.")
         if flags.image_size is None:
-            side = image_size_for(open_images().train.short_side(), on_accelerators(strategy))
+            train = open_images().train
+            side = image_size_for(train.short_side(), on_accelerators(strategy), train.largest_size)
             reason = "the images' own short side, at most 64 pixels, or 224 on an accelerator"
             recipe = recipe_for(images, side).with_sourced({"image_size": (side, reason)})
         else:
