@@ -52,7 +52,7 @@ class Manifest:
 
     def settings(self) -> dict[str, Any]:
         """The settings that all shards must have in common."""
-        names = ("name", "load_size", "max_pixels", "encoding", "version")
+        names = ("load_size", "max_pixels", "encoding", "version")
         return {name: getattr(self, name) for name in names}
 
     def write(self, folder: Path) -> None:

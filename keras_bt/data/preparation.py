@@ -66,12 +66,17 @@ class Preparation:
         check_utf8(self.out)
         if is_prepared(self.root):
             raise ValueError(f"{self.root} holds prepared images already; name their source.")
-        encoding = encoding_in_words(load_size)
-        self._plan = Manifest(self.root.name, load_size, max_pixels, encoding)
-        self._reducer = Reducer(load_size, max_pixels)
-        self._before = self._manifest_before()
         self._sets = find_sets(self.root)
         self._files = list_files(self.root, self._sets)
+        self._plan = Manifest(
+            self.root.name,
+            load_size,
+            max_pixels,
+            encoding_in_words(load_size),
+            digest=digest_of((file.name, file.size_and_time[0]) for file in self._files),
+        )
+        self._reducer = Reducer(load_size, max_pixels)
+        self._before = self._manifest_before()
         self._checksums = checksums
         self._shards = self._find_shards()
         before = self._before
@@ -131,9 +136,11 @@ class Preparation:
             if self.out.is_dir() and any(not p.name.startswith(".") for p in self.out.iterdir()):
                 raise ValueError(f"{self.out} holds other files; prepare into a folder of its own.")
             return None
-        before = read_manifest(self.out)
-        if before.settings() != self._plan.settings():
-            differing = differences(before.settings(), self._plan.settings())
+        before, now = read_manifest(self.out), self._plan
+        differing = differences(before.settings(), now.settings())
+        if before.name != now.name and before.digest != now.digest:  # else it is only renamed
+            differing += differences({"folder": before.name}, {"folder": now.name})
+        if differing:
             raise ValueError(
                 f"{self.out} was prepared with other settings ({'; '.join(differing)}); delete it, "
                 "or prepare into another folder."
@@ -226,7 +233,6 @@ class Preparation:
             self._plan,
             images=sum(len(shard.names) for shard in shards),
             skipped=len(problems),
-            digest=digest_of((file.name, file.size_and_time[0]) for file in self._files),
             train=part(sets.train, sets.train_paths),
             test=part(sets.test, sets.test_paths) if sets.test else None,
             shards=tuple(

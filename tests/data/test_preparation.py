@@ -154,6 +154,19 @@ def test_only_shards_of_new_and_changed_files_are_written_again(photos, tmp_path
     assert_same_source(data.from_folder(out), data.from_folder(photos))
 
 
+def test_a_renamed_folder_is_the_same_but_another_one_is_refused(photos, tmp_path):
+    out, renamed, other = (tmp_path / name for name in ("prepared", "renamed", "other"))
+    prepare(photos, out, 20)
+    shards = {path.name: path.stat().st_mtime_ns for path in out.glob("0*")}
+    shutil.move(photos, renamed)
+    assert prepare(renamed, out, 20)["images"] == 22
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("0*")} == shards
+    assert data.from_folder(out).name == "renamed"
+    write_photo(other / "1.jpg", 1)
+    with pytest.raises(ValueError, match=r"folder: 'renamed' before, 'other' now\); delete it"):
+        prepare(other, out, 20)
+
+
 def test_broken_files_are_named_and_left_out_on_request(photos, tmp_path, caplog):
     out = tmp_path / "prepared"
     whole = (photos / "a" / "00.jpg").read_bytes()
