@@ -12,6 +12,7 @@ Source: tensorflow/core/lib/io/record_writer.h, tensorflow/core/example/example.
 https://protobuf.dev/programming-guides/encoding.
 """
 
+import collections
 import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -161,14 +162,17 @@ def _only(feature: tf.train.Feature) -> Label:
 
 
 def _windowed(descriptor: int) -> Read:
-    """A function that reads a file, and keeps a piece of it for the next call."""
-    window, begin = b"", 0
+    """A function that reads a file, and keeps pieces of it for the next calls."""
+    # Before and after an image, in each of which some fields are.
+    windows = collections.deque([(0, b"")], maxlen=2)
 
     def read(position: int, count: int) -> bytes:
-        nonlocal window, begin
-        if not begin <= position <= position + count <= begin + len(window):
-            window, begin = os.pread(descriptor, max(count, WINDOW_BYTES), position), position
-        return window[position - begin : position - begin + count]
+        for begin, window in windows:
+            if begin <= position and position + count <= begin + len(window):
+                return window[position - begin : position - begin + count]
+        window = os.pread(descriptor, max(count, WINDOW_BYTES), position)
+        windows.appendleft((position, window))
+        return window[:count]
 
     return read
 
