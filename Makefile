@@ -8,7 +8,7 @@ VENV ?= .venv
 WORKDIR ?= runs/digits
 RUN := $(VENV)/bin
 INSTALL := $(RUN)/pip install --quiet --constraint constraints.txt --editable
-BENCHMARKS ?= loss views step end_to_end memory startup collectives formats
+BENCHMARKS ?= loss views step end_to_end photos memory startup collectives formats
 
 .PHONY: pretrain test test-all tests lint docs bench bench-setup clean
 

@@ -38,6 +38,14 @@ RACES = {
         "the networks limits both, as in the step above. Views take a hundredth of keras_bt's "
         "time. The workers of lightly's loader use cores that its step needs.",
     ),
+    "photos": (
+        "Photographs of 12 megapixels",
+        "JPEG files into batches. keras_bt gives the whole photos, squashed, from which a step "
+        'cuts its views; "cropped" adds a crop of each. torchvision gives a crop of each. keras_bt '
+        "reduces the files in its first epoch, which the time includes, and reads the reduced "
+        "images from then on. torchvision's ImageFolder decodes the files in each epoch. A time is "
+        "that of an epoch.",
+    ),
     "memory": (
         "Peak memory",
         "Growth of a new process during its first call, which includes tracing.",

@@ -45,8 +45,8 @@ API = {  # heading: module, names
     "Features of folders": ("", "extract_folder_features read_features nearest_images"),
     "Images: `keras_bt.data`": (
         "data",
-        "Source Images digits from_folder from_files image_files from_tfrecords from_name "
-        "from_tfds from_arrays in_memory fit_square",
+        "Source Images digits from_folder prepare from_prepared Prepared from_files image_files "
+        "from_tfrecords from_tars from_name from_tfds from_arrays in_memory fit_square",
     ),
     "Mathematics: `keras_bt.functional`": (
         "functional",

@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 import keras_bt
+from keras_bt import data
 from keras_bt._support import atomic
+from keras_bt.data import preparation
 from keras_bt.run import RunFolder
 from keras_bt.training.checkpoint import Checkpoints
 
@@ -225,3 +227,25 @@ def results(workdir):
         for name in ("seconds", "total_seconds", "images_per_second", "encoder_dir"):
             each.pop(name, None)
     return entries
+
+
+@pytest.mark.slow
+def test_prepared_shards_are_whole(small_disk, tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(preparation, "IMAGES_PER_SHARD", 50)
+    (tmp_path / "photos").mkdir()
+    for number in range(500):  # of twelve kilobytes each
+        pixels = rng.integers(0, 256, (64, 64, 3)).astype("uint8")
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number:03}.png")
+    photos, whole, out = tmp_path / "photos", tmp_path / "prepared", small_disk / "prepared"
+    data.prepare(photos, whole, 64)
+    with pytest.raises(ValueError, match="needs about .* MB for 500 images, but .* are free there"):
+        data.prepare(photos, out, 64)
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "free_bytes", lambda path: 10**12)
+        with pytest.raises(atomic.WriteError, match=r"0000\d.tfrecord .*no space left on device"):
+            data.prepare(photos, out, 64)
+    written = contents(out)
+    written.pop(".lock")
+    assert b'"finished": false' in written.pop("manifest.json")
+    assert len(written) >= 8
+    assert written == {name: (whole / name).read_bytes() for name in written}

@@ -24,9 +24,9 @@ class WriteError(OSError):
     def __init__(
         self, path: Path, error: OSError | tf.errors.OpError, needed_bytes: int | None = None
     ) -> None:
-        space = f"{_megabytes(_free_bytes(path))} are free"
+        space = f"{megabytes(free_bytes(path))} are free"
         if needed_bytes is not None:
-            space += f", about {_megabytes(needed_bytes)} are needed"
+            space += f", about {megabytes(needed_bytes)} are needed"
         super().__init__(f"{path} could not be written: {_reason(error)}; {space}.")
 
 
@@ -165,12 +165,12 @@ def _reason(error: OSError | tf.errors.OpError) -> str:
     return first_line(error)
 
 
-def _free_bytes(path: Path) -> int:
+def free_bytes(path: Path) -> int:
     """Free space at the nearest parent that exists."""
     folder = next(parent for parent in Path(path).absolute().parents if parent.exists())
     return shutil.disk_usage(folder).free
 
 
-def _megabytes(count: int) -> str:
+def megabytes(count: int) -> str:
     """A number of bytes as text."""
     return f"{count / 1e6:,.1f} MB"

@@ -17,6 +17,24 @@ def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def python_error(error: tf.errors.OpError) -> str | None:
+    """The message of an OSError that Python raised inside `tf.data`; None for other errors.
+
+    Example:
+        >>> def fail():
+        ...     raise OSError("The disk is gone.")
+        >>> dataset = tf.data.Dataset.range(1)
+        >>> dataset = dataset.map(lambda _: tf.numpy_function(fail, [], tf.int64))
+        >>> try:
+        ...     list(dataset)
+        ... except tf.errors.OpError as error:
+        ...     python_error(error)
+        'The disk is gone.'
+    """
+    found = re.search(r"\bOSError: (.*)", error.message)
+    return found and found[1]
+
+
 @contextlib.contextmanager
 def assertions_in_one_line() -> Iterator[None]:
     """Raises a ValueError of one line for an assertion that fails in a graph.

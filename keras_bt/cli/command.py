@@ -12,10 +12,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import tensorflow as tf
 from absl import flags
 from absl.flags import FlagValues
 
-from keras_bt._support.errors import first_line
+from keras_bt._support.errors import first_line, python_error
 
 REFUSED = 2  # exit status: the message says what to change; `launch` does not try again
 INTERRUPTED = 130  # a shell's status for SIGINT
@@ -139,7 +140,8 @@ class Command:
             started: See `Invocation`; None for now.
 
         Returns:
-            Exit status: 0, 2 for one of `REFUSALS`, 130 after Ctrl-C, or that of `run`.
+            Exit status: 0, 2 for one of `REFUSALS` or an OSError inside `tf.data`, 130 after
+            Ctrl-C, or that of `run`.
         """
         values = self._new_flags()
         started = time.monotonic() if started is None else started
@@ -157,6 +159,11 @@ class Command:
             return 1
         except REFUSALS as error:
             self.print_error(error)
+            return REFUSED
+        except tf.errors.OpError as error:
+            if (message := python_error(error)) is None:
+                raise
+            self.print_error(OSError(message))
             return REFUSED
         except KeyboardInterrupt:
             return INTERRUPTED

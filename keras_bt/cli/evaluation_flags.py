@@ -79,13 +79,14 @@ def open_view(flags: FlagValues, image_size: int) -> keras.Layer:
 
 
 def description(flags: FlagValues, labelled: Labelled) -> dict[str, Any]:
-    """The encoder and the images of the evaluation, for the result."""
+    """The encoder and the images of the evaluation, for the result; called after it."""
     return {
         "encoder_dir": flags.encoder,
         "model": flags.model,
         "dataset": labelled.source.name,
         "train_images": labelled.train.count,
         "test_images": labelled.test.count,
+        "replaced_images": len(labelled.train.replaced | labelled.test.replaced),
     }
 
 

@@ -6,6 +6,7 @@ import time
 
 import tensorflow as tf
 
+from keras_bt._support.durations import in_words
 from keras_bt._support.progress_bar import stage
 from keras_bt.cli.recipe_flags import Settled
 from keras_bt.config import short_runs
@@ -81,9 +82,9 @@ def _fit(
         speed = _measure(recipe, strategy)
         seconds = recipe.epochs * count / speed
         if epochs_given or seconds <= 60 * DEFAULT_MINUTES:
-            sentence = f"{recipe.epochs:,} epochs take about {_in_words(seconds)}, without scoring."
+            sentence = f"{recipe.epochs:,} epochs take about {in_words(seconds)}, without scoring."
             return Fitted(recipe, None, (f"{_speed_in_words(recipe, speed)}: {sentence}",))
-        hint = f"{recipe.epochs:,} epochs of recipe {recipe.name} would take {_in_words(seconds)}. "
+        hint = f"{recipe.epochs:,} epochs of recipe {recipe.name} would take {in_words(seconds)}. "
     if minutes is None:
         minutes = DEFAULT_MINUTES
         hint += "The run takes an hour; --minutes=8 or --epochs=100, for example, changes that."
@@ -149,16 +150,3 @@ def _speed_in_words(recipe: Recipe, speed: float) -> str:
         f"{count} {device}{'s' * (count > 1)}, {speed:,.0f} images a second through "
         f"{recipe.encoder} of width {recipe.width} in {recipe.precision}"
     )
-
-
-def _in_words(seconds: float) -> str:
-    """A duration in words.
-
-    Example:
-        >>> _in_words(50), _in_words(500), _in_words(50_000), _in_words(5e6)
-        ('50 seconds', '8 minutes', '14 hours', '58 days')
-    """
-    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -15,6 +15,7 @@ from keras_bt.cli.command import REFUSED, Command
 
 COMMANDS = (
     "pretrain",
+    "prepare",
     "evaluate",
     "finetune",
     "features",

@@ -20,6 +20,7 @@ from PIL import Image
 import keras_bt
 from keras_bt import data
 from keras_bt.cli.command import Command, FlagGroup, Invocation
+from keras_bt.data.manifest import is_prepared
 
 TILE, GAP = 128, 4  # pixels
 
@@ -71,8 +72,14 @@ def _extracted(flags: FlagValues, image: Path, metadata: Mapping[str, Any]) -> n
 
 
 def _image_of(path: Path, metadata: Mapping[str, Any]) -> data.Images:
-    """A single file as `Images`, framed as those of the file of features."""
-    images, _ = data.from_files([str(path)], str(path.parent))
+    """A single image as `Images`, framed as those of the file of features."""
+    images, root = None, Path(metadata["image_dir"])
+    if path.exists():
+        images, _ = data.from_files([str(path)], str(path.parent))
+    elif is_prepared(root):
+        prepared = data.Prepared(root)
+        if str(path) in prepared.paths:
+            images = prepared.images(str(root), [prepared.paths.index(str(path))])
     if images is None:
         raise ValueError(f"{path} cannot be read as an image.")
     return images.framed(metadata.get("framing", "square"))
@@ -82,8 +89,11 @@ def _draw(paths: Sequence[Path], out: str, metadata: Mapping[str, Any]) -> None:
     """Draws a row of images, with a gap after the first."""
     row = Image.new("RGB", (len(paths) * (TILE + GAP) + GAP, TILE), "white")
     for number, path in enumerate(paths):
-        pixels = next(iter(_image_of(path, metadata).batches(1, TILE)))["image"].numpy()[0]
-        row.paste(Image.fromarray(pixels), (number * (TILE + GAP) + GAP * (number > 0), 0))
+        images = _image_of(path, metadata)
+        side = min(TILE, images.largest_size or TILE)
+        pixels = next(iter(images.batches(1, side)))["image"].numpy()[0]
+        tile = Image.fromarray(pixels).resize((TILE, TILE))
+        row.paste(tile, (number * (TILE + GAP) + GAP * (number > 0), 0))
     row.save(out)
 
 

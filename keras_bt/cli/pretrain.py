@@ -23,6 +23,7 @@ from keras_bt.cli.device_flags import define_device_flags, strategy_of_flags
 from keras_bt.cli.fitting import Fitted, fit_to_machine
 from keras_bt.cli.image_flags import IMAGES
 from keras_bt.cli.ledger_flag import add_to_ledger, check_ledger, define_ledger_flag
+from keras_bt.cli.preparing import define_prepare_flag, open_images
 from keras_bt.cli.recipe_flags import (
     Settled,
     define_recipe_flags,
@@ -46,6 +47,7 @@ log = logging.getLogger("keras_bt")
 
 def _define_flags(values: FlagValues) -> None:
     define_recipe_flags(values)
+    define_prepare_flag(values)
     output = FlagGroup(values, "Output")
     output.string("workdir", None, "Folder of the run; runs/RECIPE by default.")
     output.enum(
@@ -150,7 +152,7 @@ def run(invocation: Invocation) -> int | None:
 def _first_line(flags: FlagValues) -> str:
     """What is done, how long it takes if that is known, and where the result will be."""
     recipe = recipe_of_flags(flags, named_recipe(flags), 1000)  # refuses wrong flags
-    images = flags.image_dir or flags.tfrecords or recipe.dataset
+    images = flags.image_dir or flags.tfrecords or flags.tars or recipe.dataset
     duration = f", with a result in {flags.minutes:g} minutes" if flags.minutes else ""
     return f"Pretraining on {images}{duration}; folder of the run: {workdir_of(flags)}."
 
@@ -162,6 +164,8 @@ def _settings(flags: FlagValues, fitted: Fitted) -> dict[str, Any]:
         names.append("view_placement")
     if flags.validation:
         names.append("validation")
+    if flags.check != "header":
+        names.append("check")
     named = {name: flags[name].value for name in names}
     return {**fitted.recipe.settings(), **named, "minutes": fitted.minutes}
 
@@ -190,10 +194,10 @@ def _prepare(
     finished, moved = workers.gather_from_workers(strategy, state)[0]
     if finished and not moved:
         return folder, None
-    source = settled.open_images()
-    images = source.digest or None
+    images = settled.open_images().digest or None
     if finished:
         return open_folder(writes=False, images=images), None
+    source = open_images(flags, settled, fitted, strategy)
     pretraining = workers.run_on_all_workers(
         strategy,
         lambda: Pretraining(

@@ -117,7 +117,8 @@ def settle(flags: FlagValues, strategy: tf.distribute.Strategy) -> Settled:
             name = open_images().train.name
             raise ValueError(f"{name} holds a single image; at least 2 are needed.")
         if flags.image_size is None:
-            side = image_size_for(open_images().train.short_side(), on_accelerators(strategy))
+            train = open_images().train
+            side = image_size_for(train.short_side(), on_accelerators(strategy), train.largest_size)
             reason = "the images' own short side, at most 64 pixels, or 224 on an accelerator"
             recipe = recipe_for(images, side).with_sourced({"image_size": (side, reason)})
         else:
@@ -137,7 +138,8 @@ def named_recipe(flags: FlagValues) -> Recipe | None:
         return find_recipe(flags.recipe)
     if flags.dataset:
         return {recipe.dataset: recipe for recipe in recipes.values()}.get(flags.dataset)
-    return None if flags.image_dir or flags.tfrecords else recipes["digits"]
+    own = flags.image_dir or flags.tfrecords or flags.tars
+    return None if own else recipes["digits"]
 
 
 def recipe_of_flags(

@@ -100,7 +100,7 @@ def load_size(image_size: int) -> int:
     return image_size if image_size <= SMALL_SIDE else image_size * 10 // 7
 
 
-def image_size_for(short_side: int, accelerated: bool) -> int:
+def image_size_for(short_side: int, accelerated: bool, largest_load_size: int | None = None) -> int:
     """The side of the encoder's images, for images of a size.
 
         the images' own short side, at most 64 pixels, or 224 on an accelerator
@@ -108,12 +108,19 @@ def image_size_for(short_side: int, accelerated: bool) -> int:
     Args:
         short_side: Of the images, in pixels.
         accelerated: Whether the devices are GPUs or TPUs.
+        largest_load_size: The side at which the images can be loaded; None for any. The result
+            is small enough.
 
     Example:
         >>> image_size_for(1200, accelerated=False), image_size_for(28, accelerated=True)
         (64, 28)
+        >>> image_size_for(137, accelerated=True, largest_load_size=137)
+        96
     """
-    return min(short_side, LARGEST_SIDE if accelerated else SMALL_SIDE)
+    side = min(short_side, LARGEST_SIDE if accelerated else SMALL_SIDE)
+    while largest_load_size is not None and side > 1 and load_size(side) > largest_load_size:
+        side -= 1
+    return side
 
 
 def settings_for(

@@ -5,20 +5,16 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import tensorflow as tf
+import numpy as np
 
-from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.files import MAX_PIXELS, FileRecord, printable
-from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of, problems_message
-from keras_bt.data.layout import (
-    class_numbers,
-    describe_left_out,
-    find_classes,
-    find_sets,
-    list_images,
-)
+from keras_bt.data.arrangement import arrange, check_bad_images, skip_unreadable, source_of
+from keras_bt.data.files import MAX_PIXELS, FileRecord, encoded_image, printable
+from keras_bt.data.images import Images, Source, digest_of
+from keras_bt.data.layout import describe_left_out, find_sets, list_images
+from keras_bt.data.manifest import is_prepared
+from keras_bt.data.prepared import from_prepared
 from keras_bt.data.reader import Reader
-from keras_bt.data.scan import scan
+from keras_bt.data.scan import check_name, remember, scan
 
 
 def from_folder(
@@ -26,6 +22,7 @@ def from_folder(
     bad_images: str = "fail",
     max_pixels: int = MAX_PIXELS,
     index: str | os.PathLike[str] | None = None,
+    check: str = "header",
 ) -> Source:
     """Images of any size in a folder.
 
@@ -35,63 +32,46 @@ def from_folder(
     classes but no labelled `test` folder, every fifth image is held out. A warning of one line
     names what is left out: images beside the sets, files that are no images, and labels.
 
-    Every file is decoded once before training. If training cannot read a file later, the next
-    image and its label replace it; see `Images.replaced`.
+    An image that cannot be read when it is needed is replaced by the next one of its set, with
+    its label; see `Images.replaced`. A folder that `prepare` has written is recognized, and has
+    the sets, classes and held-out images of the folder that it was made of.
 
     Args:
         path: The folder. Images end in .jpg, .jpeg, .jfif, .jpe, .png, .bmp, .gif or .webp.
-        bad_images: "fail", or "skip" to leave out images that cannot be read.
+        bad_images: What is done with images that `check` finds unreadable: "fail", or "skip" to
+            leave them out.
         max_pixels: Larger images count as unreadable.
-        index: File that stores which images can be read, to make the next start faster. None
+        index: File that stores what `check` has found, to make the next start faster. None
             stores nothing.
+        check: "header" reads the header of each file now, which finds empty files, other formats
+            and too many pixels. "decode" decodes each file now.
 
     Raises:
         ValueError: If the folder does not exist, holds no images, or holds images that
             cannot be read. The message lists the first ten.
-        OSError: If a folder inside it cannot be listed.
+        OSError: If a folder inside it cannot be listed, or none of the first images of a set can
+            be decoded.
     """
-    if bad_images not in ("fail", "skip"):
-        raise ValueError(f'bad_images must be "fail" or "skip", got {bad_images!r}.')
+    check_bad_images(bad_images)
+    check_name(check)
     root = Path(path).expanduser().absolute()
-    train, paths, test, test_paths, left_out, others, note = find_sets(root)
-    all_paths = paths + test_paths
-    records = dict(zip(all_paths, scan(all_paths, str(root), index, max_pixels), strict=True))
-    skipped = _skip(records, bad_images)
-    paths = _readable(train, paths, records)
+    if is_prepared(root):
+        return from_prepared(root, check)
+    sets = find_sets(root)
+    paths = sets.train_paths + sets.test_paths
+    records = dict(zip(paths, scan(paths, str(root), index, max_pixels, check), strict=True))
+    problems = _problems(records)
+    skip_unreadable(problems, len(paths), bad_images)
+    arrangement = arrange(sets, problems)
+    arrangement.log(root)
     start = len(os.path.join(root, ""))
-    digest = digest_of((path[start:], records[path].size_bytes) for path in all_paths)
-    classes, reason = find_classes(train, paths)
-    if test and classes:
-        test_paths = _readable(test, test_paths, records)
-    elif test:
-        left_out[test.name], test_paths = len(test_paths), []
-    elif classes:
-        test_paths = paths[::HOLD_OUT_EVERY]
-        paths = [path for number, path in enumerate(paths) if number % HOLD_OUT_EVERY]
-    notes = [f"no labels, because {reason}"] if reason else []
-    notes += [note] if note else []
-    if notes := notes + describe_left_out(left_out, others):
-        kind = f"images in {len(classes)} classes" if classes else "images"
-        taken = f"{len(paths) + len(test_paths)} {kind}, {len(test_paths)} of them held out"
-        logging.getLogger(__name__).warning(
-            "%s: %s; %s.", printable(str(root)), taken, "; ".join(notes)
-        )
+    digest = digest_of((path[start:], records[path].size_bytes) for path in paths)
 
-    def images(name: str, paths: list[str], labels: list[int] | None) -> Images:
-        return _images(name, Reader(paths, [records[path] for path in paths], max_pixels), labels)
+    def images(name: str, paths: list[str], labels: Sequence[int] | None) -> Images:
+        reader = _reader(paths, records, str(root), index, max_pixels)
+        return reader.images(name, labels, paths)
 
-    if classes is None:
-        whole = images(str(root), paths, None)
-        return Source(root.name, whole, skipped=skipped, digest=digest)
-    return Source(
-        root.name,
-        images(f"{root} (train)", paths, class_numbers(train, paths, classes)),
-        images(f"{root} (held out)", test_paths, class_numbers(test or train, test_paths, classes)),
-        len(classes),
-        skipped,
-        class_names=tuple(classes),
-        digest=digest,
-    )
+    return source_of(root.name, root, arrangement, images, len(problems), digest)
 
 
 def image_files(path: str | os.PathLike[str]) -> list[str]:
@@ -133,50 +113,35 @@ def from_files(
     records = dict(zip(paths, scan(paths, root, None, max_pixels), strict=True))
     readable = [path for path in paths if not records[path].problem]
     if readable or bad_images == "fail":
-        _skip(records, bad_images)
+        skip_unreadable(_problems(records), len(paths), bad_images)
     if not readable:
         return None, []
-    reader = Reader(readable, [records[path] for path in readable], max_pixels)
-    return _images(root, reader, None), readable
+    reader = _reader(readable, records, root, None, max_pixels)
+    return reader.images(root, None, readable), readable
 
 
-def _skip(records: Mapping[str, FileRecord], bad_images: str) -> int:
-    """Counts the images that cannot be read; raises an error if `bad_images` is "fail"."""
-    problems = [f"{printable(path)}: {r.problem}" for path, r in records.items() if r.problem]
-    if problems:
-        message = problems_message("images", len(records), problems)
-        if len(problems) == len(records):
-            raise ValueError(message)
-        if bad_images == "fail":
-            raise ValueError(f"{message} Use bad_images=skip to leave them out.")
-        logging.getLogger(__name__).warning(message)
-    return len(problems)
+def _problems(records: Mapping[str, FileRecord]) -> dict[str, str]:
+    """Why files cannot be read, by path."""
+    return {path: record.problem for path, record in records.items() if record.problem}
 
 
-def _readable(folder: Path, paths: list[str], records: Mapping[str, FileRecord]) -> list[str]:
-    """The paths that can be read; rejects a folder without any."""
-    readable = [path for path in paths if not records[path].problem]
-    if not readable:
-        raise ValueError(f"None of the {len(paths)} images in {folder} can be read.")
-    return readable
+def _reader(
+    paths: list[str],
+    records: Mapping[str, FileRecord],
+    root: str,
+    index: str | os.PathLike[str] | None,
+    max_pixels: int,
+) -> Reader:
+    """A reader of examined files, which stores in the index what it has found."""
+    known = [records[path] for path in paths]
 
+    def read(index: int) -> bytes:
+        encoded, known[index] = encoded_image(paths[index], known[index], max_pixels)
+        return encoded
 
-def _images(name: str, reader: Reader, labels: list[int] | None) -> Images:
-    """`Images` of the files of a reader."""
-    label_tensor = None if labels is None else tf.constant(labels, tf.int64)
+    mean_bytes = float(np.mean([record.size_bytes for record in known]))
 
-    def decode(file: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        label = None if label_tensor is None else tf.gather(label_tensor, file["index"])
-        return image_and_label(decode_image(file["encoded"]), label)
+    def when_all_are_read() -> None:
+        remember(dict(zip(paths, known, strict=True)), root, index, max_pixels)
 
-    return Images(
-        name,
-        reader.count,
-        tf.data.Dataset.range(reader.count),
-        decode,
-        labels is not None,
-        shuffle_buffer=reader.count,
-        fetch=reader.fetch,
-        replaced=reader.replaced,
-        file_names=reader.paths,
-    )
+    return Reader(len(paths), read, paths.__getitem__, mean_bytes, when_all_are_read)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_bt.functional.framing import check_framing, frame
 
 SHUFFLE_BYTES = 2**30
+INDICES_AHEAD = 2**14
 HOLD_OUT_EVERY = 5
 VALIDATION_EVERY = 10
 SAMPLED_IMAGES = 64
@@ -25,17 +26,18 @@ class Images:
         count: Number of images.
         elements: Dataset of small elements: indices, paths or encoded bytes.
         decode: Maps an element, after `fetch`, to {"image": [height, width, 3]} and, if
-            `labelled`, "label": a class number. If `squashed`, also to "size": the true height
-            and width, int32 [2].
+            `labelled`, "label": a class number. If the image was reduced or `squashed`, also to
+            "size": the true height and width, int32 [2].
         labelled: Whether the images have labels.
         shuffle_buffer: Number of elements shuffled at a time; `count` shuffles all.
         fetch: Maps a dataset of elements to the dataset that `decode` takes, in the same
             order; None passes the elements on.
-        replaced: Paths of files that training could not read and replaced by other images.
-            Grows during training.
+        replaced: Names of images (paths, or records) that could not be read and were replaced
+            by others. Grows while images are read.
         file_names: One path per image; None for images that are not in files.
         framing: How images become squares; see `framed`.
         squashed: Whether `decode` returns images squashed to one size, for random crops only.
+        largest_size: The largest size that the images can be loaded at; None for any.
 
     Example:
         >>> from keras_bt.data import from_arrays
@@ -55,6 +57,7 @@ class Images:
     file_names: Sequence[str] | None = None
     framing: str = "square"
     squashed: bool = False
+    largest_size: int | None = None
 
     def framed(self, framing: str) -> "Images":
         """The same images, with another way to become squares of one size.
@@ -153,7 +156,8 @@ class Images:
             Dataset of dicts {"image", "label"}, without "label" if there are no labels.
 
         Raises:
-            ValueError: If the images are `squashed`, and `to_crop` is false.
+            ValueError: If the images are `squashed`, and `to_crop` is false. Also if `size` is
+                above `largest_size`.
         """
         if not to_crop:
             self._refuse_squashed()
@@ -186,7 +190,7 @@ class Images:
 
         Raises:
             ValueError: If there are fewer images than `batch_size`, the number of replicas
-                does not divide it, or `seed` is negative.
+                does not divide it, `seed` is negative, or `size` is above `largest_size`.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -215,6 +219,8 @@ class Images:
         if context.num_input_pipelines > 1:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
+        if self.fetch:  # shuffling a million indices takes a second; no step waits for it
+            elements = elements.prefetch(INDICES_AHEAD)
         decoded = self._decoded(elements, size, to_crop=True)
         batches = decoded.batch(part, drop_remainder=True).prefetch(2)
         batches = batches.with_options(_without_tuning())
@@ -223,13 +229,20 @@ class Images:
 
     def _decoded(self, elements: tf.data.Dataset, size: int, to_crop: bool) -> tf.data.Dataset:
         """Fetches, decodes and fits the elements to squares."""
+        if self.largest_size is not None and size > self.largest_size:
+            raise ValueError(
+                f"{self.name}: the images are prepared for a load_size of {self.largest_size} "
+                f"pixels, and {size} are needed; prepare them again for a larger image_size, or "
+                "choose a smaller one."
+            )
         squash = to_crop and self.framing == "whole"
 
         def load(element: Any) -> dict[str, tf.Tensor]:
-            example = self.decode(element)
+            example = dict(self.decode(element))
             image = example["image"]
+            true_size = example.pop("size", tf.shape(image)[:2])
             if squash:
-                example = {"size": tf.shape(image)[:2], **example}
+                example["size"] = true_size
             return {**example, "image": frame(image, size, "stretch" if squash else self.framing)}
 
         elements = self.fetch(elements) if self.fetch else elements

@@ -10,6 +10,7 @@ from keras_bt.data.decode import image_and_label
 from keras_bt.data.images import Images, Source
 
 BATCH_SIZE = 256
+MOST_BYTES = 2**30  # of decoded images that a run keeps in memory
 
 
 def digits() -> Source:
@@ -88,6 +89,20 @@ def from_arrays(
     return Images(
         name, count, tf.data.Dataset.range(count), decode, labels is not None, shuffle_buffer=count
     )
+
+
+def fits_into_memory(count: int, size: int) -> bool:
+    """Whether a run keeps so many decoded images in memory.
+
+    Args:
+        count: Number of images.
+        size: Their side in pixels.
+
+    Example:
+        >>> fits_into_memory(50_000, 64), fits_into_memory(50_000, 224)
+        (True, False)
+    """
+    return 3 * size**2 * count <= MOST_BYTES
 
 
 def in_memory(images: Images, size: int) -> Images:

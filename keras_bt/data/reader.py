@@ -1,4 +1,4 @@
-"""Reads examined files for `tf.data`, and replaces files that have vanished."""
+"""Reads encoded images for `tf.data`, and replaces those that cannot be read."""
 
 import atexit
 import contextlib
@@ -6,13 +6,16 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from keras_bt.data.files import FileRecord, UnreadableError, encoded_image, printable
+from keras_bt.data.decode import decode_image, image_and_label
+from keras_bt.data.files import UnreadableError, printable
+from keras_bt.data.images import Images
 
 MAX_REPLACED = 100
 # Eight small files per call of Python: single calls take four times as long as the decoding.
@@ -21,35 +24,80 @@ QUIET_SECONDS = 0.2
 
 
 class Reader:
-    """Reads image files by index.
+    """Reads encoded images by index.
 
     Args:
-        paths: Paths of the files.
-        records: One record per file, none of them bad.
-        max_pixels: See `files.examine`.
+        count: Number of images.
+        read: Returns an image by its index, as bytes for `decode_image` that have been decoded
+            before. Raises `UnreadableError`. Called by several threads.
+        name: Returns the name of an image by its index, for messages.
+        mean_bytes: Mean size of the images.
+        when_all_are_read: Called once, when every image has been read or found unreadable.
 
     Attributes:
-        count: Number of files.
-        replaced: Paths of files that could not be read and were replaced by others.
+        replaced: Names of images that could not be read and were replaced by others.
     """
 
-    def __init__(self, paths: list[str], records: Sequence[FileRecord], max_pixels: int) -> None:
-        self.paths, self.count = paths, len(paths)
+    def __init__(
+        self,
+        count: int,
+        read: Callable[[int], bytes],
+        name: Callable[[int], str],
+        mean_bytes: float,
+        when_all_are_read: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.count, self.name = count, name
         self.replaced: set[str] = set()
-        self._records, self._max_pixels = records, max_pixels
-        self._lock = threading.Lock()
-        small = np.mean([record.size_bytes for record in records]) < SMALL_BYTES
-        self._at_once = SMALL_AT_ONCE if small else 1
+        self._read, self._lock = read, threading.Lock()
+        self._seen, self._left, self._when_all_are_read = bytearray(count), count, when_all_are_read
+        self._at_once = SMALL_AT_ONCE if mean_bytes < SMALL_BYTES else 1
+        # Pillow warns about files that it can read. `catch_warnings` is not for several threads.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def images(
+        self,
+        name: str,
+        labels: Sequence[int] | np.ndarray | None,
+        file_names: Sequence[str] | None = None,
+    ) -> Images:
+        """The images of this reader, in the order of their indices.
+
+        Args:
+            name: See `Images`.
+            labels: One class number per image, or None.
+            file_names: See `Images`.
+
+        Raises:
+            OSError: If none of the first images can be read.
+        """
+        label_tensor = None if labels is None else tf.constant(labels, tf.int64)
+
+        def decode(read: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            label = None if label_tensor is None else tf.gather(label_tensor, read["index"])
+            return image_and_label(decode_image(read["encoded"]), label)
+
+        self._readable(0)
+        return Images(
+            name,
+            self.count,
+            tf.data.Dataset.range(self.count),
+            decode,
+            labels is not None,
+            shuffle_buffer=self.count,
+            fetch=self.fetch,
+            replaced=self.replaced,
+            file_names=file_names,
+        )
 
     def fetch(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """Reads files in the order of their indices.
+        """Reads images in the order of their indices.
 
         Args:
             indices: Dataset of int64 in 0...count - 1.
 
         Returns:
             Dataset of dicts {"encoded", "index"}: an image for `decode_image`, and its index.
-            The index differs from the requested one if that file could not be read.
+            The index differs from the requested one if that image could not be read.
         """
 
         def read(indices: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -69,28 +117,41 @@ class Reader:
         with _python_in_use() as exiting:
             if exiting:
                 return np.array([_placeholder.getvalue()] * len(indices), object), indices
-            encoded, found = zip(*map(self._read, indices), strict=True)
+            encoded, found = zip(*map(self._readable, indices), strict=True)
             return np.array(encoded, object), np.array(found, np.int64)
 
-    def _read(self, index: int) -> tuple[bytes, int]:
+    def _readable(self, index: int) -> tuple[bytes, int]:
         """An encoded image and its index: the requested one, or the next readable one."""
         for offset in range(min(MAX_REPLACED, self.count)):
-            found = (index + offset) % self.count
-            path, record = self.paths[found], self._records[found]
+            found = (int(index) + offset) % self.count
             try:
-                return encoded_image(path, record, self._max_pixels), found
+                return self._read(found), found
             except UnreadableError as error:
-                self._report(path, error)
-        raise OSError(f"{printable(path)} and the {offset} images before it can no longer be read.")
+                self._report(self.name(found), error)
+            finally:
+                self._count_once(found)
+        before = f" and the {offset} images before it" if offset else ""
+        raise OSError(f"{printable(self.name(found))}{before} cannot be read.")
 
-    def _report(self, path: str, error: UnreadableError) -> None:
-        """Logs a replaced file, once."""
+    def _count_once(self, index: int) -> None:
+        """Notes that an image has been read."""
+        if self._seen[index]:
+            return
         with self._lock:
-            if path in self.replaced:
+            self._left -= not self._seen[index]
+            self._seen[index] = True
+            is_last = not self._left
+        if is_last:
+            self._when_all_are_read()
+
+    def _report(self, name: str, error: UnreadableError) -> None:
+        """Logs a replaced image, once."""
+        with self._lock:
+            if name in self.replaced:
                 return
-            self.replaced.add(path)
+            self.replaced.add(name)
         log = logging.getLogger(__name__)
-        log.warning("Another image replaces %s: %s.", printable(path), error)
+        log.warning("Another image replaces %s: %s.", printable(name), error)
 
 
 # A tf.data thread that calls Python during Python's exit never returns, and TensorFlow waits

@@ -1,39 +1,30 @@
 """Images in TFRecord files."""
 
-import contextlib
-import glob
-import logging
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
 
-from keras_bt._support.errors import first_line
 from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.files import printable
-from keras_bt.data.images import (
-    HOLD_OUT_EVERY,
-    Images,
-    Source,
-    digest_of,
-    problems_message,
-    shuffle_buffer,
-)
+from keras_bt.data.images import Images, Source, shuffle_buffer
+from keras_bt.data.labels import Classes, classes_of, source_of_shards
+from keras_bt.data.patterns import is_local, matching_files
+from keras_bt.data.record_index import Keys, examine_records, find_keys
+from keras_bt.data.records import Records
+from keras_bt.data.scan import check_name
+from keras_bt.data.shards import Shard, index_shards, remember
 
-IMAGE_KEYS, LABEL_KEYS = ("image", "image/encoded"), ("label", "image/class/label")
-GZIP_START, ZLIB_STARTS = b"\x1f\x8b", (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
-
-Label = Any  # int, bytes or None
-
-# Calls of a graph take a fifth of the time of its operations one by one.
-_decode_in_graph = tf.function(
-    decode_image, input_signature=[tf.TensorSpec([], tf.string)], autograph=False
-)
+INTERLEAVED_FILES = 16
 
 
-def from_tfrecords(pattern: str | os.PathLike[str]) -> Source:
+def from_tfrecords(
+    pattern: str | os.PathLike[str],
+    index: str | os.PathLike[str] | None = None,
+    check: str = "header",
+) -> Source:
     """TFRecord files of `tf.train.Example`s with encoded images, also compressed ones.
 
     Keys: "image" or "image/encoded" (the bytes of a JPEG, PNG, WebP, BMP or GIF; the orientation
@@ -41,164 +32,69 @@ def from_tfrecords(pattern: str | os.PathLike[str]) -> Source:
     With labels, every fifth image is held out. Labels are ignored, with a warning, if a record has
     none or several, if any is negative, if all are equal, or if there are fewer than five images.
 
+    Images of this machine's files are read in any order: an epoch is shuffled as a whole, a worker
+    reads its own images, and one that cannot be decoded is replaced by the next, see
+    `Images.replaced`. Compressed files and those of other machines are read one after the other
+    and shuffled by parts of 1 GiB; each of their images is decoded now.
+
     Args:
         pattern: Path or glob of the files, also with the scheme of a file system of TensorFlow,
             such as gs://.
+        index: File that stores where the images are, to make the next start faster. None stores
+            nothing.
+        check: "header" finds each image now, without reading it. "decode" decodes each image now.
 
     Raises:
-        ValueError: If no file matches, or records cannot be read. The message names the first
-            ten.
+        ValueError: If no file matches, files are cut off, or records have no image. The message
+            names the first ten.
+        OSError: If a file cannot be read, or none of the first images can be decoded.
     """
+    check_name(check)
     pattern = os.path.expanduser(os.fspath(pattern))
-    files = _matching(pattern)
-    compressions = [_compression(file) for file in files]
-    image_key, label_key = _keys(files, compressions)
-    labels = _read_labels(files, compressions, image_key, label_key)
-    sizes = [tf.io.gfile.stat(file).length for file in files]
-    buffer = shuffle_buffer(len(labels), sum(sizes))
-    digest = digest_of(zip(map(os.path.basename, files), sizes, strict=True))
-    pairs = tf.data.Dataset.from_tensor_slices((files, compressions))
-    records = pairs.flat_map(tf.data.TFRecordDataset)
-    is_text = isinstance(labels[0], bytes)
-    names = sorted(set(labels)) if is_text else []
-    spec = {image_key: tf.io.FixedLenFeature([], tf.string)}
+    files = matching_files(pattern)
+    keys = find_keys(files)
+    header = {"index": "keras_bt records 1", "keys": list(keys)}
+    shards = index_shards(
+        files, functools.partial(examine_records, keys=keys), header, index, check
+    )
+    labels = [label for shard in shards for label in shard.contents.labels]
+    classes = classes_of(labels, pattern, expected=keys.label is not None)
+    compressed = any(shard.contents.compression for shard in shards)
+    at_random = all(map(is_local, files)) and not compressed
+    found = functools.partial(remember, files=files, header=header, index=index)
+    images = (
+        Records(files, shards, classes.numbers, found).images
+        if at_random
+        else _in_sequence(files, shards, keys, classes)
+    )
+    return source_of_shards(pattern, files, shards, classes, images)
 
-    if reason := _why_unusable(labels):
-        if label_key:
-            message = "%s: labels are ignored, because %s."
-            logging.getLogger(__name__).warning(message, printable(pattern), reason)
-        label_key = None
+
+def _in_sequence(
+    files: Sequence[str], shards: Sequence[Shard], keys: Keys, classes: Classes
+) -> Callable[[str, np.ndarray], Images]:
+    """Opens images that are read one after the other, from several files in turn."""
+    compressions = [shard.contents.compression for shard in shards]
+    pairs = tf.data.Dataset.from_tensor_slices((list(files), compressions))
+    records = pairs.interleave(tf.data.TFRecordDataset, cycle_length=INTERLEAVED_FILES)
+    count = sum(len(shard.contents.labels) for shard in shards)
+    buffer = shuffle_buffer(count, sum(shard.size_bytes for shard in shards))
+    names, label_key = list(classes.names), None if classes.numbers is None else keys.label
+    spec = {keys.image: tf.io.FixedLenFeature([], tf.string)}
     if label_key:
-        spec[label_key] = tf.io.FixedLenFeature([], tf.string if is_text else tf.int64)
+        spec[label_key] = tf.io.FixedLenFeature([], tf.string if names else tf.int64)
 
     def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
         record = tf.io.parse_single_example(record, spec)
         label = record[label_key] if label_key else None
-        if is_text and label is not None:
+        if names:
             label = tf.argmax(tf.equal(names, label))
-        return image_and_label(decode_image(record[image_key]), label)
+        return image_and_label(decode_image(record[keys.image]), label)
 
-    if label_key is None:
-        images = Images(pattern, len(labels), records, decode, False, buffer)
-        return Source(pattern, images, digest=digest)
+    whole = Images("", count, records, decode, bool(label_key), buffer)
 
-    def part(name: str, held_out: bool) -> Images:
-        chosen = records.enumerate().filter(
-            lambda i, _: tf.equal(i % HOLD_OUT_EVERY == 0, held_out)
-        )
-        count = -(-len(labels) // HOLD_OUT_EVERY)
-        count = count if held_out else len(labels) - count
-        elements = chosen.map(lambda _, record: record)
-        return Images(f"{pattern} ({name})", count, elements, decode, True, buffer)
+    def images(name: str, numbers: np.ndarray) -> Images:
+        chosen = whole if len(numbers) == count else whole.chosen(numbers)
+        return dataclasses.replace(chosen, name=name)
 
-    return Source(
-        pattern,
-        part("train", False),
-        part("held out", True),
-        len(names) if is_text else max(labels) + 1,
-        class_names=tuple(name.decode("utf-8", "replace") for name in names),
-        digest=digest,
-    )
-
-
-def _matching(pattern: str) -> list[str]:
-    """The files that a pattern matches; a file or folder with the name of a pattern is itself."""
-    try:
-        if tf.io.gfile.isdir(pattern):
-            raise ValueError(f"{pattern} is a folder; name its files, as {pattern}/*.tfrecord.")
-        if tf.io.gfile.exists(pattern):
-            return [pattern]
-        folder, name = os.path.split(pattern)
-        literal = folder and tf.io.gfile.isdir(folder)
-        escaped = os.path.join(glob.escape(folder), name) if literal else pattern
-        files = sorted(tf.io.gfile.glob(escaped))
-    except tf.errors.OpError as error:
-        raise ValueError(f"{pattern} cannot be read: {first_line(error)}.") from error
-    if not files:
-        raise ValueError(f"No file matches {pattern}.")
-    return files
-
-
-def _compression(file: str) -> str:
-    """The compression of a file, as `tf.data.TFRecordDataset` names it."""
-    # First without: the length of its first record may begin like a compressed file.
-    if _first_record(file, "") is None:
-        with contextlib.suppress(tf.errors.OpError), tf.io.gfile.GFile(file, "rb") as content:
-            start = content.read(2)
-            return "GZIP" if start == GZIP_START else "ZLIB" if start in ZLIB_STARTS else ""
-    return ""
-
-
-def _first_record(file: str, compression: str) -> bytes | None:
-    """The first record of a file; None if it cannot be read."""
-    with contextlib.suppress(tf.errors.OpError):
-        return next(tf.data.TFRecordDataset(file, compression).as_numpy_iterator(), None)
-    return None
-
-
-def _keys(files: list[str], compressions: list[str]) -> tuple[str, str | None]:
-    """The keys of image and label in the first record that can be read."""
-    for file, compression in zip(files, compressions, strict=True):
-        if (first := _first_record(file, compression)) is not None:
-            break
-    else:
-        raise ValueError(f"{', '.join(files[:10])}: no TFRecord can be read.")
-    try:
-        keys = set(tf.train.Example.FromString(first).features.feature)
-    except DecodeError as error:
-        raise ValueError(f"{file}: its records are not tf.train.Examples.") from error
-    image_key = next((key for key in IMAGE_KEYS if key in keys), None)
-    if image_key is None:
-        raise ValueError(
-            f"{file} has records with keys {sorted(keys)}; the image key must be 'image' or "
-            "'image/encoded'."
-        )
-    return image_key, next((key for key in LABEL_KEYS if key in keys), None)
-
-
-def _read_labels(
-    files: list[str], compressions: list[str], image_key: str, label_key: str | None
-) -> list[Label]:
-    """Reads every record once, and returns the labels (None for records without)."""
-    labels: list[Label] = []
-    problems = []
-    for file, compression in zip(files, compressions, strict=True):
-        number = 0
-        try:
-            records = tf.data.TFRecordDataset(file, compression).as_numpy_iterator()
-            for number, record in enumerate(records, start=1):
-                try:
-                    features = tf.train.Example.FromString(record).features.feature
-                    (image,) = features[image_key].bytes_list.value
-                    _decode_in_graph(image)
-                except DecodeError:
-                    problems.append(f"{file}, record {number}: no tf.train.Example")
-                except (tf.errors.OpError, ValueError):
-                    readable = f"no readable image at the key {image_key!r}"
-                    problems.append(f"{file}, record {number}: {readable}")
-                else:
-                    labels.append(_only(features[label_key]) if label_key else None)
-        except tf.errors.OpError:
-            problems.append(f"{file}, after record {number}: damaged or cut off")
-    if problems:
-        raise ValueError(problems_message("records", len(labels) + len(problems), problems))
-    return labels
-
-
-def _only(feature: tf.train.Feature) -> Label:
-    """The only integer or text of a feature; None if there is none, or several."""
-    values = feature.int64_list.value or feature.bytes_list.value
-    return values[0] if len(values) == 1 else None
-
-
-def _why_unusable(labels: Sequence[Label]) -> str:
-    """Why labels cannot be used; empty if they can."""
-    if len({type(label) for label in labels}) > 1 or labels[0] is None:
-        return "not every record has one integer, or one text"
-    if len(labels) < HOLD_OUT_EVERY:
-        return f"there are fewer than {HOLD_OUT_EVERY} images"
-    if len(set(labels)) < 2:
-        return "all are equal"
-    if isinstance(labels[0], int) and min(labels) < 0:
-        return "some are negative"
-    return ""
+    return images

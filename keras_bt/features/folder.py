@@ -17,6 +17,7 @@ from keras_bt._support.progress_bar import progress_bar
 from keras_bt._support.settings import differences
 from keras_bt.data.files import MAX_PIXELS
 from keras_bt.data.images import Images, digest_of
+from keras_bt.data.manifest import is_prepared
 from keras_bt.evaluation.features import Encoder, compile_encoder, extract_compiled
 from keras_bt.export.forward import framing_of
 from keras_bt.features.file import FolderFeatures, check_format, write_features
@@ -43,7 +44,7 @@ def extract_folder_features(
 
     Args:
         encoder: See `extract_features`.
-        image_dir: Path of the folder.
+        image_dir: Path of the folder, or of one that `data.prepare` has written.
         out: Path of the file, ending in .parquet or .npz; see `write_features`.
         image_size: Height and width of the encoder's images, in pixels.
         framing: How images become squares; see `data.Images.framed`. None for that of an exported
@@ -65,13 +66,15 @@ def extract_folder_features(
     """
     check_format(out)
     root = str(Path(image_dir).expanduser().absolute())
-    paths = data.image_files(root)
+    prepared = data.Prepared(root) if is_prepared(Path(root)) else None
+    paths = prepared.paths if prepared else data.image_files(root)
     framing = check_framing(framing or framing_of(encoder))
     settings = {"image_dir": root, "image_size": image_size, "framing": framing}
     metadata = {**settings, **(metadata or {})}
     limits = {"bad_images": bad_images, "max_pixels": max_pixels, "files_a_part": files_per_part}
     folder = Path(f"{out}.parts")
-    plan = {**metadata, **limits, "files": _fingerprint(paths, root)}
+    fingerprint = digest_of([prepared.manifest]) if prepared else _fingerprint(paths, root)
+    plan = {**metadata, **limits, "files": fingerprint}
     del plan["image_dir"]  # the folder may have moved
     _check_plan(folder, plan, out)
     encode = compile_encoder(encoder)
@@ -80,7 +83,12 @@ def extract_folder_features(
         for first in range(0, len(paths), files_per_part):
             part, file = paths[first : first + files_per_part], _part_path(folder, first)
             if not file.exists():
-                images, readable = data.from_files(part, root, bad_images, max_pixels)
+                images: Images | None
+                if prepared:
+                    numbers = range(first, first + len(part))
+                    images, readable = prepared.images(root, numbers), part
+                else:
+                    images, readable = data.from_files(part, root, bad_images, max_pixels)
                 images = images and images.framed(framing)
                 _write_part(file, encode, images, readable, root, image_size)
                 encoded += len(readable)

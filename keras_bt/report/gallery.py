@@ -103,7 +103,7 @@ def save_map(
     thumbnails = [to_uint8(as_unit_range(b["image"])) for b in mapped.batches(BATCH_SIZE, side)]
     arrays = {
         "thumbnails": np.concatenate(thumbnails),
-        "names": np.array(relative_names(mapped.file_names or []), str),
+        "names": np.array(_names(mapped), str),
         "representations": representations[kept],
         "neighbours": nearest_neighbors(representations[kept]),
     }
@@ -153,6 +153,15 @@ def relative_names(paths: Sequence[str]) -> list[str]:
         return []
     folder = os.path.commonpath([Path(path).parent for path in paths])
     return [os.path.relpath(path, folder) for path in paths]
+
+
+def _names(images: Images) -> list[str]:
+    """Names of files below their common folder; says where another image replaces a file."""
+    paths = images.file_names or []
+    return [
+        f"{name} (unreadable; shows another)" if path in images.replaced else name
+        for name, path in zip(relative_names(paths), paths, strict=True)
+    ]
 
 
 def to_uint8(pixels: np.typing.ArrayLike) -> np.ndarray:

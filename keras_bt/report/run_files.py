@@ -57,7 +57,7 @@ class RunFiles:
     def dataset(self) -> str:
         """Name of the dataset."""
         s = self.settings
-        source = s.get("image_dir") or s.get("tfrecords") or s["dataset"]
+        source = s.get("image_dir") or s.get("tfrecords") or s.get("tars") or s["dataset"]
         return str((self.result or {}).get("dataset") or source)
 
     @property

@@ -1,6 +1,5 @@
 """`RunFolder`: the files of a run, and how they are written."""
 
-import fcntl
 import json
 import logging
 import math
@@ -20,6 +19,7 @@ import tensorflow as tf
 
 from keras_bt._support import atomic
 from keras_bt._support.literal_paths import check_utf8
+from keras_bt._support.locks import locked
 from keras_bt._support.version import __version__
 from keras_bt.run.identity import check_same_run, has_moved
 
@@ -41,6 +41,7 @@ class RunFolder:
         model.keras     the whole model, for Python
         views.npz, snapshots/, map.npz
                         data of the report
+        prepared/       reduced images, if the run has prepared them
         tensorboard/    logs for TensorBoard, with --tensorboard
         report.html     the report; rewritten during training, and at the end
         result.json     the result; it exists once the run is finished
@@ -90,7 +91,8 @@ class RunFolder:
         self._refuse_others(images)
         self._unlock: Callable[[], Any] = lambda: None
         if writes:
-            self._unlock = weakref.finalize(self, os.close, _locked(self.path / ".lock"))
+            lock = locked(self.path, "wait, or use another workdir")
+            self._unlock = weakref.finalize(self, os.close, lock)
             self._refuse_others(images)  # again: another run may have come before the lock
             atomic.clean_up(self.path)
             circumstances = {**_circumstances(command_line), "settings": self.settings}
@@ -218,26 +220,6 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def _json_line(content: dict[str, Any]) -> str:
     return json.dumps(content, allow_nan=False) + "\n"
-
-
-def _locked(file: Path) -> int:
-    """An open descriptor of a file, locked until it is closed or the process ends."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT)  # NFS locks no read-only file
-    except OSError as error:
-        raise atomic.WriteError(file.parent, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ValueError(
-            f"Another process is running in {file.parent}; wait, or use another workdir."
-        ) from error
-    except OSError as error:
-        reason = "%s cannot be locked (%s); start no other process with this workdir."
-        logging.getLogger("keras_bt").warning(reason, file, error)
-    return descriptor
 
 
 def _refuse_foreign_files(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from keras_bt._support.settings import differences
 
 # Settings that say where images are. Another place with the same images is the same.
-PLACES = ("image_dir", "tfrecords", "data_dir")
+PLACES = ("image_dir", "tfrecords", "tars", "data_dir")
 # Settings that runs begun before there were such fields have.
 VALUES_OF_OLD_RUNS = {"redundancy": "squares", "framing": "square"}
 

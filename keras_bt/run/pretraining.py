@@ -14,6 +14,7 @@ from keras_bt._support.progress_bar import stage
 from keras_bt.config.recipe import Recipe
 from keras_bt.config.speed import measure_speed
 from keras_bt.data import Source, in_memory
+from keras_bt.data.memory import fits_into_memory
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
 from keras_bt.evaluation.schedule import schedule_monitors
@@ -41,7 +42,6 @@ from keras_bt.run.verdict import verdict
 from keras_bt.training.profiling import StepProfile, Stopwatch
 from keras_bt.training.resumable import ResumableTraining
 
-MOST_BYTES_IN_MEMORY = 2**30  # of decoded images
 LEAST_SHARE = 0.25  # of a budget, for the training, even if what comes before took too long
 
 
@@ -162,13 +162,14 @@ class Pretraining:
             training_metrics = self._train(
                 plan, folder, resumable, watch, [step_profile] if profile else [], progress
             )
-        replaced_images = self._count_replaced_images()
+        replaced = self._replaced_on_all_workers()
         if not folder.writes:
             return None
         with watch.measure("export"):
             folder.save_model(self.model)  # first: a failure below then loses no training
         with watch.measure("scoring"), stage("scoring the encoder", shown):
             scores = score(encoder, self.scored, size)
+        replaced |= self._replaced_here()  # also by the scores, which only this worker computes
         advantages = compare(scores, baseline_hits)
         result = {
             "recipe": self.recipe.name,
@@ -177,7 +178,7 @@ class Pretraining:
             "image_size": size,
             "framing": self.recipe.framing,
             "skipped_images": self.source.skipped,
-            "replaced_images": replaced_images,
+            "replaced_images": len(replaced),
             **training_metrics,
             "encoder_dir": str(folder.encoder),
             "seed": self.seed,
@@ -235,8 +236,8 @@ class Pretraining:
     def _fits_into_memory(self) -> bool:
         """Whether the images are read more than once, and few enough to keep them decoded."""
         count = self.source.train.count
-        size_bytes = 3 * self.recipe.load_size**2 * count
-        return self._expected_images() >= 2 * count and size_bytes <= MOST_BYTES_IN_MEMORY
+        is_reread = self._expected_images() >= 2 * count
+        return is_reread and fits_into_memory(count, self.recipe.load_size)
 
     def _keep_in_memory(self) -> None:
         """Reads and decodes all training images once."""
@@ -394,12 +395,15 @@ class Pretraining:
             with log_failures(file):
                 save_views(file, self.model, self.source.train, self.recipe.load_size)
 
-    def _count_replaced_images(self) -> int:
-        """Number of images, on all workers, that became unreadable since this start."""
+    def _replaced_here(self) -> set[str]:
+        """Names of the images that could not be read since this start."""
         sources = [self.source.train, *self.source.for_evaluation()]
-        replaced = set().union(*(images.replaced for images in sources if images))
-        of_workers = workers.gather_from_workers(self.strategy, sorted(replaced))
-        return len(set().union(*of_workers))
+        return set().union(*(images.replaced for images in sources if images))
+
+    def _replaced_on_all_workers(self) -> set[str]:
+        """Names of the images that some worker could not read since this start."""
+        of_workers = workers.gather_from_workers(self.strategy, sorted(self._replaced_here()))
+        return set().union(*of_workers)
 
     def _compile(self, plan: Plan) -> None:
         with self.strategy.scope():

@@ -36,7 +36,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(command):
 def test_every_file_is_a_command_or_shared():
     files = {path.stem for path in CLI.glob("*.py") if not path.stem.endswith(("_flags", "_flag"))}
     commands = {name.replace("-", "_") for name in COMMANDS}
-    assert files == {"__init__", "main", "command", "fitting", *commands}
+    assert files == {"__init__", "main", "command", "fitting", "preparing", *commands}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -184,6 +184,65 @@ def test_trains_on_own_images_of_mixed_sizes_without_labels(tmp_path, command, m
     assert encoder(np.zeros((1, 12, 12, 3), "float32")).shape == (1, 16)
 
 
+@pytest.fixture
+def classes(tmp_path):
+    """Twenty images in two class folders, two of which are cut off."""
+    random = np.random.default_rng(0)
+    for number in range(20):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (8, 8, 3)).astype("uint8")
+        content = tf.io.encode_png(pixels).numpy()
+        path.write_bytes(content[:-30] if number in (3, 10) else content)  # 10 is held out
+    return tmp_path / "photos"
+
+
+SMALL = ("--width=2", "--projector_dims=8", "--batch_size=4", "--image_size=8", "--epochs=2")
+
+
+@pytest.mark.slow
+def test_damaged_images_are_replaced_named_and_counted(classes, tmp_path, command):
+    flags = (f"--image_dir={classes}", "--encoder=conv4", *SMALL, f"--workdir={tmp_path}/run")
+    refusal = command("pretrain", *flags, "--check=decode").refusal
+    assert "2 of 20 images cannot be read" in refusal and "03.png: damaged or cut" in refusal
+    finished = command("pretrain", *flags)
+    assert (finished.result["images"], finished.result["skipped_images"]) == (16, 0)
+    assert finished.result["replaced_images"] == 2, "one to train on, and one held out"
+    for name in ("b/03.png", "a/10.png"):
+        assert finished.stderr.count(f"Another image replaces {classes}/{name}: damaged") == 1
+    flags = (f"--encoder={tmp_path}/run/encoder", f"--image_dir={classes}")
+    evaluated = command("evaluate", *flags).result
+    assert (evaluated["test_images"], evaluated["replaced_images"]) == (4, 2)
+    flags += ("--check=decode", "--bad_images=skip")
+    evaluated = command("evaluate", *flags).result
+    assert (evaluated["train_images"], evaluated["replaced_images"]) == (14, 0)
+
+
+@pytest.mark.slow
+def test_a_run_ends_in_one_line_if_many_images_are_damaged(classes, tmp_path, command, monkeypatch):
+    monkeypatch.setattr("keras_bt.data.reader.MAX_REPLACED", 1)
+    flags = (f"--image_dir={classes}", "--encoder=conv4", *SMALL, f"--workdir={tmp_path}/run")
+    assert re.search(r"pretrain: \S+\.png cannot be read\.", command("pretrain", *flags).refusal)
+
+
+@pytest.mark.slow
+def test_the_index_of_tfrecords_lies_beside_the_run(tmp_path, command, monkeypatch):
+    image = tf.io.encode_png(np.zeros((8, 8, 3), "uint8")).numpy()
+    feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))}
+    record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    for shard in range(2):
+        with tf.io.TFRecordWriter(f"{tmp_path}/{shard}.tfrecord") as writer:
+            for _ in range(5):
+                writer.write(record)
+    flags = (f"--tfrecords={tmp_path}/*.tfrecord", f"--out={tmp_path}/views.png")
+    flags += (f"--workdir={tmp_path}/runs/a", "--image_size=8", "--rows=2", "--pairs=1")
+    assert command("views", *flags).status == 0
+    (index,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\._\.tfrecord-\w{8}\.records\.gz", index.name)
+    monkeypatch.setattr("keras_bt.data.tfrecords.examine_records", lambda *a, **b: 1 / 0)
+    assert command("views", *flags).status == 0
+
+
 @pytest.mark.slow
 def test_a_diverging_run_names_the_step_and_stops(tmp_path, command, tiny_flags):
     flags = (f"--workdir={tmp_path}", "--learning_rate=1e20", *tiny_flags)

@@ -6,7 +6,9 @@ import pytest
 
 from keras_bt.cli.main import COMMANDS, find_command
 
-PLACES = "image_dir data_dir tfrecords workdir out encoder model features image checkpoint keras"
+PLACES = (
+    "image_dir data_dir tfrecords tars workdir out encoder model features image checkpoint keras"
+)
 PLACES = {*PLACES.split(), "projector", "ledger", "flagfile"}
 WRONG_NUMBERS = ["x", "", "nan", "1e", "0x", "1,5", "--", "None", "1 2", "٣.x"]
 VALUES = [*WRONG_NUMBERS, "0", "-1", "1", "0.5", "3.5", "inf", "-inf", "1e400", "9" * 30, "true"]

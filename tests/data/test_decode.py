@@ -84,7 +84,8 @@ def from_folder(path, content):
     path.write_bytes(content)
     record = files.examine(str(path))
     assert record.problem == ""
-    return decode_image(files.encoded_image(str(path), record)).numpy()
+    encoded, _ = files.encoded_image(str(path), record)
+    return decode_image(encoded).numpy()
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)

@@ -200,7 +200,8 @@ def written(tmp_path):
 def pixels(path, record=None):
     record = record or files.examine(path)
     assert record.problem == ""
-    return np.int64(decode_image(files.encoded_image(path, record)))
+    encoded, _ = files.encoded_image(path, record)
+    return np.int64(decode_image(encoded))
 
 
 @pytest.mark.slow
@@ -219,6 +220,44 @@ def test_reports_bad_images_in_a_few_words(written, name):
     record = files.examine(written(content))
     assert record.kind == "bad" and 0 < len(record.problem) < 120
     assert re.search(problem, record.problem), record.problem
+
+
+HEADER_SHOWS = {"nothing.jpg", "text.jpg", "a tiff.png", "bomb.png", "bomb.bmp", "large.png"}
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # like `scan`
+@pytest.mark.parametrize("name", BAD)
+def test_damage_that_the_header_hides_is_met_when_the_file_is_read(written, name):
+    content, problem = BAD[name]
+    path = written(content)
+    record = files.examine_header(path)
+    if name in HEADER_SHOWS:
+        assert record.kind == "bad" and re.search(problem, record.problem)
+    if record.kind == "unread":
+        assert (record.size_bytes, record.checksum, record.problem) == (len(content), 0, "")
+        with pytest.raises(files.UnreadableError, match=problem):
+            files.encoded_image(path, record)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOOD, ids=ascii)
+def test_an_unread_file_is_examined_once(written, name, monkeypatch):
+    path = written(GOOD[name][0], name)
+    unread, whole = files.examine_header(path), files.examine(path)
+    assert unread.kind == "unread" and unread[:2] == whole[:2]
+    encoded, record = files.encoded_image(path, unread)
+    assert record == whole
+    monkeypatch.setattr(files, "_examine", None)
+    assert files.encoded_image(path, record) == (encoded, record)
+
+
+def test_the_check_of_a_header_decodes_nothing(written, monkeypatch):
+    noise = RANDOM.integers(0, 256, (500, 500, 3), "uint8")
+    path = written(encoded(Image.fromarray(noise), "PNG"))
+    checked = []
+    monkeypatch.setattr(files, "check_decodes", checked.append)
+    assert files.examine_header(path).kind == "unread" and not checked
+    assert files.examine(path).kind == "plain" and len(checked) == 1
 
 
 def test_tensorflow_decodes_most_files(written):
@@ -240,14 +279,25 @@ def test_reads_all_files_in_one_folder(tmp_path, caplog):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "color.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ValueError, match=f"{len(BAD) + 3} of {len(GOOD) + len(BAD) + 4} images"):
-        data.from_folder(tmp_path)
-    source = data.from_folder(tmp_path, bad_images="skip")
+        data.from_folder(tmp_path, check="decode")
+    source = data.from_folder(tmp_path, bad_images="skip", check="decode")
     assert (source.train.count, source.skipped) == (len(GOOD) + 1, len(BAD) + 3)
     assert "cannot be read" in caplog.text
     batches = source.train.shuffled_batches(8, SIDE, seed=0)
     for batch in batches.take(2 * source.train.count // 8):
         assert batch["image"].shape == (8, SIDE, SIDE, 3)
     assert source.train.replaced == set()
+
+    unread = {
+        str(tmp_path / name)
+        for name in BAD
+        if files.examine_header(str(tmp_path / name)).kind == "unread"
+    }
+    assert len(unread) > len(BAD) / 2
+    source = data.from_folder(tmp_path, bad_images="skip")
+    assert source.train.count == len(GOOD) + 1 + len(unread)
+    assert sum(len(batch["image"]) for batch in source.train.batches(8, SIDE)) > len(GOOD)
+    assert source.train.replaced == unread
 
 
 def test_reports_errors_of_the_operating_system(tmp_path, written, monkeypatch):
@@ -281,6 +331,8 @@ def test_examines_a_changed_file_again(written):
         )
     same_size = bytearray(GOOD["color.png"][0])
     same_size[60] ^= 255
+    changed, new = files.encoded_image(written(GOOD["color.jpg"][0]), record)
+    assert files.encoded_image(written(GOOD["color.jpg"][0]), new) == (changed, new)
     with pytest.raises(files.UnreadableError):
         files.encoded_image(written(bytes(same_size)), record)
     with pytest.raises(files.UnreadableError, match="max_pixels is 100"):

@@ -81,13 +81,14 @@ def test_reports_corrupt_images_before_training(tmp_path):
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.png").touch()
     whole = (tmp_path / "good.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="3 of 4 images cannot be read") as error:
-        data.from_folder(tmp_path)
-    for name in ("text.jpg", "empty.png", "cut.jpg"):
-        assert name in str(error.value)
-    assert "good.jpg" not in str(error.value)
-    assert str(error.value).endswith("Use bad_images=skip to leave them out.")
+    (tmp_path / "cut.jpg").write_bytes(whole[:-2])
+    for check, bad in (("header", 2), ("decode", 3)):
+        with pytest.raises(ValueError, match=f"{bad} of 4 images cannot be read") as error:
+            data.from_folder(tmp_path, check=check)
+        for name in ("text.jpg", "empty.png", "cut.jpg")[:bad]:
+            assert name in str(error.value)
+        assert "good.jpg" not in str(error.value)
+        assert str(error.value).endswith("Use bad_images=skip to leave them out.")
 
 
 def test_skips_corrupt_images_on_request(tmp_path, caplog):
@@ -117,9 +118,13 @@ def test_rejects_a_test_folder_with_only_corrupt_images(tmp_path):
         data.from_folder(tmp_path, bad_images="skip")
 
 
-def test_rejects_unknown_bad_images(tmp_path):
+def test_rejects_unknown_bad_images_and_checks(tmp_path):
+    write_image(tmp_path / "0.png")
     with pytest.raises(ValueError, match='bad_images must be "fail" or "skip", got \'ignore\''):
         data.from_folder(tmp_path, bad_images="ignore")
+    for open_images in (data.from_folder, data.from_tfrecords):
+        with pytest.raises(ValueError, match='check must be "header" or "decode", got \'all\''):
+            open_images(tmp_path / "0.png", check="all")
 
 
 def test_rejects_images_above_max_pixels(tmp_path):

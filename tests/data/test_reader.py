@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_bt import data
+from keras_bt.data import files
 
 
 def write(path, value, shape=(4, 4, 3)):
@@ -75,8 +76,68 @@ def test_fails_if_too_many_files_in_a_row_are_gone(folder):
     images = data.from_folder(folder).train
     for path in folder.glob("*/*.png"):
         path.unlink()
-    with pytest.raises(tf.errors.OpError, match="and the 15 images before it can no longer be"):
+    with pytest.raises(tf.errors.OpError, match="and the 15 images before it cannot be read"):
         shades_and_labels(images)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+@pytest.mark.slow
+def test_damage_behind_the_header_is_met_when_the_file_is_read(folder, caplog, tmp_path_factory):
+    whole, labels = shades_and_labels(data.from_folder(folder).train)
+    cut(folder / "a" / "02.png")
+    cut(folder / "a" / "05.png")  # held out
+    stored = tmp_path_factory.mktemp("beside") / "index.gz"
+    for index in (None, stored, stored):
+        source = data.from_folder(folder, index=index)
+        assert (source.train.count, source.test.count, source.skipped) == (16, 4, 0)
+        for _ in range(2):
+            assert shades_and_labels(source.train) == ([whole[0], 30, *whole[2:]], labels)
+        assert source.train.replaced == {str(folder / "a" / "02.png")}
+        # A held-out image is replaced by a held-out image, and an image by one with its label.
+        assert shades_and_labels(source.test) == ([0, 100, 100, 150], [0, 1, 1, 1])
+        assert source.test.replaced == {str(folder / "a" / "05.png")}
+    assert "02.png: damaged or cut off." in caplog.text
+    source = data.from_folder(folder, "skip", index=stored, check="decode")
+    assert (source.train.count + source.test.count, source.skipped) == (18, 2)
+    assert shades_and_labels(source.train) and source.train.replaced == set()
+    assert data.from_folder(folder, index=stored).train.count == 16
+
+
+@pytest.mark.slow
+def test_the_index_keeps_what_reading_has_found(folder, tmp_path_factory, monkeypatch):
+    index = tmp_path_factory.mktemp("beside") / "index.gz"
+    cut(folder / "a" / "02.png")
+    decoded, check = [], files.check_decodes
+
+    def note(encoded):
+        decoded.append(encoded)
+        check(encoded)
+
+    monkeypatch.setattr(files, "check_decodes", note)
+    source = data.from_folder(folder, index=index)
+    assert len(decoded) == 2, "the first image of each set"
+    for _ in range(2):
+        shades_and_labels(source.train)
+    # The damaged file is decoded each time; it may have been repaired.
+    assert len(decoded) == 1 + 16 + 1
+    decoded.clear()
+    source = data.from_folder(folder, index=index)
+    shades_and_labels(source.train)
+    assert len(decoded) == 1 + 1, "the first held-out image, and the damaged one"
+    shades_and_labels(source.test)
+    decoded.clear()
+    data.from_folder(folder, index=index)
+    assert decoded == []
+
+
+def test_refuses_a_folder_whose_every_file_is_damaged(folder):
+    for path in folder.glob("*/*.png"):
+        cut(path)
+    with pytest.raises(OSError, match="19.png and the 15 images before it cannot be read"):
+        data.from_folder(folder)
 
 
 @pytest.mark.slow

@@ -56,6 +56,23 @@ def test_every_file_has_a_record(folder):
     assert record[:2] == (path.stat().st_size, path.stat().st_mtime_ns)
 
 
+def test_a_check_of_headers_decodes_nothing(folder, tmp_path, examined):
+    cut = folder / "050.png"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    index = tmp_path / "index.gz"
+    records = scanned(folder, index, check="header")
+    assert examined() == []
+    kinds = [record.kind for record in records.values()]
+    assert kinds.count("unread") == 199 and records[str(folder / "100.png")].kind == "bad"
+    decoded = scanned(folder, index, check="decode")
+    assert len(examined()) == 199, "a check of headers says too little"
+    assert decoded[str(cut)].kind == "bad"
+    assert records[str(folder / "007.png")][:2] == decoded[str(folder / "007.png")][:2]
+    again = scanned(folder, index, check="header")
+    assert examined() == [] and again[str(folder / "007.png")].kind == "plain"
+    assert again[str(cut)] == records[str(cut)], "the index must not change what is found"
+
+
 def test_second_scan_reads_only_changed_files(folder, tmp_path, examined):
     index = tmp_path / "index.gz"
     first = scanned(folder, index)

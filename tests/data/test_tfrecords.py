@@ -1,3 +1,5 @@
+"""TFRecords: any labels and keys, damage, any order of records."""
+
 import io
 import shutil
 
@@ -7,6 +9,9 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_bt import data
+from keras_bt.data import records, tfrecords
+
+GRAY = tf.io.encode_png(np.full((4, 4, 3), 128, "uint8")).numpy()
 
 
 def example(image, label=None):
@@ -133,8 +138,10 @@ def test_reads_compressed_files_beside_others(tmp_path, image, compression):
     write(tmp_path / "1.tfrecord", [example(image, number) for number in range(3)])
     source = data.from_tfrecords(tmp_path / "*.tfrecord")
     assert (source.train.count, source.test.count, source.classes) == (4, 2, 3)
-    (train,) = source.train.batches(9, 6)
-    assert train["label"].numpy().tolist() == [1, 2, 0, 1]
+    (train,), (test,) = source.train.batches(9, 6), source.test.batches(9, 6)
+    assert train["label"].numpy().tolist() == [0, 1, 1, 2]  # of both files in turn
+    assert test["label"].numpy().tolist() == [0, 2]
+    assert source.train.fetch is None
     whole = (tmp_path / "0.tfrecord").read_bytes()
     (tmp_path / "0.tfrecord").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="0.tfrecord, after record 0: damaged or cut off"):
@@ -193,3 +200,191 @@ def test_identifies_records_by_name_and_size(tmp_path, image):
     assert data.from_tfrecords(tmp_path / "moved" / "*.tfrecord").digest == digest
     write(tmp_path / "a.tfrecord", [example(image)] * 2)
     assert data.from_tfrecords(tmp_path / "a.tfrecord").digest != digest
+
+
+def write_shades(folder, shards=3, records=5):
+    """Images of one shade in shards; the label is the shard."""
+    for shard in range(shards):
+        shades = range(10 * shard * records, 10 * (shard + 1) * records, 10)
+        images = [
+            tf.io.encode_png(np.full((4, 4, 3), shade % 250, "uint8")).numpy() for shade in shades
+        ]
+        write(folder / f"{shard}.tfrecord", [example(image, shard) for image in images])
+    return folder / "*.tfrecord"
+
+
+def shades_and_labels(images):
+    batch = next(iter(images.batches(100, 4)))
+    return batch["image"].numpy()[:, 0, 0, 0].tolist(), batch["label"].numpy().tolist()
+
+
+def damage(file, text=b"IDAT", record=0):
+    """Overwrites a part of an image inside a file."""
+    content = bytearray(file.read_bytes())
+    position = -1
+    for _ in range(record + 1):
+        position = content.index(text, position + 1)
+    content[position + 6] ^= 255
+    file.write_bytes(content)
+
+
+@pytest.mark.slow
+def test_shuffles_all_records_of_sorted_shards(tmp_path, order):
+    source = data.from_tfrecords(write_shades(tmp_path, shards=5, records=20))
+    assert source.train.shuffle_buffer == source.train.count == 80
+    epochs = order(source.train, 3, seed=0)
+    assert all(sorted(epoch) == sorted(np.repeat(range(5), 16)) for epoch in epochs)
+    assert all(len(set(epoch[:20])) == 5 for epoch in epochs)
+    assert order(source.train, 1, seed=0, first_step=25)[0][:60] == (epochs[1] + epochs[2])[20:80]
+
+
+@pytest.mark.slow
+def test_each_worker_reads_its_own_records(tmp_path, monkeypatch):
+    images = data.from_tfrecords(write_shades(tmp_path, shards=5, records=20)).train
+    read, numbers = records.Records.read, []
+
+    def note(self, number):
+        numbers.append(number)
+        return read(self, number)
+
+    monkeypatch.setattr(records.Records, "read", note)
+    whole = [b["image"].numpy() for b in images.shuffled_batches(8, 4, seed=0).take(10)]
+    own = []
+    for worker in range(2):
+        numbers.clear()
+        context = tf.distribute.InputContext(2, worker, 2)
+        batches = images.shuffled_batches(8, 4, seed=0, context=context)
+        own.append([batch["image"].numpy() for batch in batches.take(10)])
+        assert len(numbers) < 8 * 10, "the batches of one worker, and those ahead"
+    for step, batch in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([own[0][step], own[1][step]]), batch)
+
+
+@pytest.mark.slow
+def test_a_broken_record_is_replaced_like_a_broken_file(tmp_path, caplog):
+    pattern = write_shades(tmp_path)
+    (shades, labels), last = shades_and_labels(data.from_tfrecords(pattern).train), 140
+    assert shades == [10 * n for n in range(15) if n % 5] and labels[-1] == 2
+    damage(tmp_path / "0.tfrecord", record=2)
+    damage(tmp_path / "2.tfrecord", record=4)
+    source = data.from_tfrecords(pattern)
+    for _ in range(2):
+        assert shades_and_labels(source.train) == (
+            [shades[0], 30, *shades[2:-1], shades[0]],
+            [*labels[:-1], 0],
+        )
+    named = {f"{tmp_path}/0.tfrecord, record 3", f"{tmp_path}/2.tfrecord, record 5"}
+    assert source.train.replaced == named and source.test.replaced == set() and last == shades[-1]
+    for name in named:
+        assert caplog.text.count(f"Another image replaces {name}: damaged or cut off.") == 1
+    with pytest.raises(ValueError, match="2 of .* records cannot be read") as error:
+        data.from_tfrecords(pattern, check="decode")
+    # The file's own checksum no longer fits, so that TensorFlow reads no further.
+    assert "0.tfrecord, after record 2: damaged or cut off" in str(error.value)
+
+
+@pytest.mark.slow
+def test_files_that_change_or_vanish_during_training(tmp_path):
+    source = data.from_tfrecords(write_shades(tmp_path))
+    before, _ = shades_and_labels(source.train)
+    damage(tmp_path / "1.tfrecord", record=1)
+    (tmp_path / "2.tfrecord").unlink()
+    shades, _ = shades_and_labels(source.train)
+    assert shades == [*before[:4], before[5], *before[5:8], *[before[0]] * 4]
+    assert len(source.train.replaced) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compression", ["", "GZIP"])
+def test_a_second_start_reads_no_records(tmp_path, monkeypatch, compression):
+    pattern, index = write_shades(tmp_path), tmp_path / "index.gz"
+    if compression:
+        write(tmp_path / "1.tfrecord", [example(GRAY, b"\xff")] * 5, compression)
+    examined, examine = [], tfrecords.examine_records
+
+    def note(file, check, keys):
+        examined.append(file[-10:])
+        return examine(file, check, keys)
+
+    def opened(**options):
+        examined.clear()
+        source = data.from_tfrecords(pattern, index, **options)
+        return shades_and_labels(source.train) if source.train.labelled else None
+
+    monkeypatch.setattr(tfrecords, "examine_records", note)
+    first = opened()
+    assert sorted(examined) == ["0.tfrecord", "1.tfrecord", "2.tfrecord"]
+    assert opened() == first and examined == []
+    # Compressed files were decoded, and the only held-out image of the first shard when it opened.
+    expected = ["0.tfrecord", "2.tfrecord"] if compression else ["1.tfrecord", "2.tfrecord"]
+    assert opened(check="decode") == first and sorted(examined) == expected
+    assert opened(check="decode") == opened() == first and examined == []
+    shutil.copy(tmp_path / "0.tfrecord", tmp_path / "2.tfrecord")
+    opened()
+    assert examined == ["2.tfrecord"]
+    index.write_bytes(index.read_bytes()[:-9])
+    opened()
+    assert len(examined) == 3
+
+
+@pytest.mark.slow
+def test_the_index_keeps_which_images_were_decoded(tmp_path, monkeypatch):
+    pattern, index = write_shades(tmp_path), tmp_path / "index.gz"
+    decoded = []
+    monkeypatch.setattr(records, "check_decodes", decoded.append)
+    for expected in (15, 0):
+        source = data.from_tfrecords(pattern, index)
+        for images in (source.train, source.test, source.train):
+            shades_and_labels(images)
+        assert len(decoded) == expected
+        decoded.clear()
+    write(tmp_path / "2.tfrecord", [example(GRAY, 7)])
+    shades_and_labels(data.from_tfrecords(pattern, index).test)
+    assert len(decoded) == 1
+
+
+def test_an_index_keeps_the_files_that_are_whole(tmp_path, monkeypatch):
+    pattern, index = write_shades(tmp_path), tmp_path / "index.gz"
+    whole = (tmp_path / "1.tfrecord").read_bytes()
+    (tmp_path / "1.tfrecord").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="1.tfrecord, after record 4: damaged or cut off"):
+        data.from_tfrecords(pattern, index)
+    (tmp_path / "1.tfrecord").write_bytes(whole)
+    examined, examine = [], tfrecords.examine_records
+
+    def note(*arguments, keys):
+        examined.append(arguments)
+        return examine(*arguments, keys)
+
+    monkeypatch.setattr(tfrecords, "examine_records", note)
+    assert data.from_tfrecords(pattern, index).train.count == 12
+    assert len(examined) == 1
+
+
+def test_names_records_with_other_keys_and_without_an_image(tmp_path):
+    write_records(tmp_path / "a.tfrecord", 2)
+    write_records(tmp_path / "b.tfrecord", 1, image_key="image/encoded", label_key="label")
+    two = tf.train.BytesList(value=[GRAY, GRAY])
+    features = tf.train.Features(feature={"image": tf.train.Feature(bytes_list=two)})
+    number = tf.train.Feature(int64_list=tf.train.Int64List(value=[7]))
+    numbered = tf.train.Features(feature={"image": number})
+    write(
+        tmp_path / "c.tfrecord",
+        [
+            tf.train.Example(features=features).SerializeToString(),
+            tf.train.Example(features=numbered).SerializeToString(),
+            tf.train.Example().SerializeToString(),
+            b"\xff not an example",
+        ],
+    )
+    for check in ("header", "decode"):
+        with pytest.raises(ValueError, match="5 of 7 records cannot be read") as error:
+            data.from_tfrecords(tmp_path / "*.tfrecord", check=check)
+        for said in (
+            "b.tfrecord, record 1: no key 'image', only ['image/encoded', 'label']",
+            "c.tfrecord, record 1: no readable image at the key 'image'",
+            "c.tfrecord, record 2: no readable image at the key 'image'",
+            "c.tfrecord, record 3: no key 'image', only []",
+            "c.tfrecord, record 4: no tf.train.Example",
+        ):
+            assert said in str(error.value)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from keras_bt.data import from_arrays
+from keras_bt.data import from_arrays, from_folder
 from keras_bt.report.gallery import nearest_neighbors, save_map, save_views
 
 
@@ -38,6 +39,17 @@ def test_save_map_keeps_at_most_1000_evenly_spaced_images(rng, tmp_path, count, 
         if labelled:
             assert arrays["confusion"].tolist() == [[count // 2, 0], [1, count // 2 - 1]]
             np.testing.assert_array_equal(arrays["labels"], labels[kept])
+
+
+def test_save_map_says_which_thumbnails_are_of_other_files(rng, tmp_path):
+    for number in range(3):
+        pixels = rng.integers(0, 256, (8, 8, 3)).astype("uint8")
+        content = tf.io.encode_png(pixels).numpy()
+        (tmp_path / f"{number}.png").write_bytes(content[:-30] if number == 1 else content)
+    images = from_folder(tmp_path).train
+    save_map(tmp_path / "map.npz", images, 4, rng.normal(size=(3, 5)))
+    names = np.load(tmp_path / "map.npz")["names"].tolist()
+    assert names == ["0.png", "1.png (unreadable; shows another)", "2.png"]
 
 
 def test_save_map_keeps_only_classes_that_occur(rng, tmp_path):
