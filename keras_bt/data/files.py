@@ -31,6 +31,7 @@ TRANSPOSES = {  # by EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+LARGE_REDUCED = 2**24  # at full size 64 times as large; TensorFlow 2.21 decodes less than 2**31
 UNKNOWN = (-1, -1)
 JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG"
 
@@ -124,7 +125,9 @@ def check_decodes(encoded: bytes) -> None:
             content = tf.constant(encoded)  # an operation on bytes takes longer
             if encoded.startswith(JPEG_START):
                 # All of the file is read, but only an eighth of each side is computed.
-                tf.io.decode_jpeg(content, channels=3, ratio=8)
+                reduced = tf.io.decode_jpeg(content, channels=3, ratio=8)
+                if reduced.shape.num_elements() > LARGE_REDUCED:
+                    tf.io.decode_jpeg(content, channels=3)
             elif encoded.startswith(PNG_START):
                 tf.io.decode_png(content)
             else:

@@ -216,11 +216,11 @@ class Images:
 
         elements = tf.data.Dataset.range(first_epoch, 2**31).flat_map(epoch_order)
         elements = elements.skip(done * batch_size)
+        if self.fetch:  # shuffling a million indices takes a second; no step waits for it
+            elements = elements.prefetch(INDICES_AHEAD)
         if context.num_input_pipelines > 1:
             parts = elements.batch(part)
             elements = parts.shard(context.num_input_pipelines, context.input_pipeline_id).unbatch()
-        if self.fetch:  # shuffling a million indices takes a second; no step waits for it
-            elements = elements.prefetch(INDICES_AHEAD)
         decoded = self._decoded(elements, size, to_crop=True)
         batches = decoded.batch(part, drop_remainder=True).prefetch(2)
         batches = batches.with_options(_without_tuning())

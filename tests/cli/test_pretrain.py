@@ -50,7 +50,7 @@ def test_a_result_follows_its_schema(tiny_run):
 def test_the_reference_names_the_files_of_a_run(tiny_run):
     rows = re.findall(r"^\| (`.*?) \|", (REFERENCE / "run_files.md").read_text("utf-8"), re.M)
     named = {name for row in rows for name in re.findall(r"`([\w.]+)/?`", row)}
-    assert named - {"tensorboard", "prepared"} == {
+    assert named - {"prepared", "tensorboard"} == {
         path.name for path in tiny_run[0].iterdir() if not path.name.startswith(".")
     }
 

@@ -260,6 +260,20 @@ def test_the_check_of_a_header_decodes_nothing(written, monkeypatch):
     assert files.examine(path).kind == "plain" and len(checked) == 1
 
 
+def test_very_large_images_are_decoded_at_full_size(monkeypatch):
+    decode, ratios = tf.io.decode_jpeg, []
+
+    def note(content, ratio=1, **options):
+        ratios.append(ratio)
+        return decode(content, ratio=ratio, **options)
+
+    monkeypatch.setattr(tf.io, "decode_jpeg", note)
+    files.check_decodes(GOOD["color.jpg"][0])
+    monkeypatch.setattr(files, "LARGE_REDUCED", 2 * 2 * 3 - 1)
+    files.check_decodes(GOOD["color.jpg"][0])
+    assert ratios == [8, 8, 1]
+
+
 def test_tensorflow_decodes_most_files(written):
     kinds = {name: files.examine(written(content)).kind for name, (content, _) in GOOD.items()}
     plain = {name for name, kind in kinds.items() if kind == "plain"}

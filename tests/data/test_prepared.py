@@ -118,6 +118,7 @@ def test_shards_are_tfrecords(prepared):
     np.testing.assert_array_equal(*pixels)
 
 
+@pytest.mark.slow
 def test_features_of_prepared_images_are_those_of_the_folder(prepared, tmp_path):
     import keras
 

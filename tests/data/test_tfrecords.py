@@ -1,7 +1,10 @@
 """TFRecords: any labels and keys, damage, any order of records."""
 
 import io
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -388,3 +391,35 @@ def test_names_records_with_other_keys_and_without_an_image(tmp_path):
             "c.tfrecord, record 4: no tf.train.Example",
         ):
             assert said in str(error.value)
+
+
+MEMORY = """
+import sys
+
+import psutil
+
+from keras_bt import data
+
+few, many = (f"{sys.argv[1]}/{name}.tfrecord" for name in ("few", "many"))
+memory = psutil.Process().memory_info
+next(iter(data.from_tfrecords(few).train.shuffled_batches(64, 2, seed=0)))
+before = memory().rss
+images = data.from_tfrecords(many).train
+batches = iter(images.shuffled_batches(64, 2, seed=0))
+for _ in range(50):
+    next(batches)
+print((memory().rss - before) / images.count)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_as_stated(tmp_path):
+    pixel = tf.io.encode_png(np.zeros((1, 1, 3), "uint8")).numpy()
+    write(tmp_path / "few.tfrecord", [example(pixel)] * 100)
+    write(tmp_path / "many.tfrecord", [example(pixel)] * 100_000)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path)]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    finished = subprocess.run(
+        command, env=environment, check=True, capture_output=True, timeout=300
+    )
+    assert 0 < float(finished.stdout) < 600, "docs/how_to/memory.md: 300 bytes, and small change"
