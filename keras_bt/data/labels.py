@@ -2,14 +2,13 @@
 
 import dataclasses
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_bt.data.files import printable
-from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source, digest_of
+from keras_bt.data.images import HOLD_OUT_EVERY, Images, Source
 from keras_bt.data.shards import Shard
 
 
@@ -58,22 +57,20 @@ def classes_of(labels: Sequence[Any], name: str, expected: bool = True) -> Class
 
 def source_of_shards(
     name: str,
-    files: Sequence[str],
     shards: Sequence[Shard],
     classes: Classes,
     images: Callable[[str, np.ndarray], Images],
+    digest: str,
 ) -> Source:
     """The images of files; with classes, every fifth is held out.
 
     Args:
         name: Name of the source.
-        files: Paths of the files.
         shards: One shard per file.
         classes: The classes of all images.
         images: Opens the images with some numbers, under a name.
+        digest: See `Source`.
     """
-    names, sizes = map(os.path.basename, files), [shard.size_bytes for shard in shards]
-    digest = digest_of(zip(names, sizes, strict=True))
     numbers = np.arange(sum(len(shard.contents.labels) for shard in shards))
     if classes.numbers is None:
         return Source(name, images(name, numbers), digest=digest)

@@ -128,10 +128,11 @@ class Reader:
                 return self._read(found), found
             except UnreadableError as error:
                 self._report(self.name(found), error)
+                reason = str(error)
             finally:
                 self._count_once(found)
         before = f" and the {offset} images before it" if offset else ""
-        raise OSError(f"{printable(self.name(found))}{before} cannot be read.")
+        raise OSError(f"{printable(self.name(found))}{before} cannot be read: {reason}.")
 
     def _count_once(self, index: int) -> None:
         """Notes that an image has been read."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from keras_bt.data.files import UnreadableError, check_decodes
-from keras_bt.data.images import Source
+from keras_bt.data.images import Source, digest_of
 from keras_bt.data.labels import classes_of, source_of_shards
 from keras_bt.data.layout import IMAGE_SUFFIXES
 from keras_bt.data.patterns import is_local, matching_files
@@ -57,7 +57,9 @@ def from_tars(
     classes = classes_of(labels, pattern, expected)
     found = functools.partial(remember, files=files, header=header, index=index)
     records = Records(files, shards, classes.numbers, found)
-    return source_of_shards(pattern, files, shards, classes, records.images)
+    sizes = [shard.contents.lengths for shard in shards]  # those of tar files are rounded up
+    digest = digest_of(zip(map(os.path.basename, files), sizes, strict=True))
+    return source_of_shards(pattern, shards, classes, records.images, digest)
 
 
 def _examine(file: str, check: str) -> tuple[Contents, list[str]]:

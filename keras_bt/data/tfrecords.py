@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt.data.decode import decode_image, image_and_label
-from keras_bt.data.images import Images, Source, shuffle_buffer
+from keras_bt.data.images import Images, Source, digest_of, shuffle_buffer
 from keras_bt.data.labels import Classes, classes_of, source_of_shards
 from keras_bt.data.patterns import is_local, matching_files
 from keras_bt.data.record_index import Keys, examine_records, find_keys
@@ -67,7 +67,9 @@ def from_tfrecords(
         if at_random
         else _in_sequence(files, shards, keys, classes)
     )
-    return source_of_shards(pattern, files, shards, classes, images)
+    sizes = [shard.size_bytes for shard in shards]
+    digest = digest_of(zip(map(os.path.basename, files), sizes, strict=True))
+    return source_of_shards(pattern, shards, classes, images, digest)
 
 
 def _in_sequence(

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import jsonschema
@@ -222,7 +223,9 @@ def test_damaged_images_are_replaced_named_and_counted(classes, tmp_path, comman
 def test_a_run_ends_in_one_line_if_many_images_are_damaged(classes, tmp_path, command, monkeypatch):
     monkeypatch.setattr("keras_bt.data.reader.MAX_REPLACED", 1)
     flags = (f"--image_dir={classes}", "--encoder=conv4", *SMALL, f"--workdir={tmp_path}/run")
-    assert re.search(r"pretrain: \S+\.png cannot be read\.", command("pretrain", *flags).refusal)
+    assert re.search(
+        r"pretrain: \S+\.png cannot be read: damaged", command("pretrain", *flags).refusal
+    )
 
 
 @pytest.mark.slow
@@ -358,7 +361,7 @@ class Stopped:
 
 
 @pytest.mark.parametrize("finishes", [False, True])
-@pytest.mark.parametrize("kind", ["image_dir", "tfrecords"])
+@pytest.mark.parametrize("kind", ["image_dir", "tfrecords", "tars"])
 def test_a_run_continues_with_its_images_wherever_they_are(
     tmp_path, command, monkeypatch, kind, finishes
 ):
@@ -374,10 +377,14 @@ def test_a_run_continues_with_its_images_wherever_they_are(
             for number in range(count):
                 (tmp_path / folder / "photos" / f"{number}.png").write_bytes(image)
                 writer.write(record)
+        with tarfile.open(tmp_path / folder / "photos" / "0.tar", "w") as tar:
+            for number in range(count):
+                tar.add(tmp_path / folder / "photos" / f"{number}.png", f"{number}.png")
 
     def start(folder, place):
         monkeypatch.chdir(tmp_path / folder)
-        name = {"image_dir": place, "tfrecords": f"{place}/*.tfrecord"}[kind]
+        names = {"tfrecords": f"{place}/*.tfrecord", "tars": f"{place}/{{0..0}}.tar"}
+        name = names.get(kind, place)
         flags = (f"--{kind}={name}", "--batch_size=8", f"--workdir={tmp_path}/run")
         return command("pretrain", *flags, "--progress=none")
 

@@ -136,7 +136,7 @@ def test_the_index_keeps_what_reading_has_found(folder, tmp_path_factory, monkey
 def test_refuses_a_folder_whose_every_file_is_damaged(folder):
     for path in folder.glob("*/*.png"):
         cut(path)
-    with pytest.raises(OSError, match="19.png and the 15 images before it cannot be read"):
+    with pytest.raises(OSError, match="19.png and the 15 images before it cannot be read: damaged"):
         data.from_folder(folder)
 
 
