@@ -43,6 +43,7 @@ CONFIG_FIELDS = (
     "seed",
     *FRACTIONS,
 )
+NOT_CROPPED = {"bounding_boxes", "keypoints", "segmentation_masks"}  # keys of keras-cv
 
 ImageSize = int | tuple[int, int]
 
@@ -147,6 +148,8 @@ class BarlowTwinsView(VectorizedBaseImageAugmentationLayer):
     def call(self, inputs: tf.Tensor | dict[str, Any]) -> tf.Tensor | dict[str, Any]:
         if not isinstance(inputs, dict):
             return super().call(_checked(inputs))
+        if not_cropped := sorted(NOT_CROPPED & inputs.keys()):
+            raise NotImplementedError(f"A view crops images, but not their {not_cropped}.")
         inputs = {**inputs, "images": _checked(inputs["images"])}
         if "sizes" in inputs:
             inputs["sizes"] = _checked_sizes(inputs["sizes"], inputs["images"])

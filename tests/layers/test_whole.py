@@ -93,3 +93,10 @@ def test_wrong_sizes_are_refused(sizes):
         ValueError, match=r"height and width of each image, integers \[batch, 2\], got"
     ):
         view()({"images": images, "sizes": tf.constant(sizes)})
+
+
+@pytest.mark.parametrize("key", ["bounding_boxes", "keypoints", "segmentation_masks"])
+def test_what_would_have_to_be_cropped_too_is_refused(squashed, key):
+    for inputs in (squashed, {"images": squashed["images"]}):
+        with pytest.raises(NotImplementedError, match=rf"crops images, but not their \['{key}'\]"):
+            view()({**inputs, key: tf.zeros([5, 1, 4])})
