@@ -114,4 +114,4 @@ def _members(opened: BinaryIO) -> Iterator[tuple[str, str, int, int]]:
 def _label(content: bytes) -> Label:
     """A label from the content of its file."""
     text = content.strip()
-    return int(text) if re.fullmatch(rb"-?\d+", text) else text
+    return int(text) if re.fullmatch(rb"-?\d{1,18}", text) else text
