@@ -142,7 +142,7 @@ class Budget(keras.callbacks.Callback):
         state: The state of the training.
         peak_rate: Highest learning rate.
         warmup_share: Share of the training in which the rate rises.
-        follow: Called when the plan has changed.
+        save: Called when the plan has changed.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class Budget(keras.callbacks.Callback):
         state: TrainingState,
         peak_rate: float,
         warmup_share: float,
-        follow: Callable[[], Any],
+        save: Callable[[], Any],
     ) -> None:
         super().__init__()
         assert plan.seconds is not None
         self.plan, self.state = plan, state
         self.seconds = plan.seconds
         self.peak_rate, self.warmup_share = peak_rate, warmup_share
-        self._follow = follow
+        self._save = save
         self._times: list[tuple[int, float]] = []  # (step, seconds)
         self._first_step = state.step
 
@@ -186,6 +186,6 @@ class Budget(keras.callbacks.Callback):
         if epochs != self.plan.epochs:
             self.plan.change(step, epochs)
             self.params["epochs"] = epochs
-            self._follow()
+            self._save()
         if epoch + 1 >= epochs:
             self.model.stop_training = True

@@ -17,7 +17,6 @@ from keras_bt.data import Source, in_memory
 from keras_bt.data.memory import fits_into_memory
 from keras_bt.distribution import workers
 from keras_bt.distribution.strategies import distribute_batches
-from keras_bt.evaluation.schedule import schedule_monitors
 from keras_bt.export import export_encoder
 from keras_bt.model.view_placement import better_placement
 from keras_bt.report import ReportWriter, log_failures, save_views, write_projector
@@ -276,14 +275,13 @@ class Pretraining:
         watch.measure_method(training, "save", "checkpoints")
         monitors = self._monitors(plan) if folder.writes else []
         if plan.seconds is not None:
-
-            def follow_plan() -> None:
-                folder.write("plan", plan.settings())
-                for monitor in monitors:
-                    monitor.every_epochs = self._monitored_every(plan)
-
-            warmup_share = self._warmup_share(plan)
-            budget = Budget(plan, state, self.recipe.peak_rate, warmup_share, follow_plan)
+            budget = Budget(
+                plan,
+                state,
+                self.recipe.peak_rate,
+                self._warmup_share(plan),
+                save=lambda: folder.write("plan", plan.settings()),
+            )
             callbacks = [budget, *callbacks]
         epochs = plan.epochs
         if plan.seconds is not None and state.ended_epochs < plan.epochs:
@@ -367,11 +365,6 @@ class Pretraining:
             self.linear_monitor,
             passes=plan.steps * batch_size,
         )
-
-    def _monitored_every(self, plan: Plan) -> int:
-        """After how many epochs of `fit` the monitors run."""
-        passes = plan.steps * self.recipe.batch_size
-        return schedule_monitors(self.source, plan.epochs, passes).every_epochs
 
     def _score_monitored(
         self, folder: RunFolder, monitors: list[evaluation.monitors.Monitor], shown: bool

@@ -29,7 +29,7 @@ def train(monkeypatch):
 
     def train(plan, seconds_of_step, first_step_seconds=0.0, state=None):
         state, saved = state or State(), []
-        budget = Budget(plan, state, 0.4, 0.1, follow=lambda: saved.append(plan.settings()))
+        budget = Budget(plan, state, 0.4, 0.1, save=lambda: saved.append(plan.settings()))
         optimizer = types.SimpleNamespace(learning_rate=None)
         budget.set_model(
             types.SimpleNamespace(
@@ -144,7 +144,7 @@ def test_the_rate_is_set_and_fit_ends_under_a_strategy(tiny_model, images):
         model = tiny_model()
         model.compile(keras.optimizers.SGD(0.1))
     state = State()
-    budget = Budget(plan_of(3.0, 2, 5), state, 0.4, 0.1, follow=lambda: None)
+    budget = Budget(plan_of(3.0, 2, 5), state, 0.4, 0.1, save=lambda: None)
     clock = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: setattr(state, "seconds", state.seconds + 1.0)
     )

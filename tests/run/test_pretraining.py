@@ -1,4 +1,3 @@
-import contextlib
 import json
 import sys
 
@@ -94,20 +93,6 @@ def test_views_are_compiled_in_long_runs(pixels, monkeypatch):
         assert Pretraining(recipe, source, strategy, minutes=3).view_placement == expected
     mirrored = tf.distribute.OneDeviceStrategy("CPU:0")
     assert Pretraining(recipe, source, mirrored).view_placement == "step"
-
-
-@pytest.mark.slow
-def test_monitors_look_early_on_a_machine_slower_than_was_measured(pixels, tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "measure_speed", lambda *_: 3000.0)
-    recipe, strategy = recipes["cifar10"].override(**TINY), tf.distribute.get_strategy()
-    run = Pretraining(recipe, Source("mine", from_arrays(pixels)), strategy, minutes=0.3)
-    with contextlib.closing(RunFolder(tmp_path / "run", recipe.settings())) as folder:
-        run.run(folder)
-        rounds = folder.read("plan")["epochs"]
-    assert rounds < 20  # 50 were planned, with a look after every fifth
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
-    looks = [line["epoch"] for line in map(json.loads, lines) if "embedding_rank" in line]
-    assert looks[0] == 1
 
 
 @pytest.mark.slow
