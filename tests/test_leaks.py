@@ -74,13 +74,13 @@ training.fit(
 assert len(history) == epochs and "knn_accuracy" in history[-1]
 print(json.dumps(Usage.seen))
 """
-STEPS, WARM_UP_STEPS, EVERY_STEPS = 2000, 600, 50
+STEPS, WARM_UP_STEPS, EVERY_STEPS = 3000, 1500, 50
 MAX_BYTES_PER_STEP = 1024  # measured: 190 to 390; 2,700 with a monitor that compiles each epoch
 
 
 @pytest.mark.slow
 def test_memory_files_and_threads_do_not_grow(tmp_path):
-    """2,000 steps in 80 epochs, with image files, monitors, logs and a checkpoint every 50."""
+    """3,000 steps in 120 epochs, with image files, monitors, logs and a checkpoint every 50."""
     program = [sys.executable, "-c", TRAINING, tmp_path, str(STEPS), str(EVERY_STEPS)]
     done = subprocess.run(program, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
