@@ -97,10 +97,7 @@ def encoded_image(
         UnreadableError: If the file is missing, or not an image.
     """
     if record.kind != "unread":
-        try:
-            encoded = _read_bytes(path, record.size_bytes + 1)
-        except OSError as error:
-            raise UnreadableError(reason_of(error)) from error
+        encoded = read_bytes(path, record.size_bytes + 1)
         if len(encoded) == record.size_bytes and zlib.crc32(encoded) == record.checksum:
             return (encoded if record.kind == "plain" else _as_bmp(encoded)), record
     found, encoded = _examine(path, max_pixels)
@@ -136,19 +133,33 @@ def check_decodes(encoded: bytes) -> None:
         raise UnreadableError("damaged or cut off") from error
 
 
+def read_bytes(path: str, count: int, offset: int = 0) -> bytes:
+    """Reads at most `count` bytes of a file.
+
+    Args:
+        path: Path of the file.
+        count: Number of bytes.
+        offset: Position of the first.
+
+    Raises:
+        UnreadableError: If the file is missing or cannot be read.
+    """
+    try:
+        # Nonblocking, because a pipe in the place of the file would block forever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if offset:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+            return os.read(descriptor, count)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UnreadableError(reason_of(error)) from error
+
+
 def printable(path: str) -> str:
     """A path for messages, always on one line."""
     return path if path.isprintable() else repr(path)
-
-
-def _read_bytes(path: str, count: int) -> bytes:
-    """Reads at most `count` bytes from the start of a file."""
-    # Nonblocking, because a pipe in the place of the file would block forever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        return os.read(descriptor, count)
-    finally:
-        os.close(descriptor)
 
 
 def _examine(path: str, max_pixels: int, header_only: bool = False) -> tuple[FileRecord, bytes]:

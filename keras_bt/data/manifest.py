@@ -10,7 +10,13 @@ from typing import Any
 
 from keras_bt._support import atomic
 from keras_bt._support.version import __version__
-from keras_bt.data.prepared_shards import DamagedError, Shard, check_shard, checksum, list_path
+from keras_bt.data.prepared_shards import (
+    DamagedError,
+    PreparedShard,
+    check_shard,
+    checksum,
+    list_path,
+)
 
 FILE, FORMAT = "manifest.json", "keras_bt prepared images"
 VERSION = 1  # changes when older programs could no longer read the images
@@ -101,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
     )
 
 
-def read_shards(folder: Path, manifest: Manifest, checksums: bool) -> list[Shard]:
+def read_shards(folder: Path, manifest: Manifest, checksums: bool) -> list[PreparedShard]:
     """Reads the lists of all shards, and checks the shards.
 
     Args:
@@ -114,7 +120,7 @@ def read_shards(folder: Path, manifest: Manifest, checksums: bool) -> list[Shard
         DamagedError: If files are missing or damaged. The message names the first ten.
     """
 
-    def read(number: int) -> Shard | str:
+    def read(number: int) -> PreparedShard | str:
         size_bytes, sha256, list_sha256 = manifest.shards[number]
         file = list_path(folder, number)
         try:
@@ -122,7 +128,7 @@ def read_shards(folder: Path, manifest: Manifest, checksums: bool) -> list[Shard
             content = file.read_bytes()
             if hashlib.sha256(content).hexdigest() != list_sha256:
                 return f"{file} has another checksum than when it was written"
-            return Shard.from_text(content.decode("ascii"))
+            return PreparedShard.from_text(content.decode("ascii"))
         except DamagedError as error:
             return str(error)
         except OSError as error:
@@ -136,7 +142,7 @@ def read_shards(folder: Path, manifest: Manifest, checksums: bool) -> list[Shard
             f"{'; '.join(damaged[:10])}{more}. Run the same `keras-bt prepare` again; it writes "
             "these shards again."
         )
-    return [shard for shard in found if isinstance(shard, Shard)]
+    return [shard for shard in found if isinstance(shard, PreparedShard)]
 
 
 def list_checksum(folder: Path, number: int) -> str:

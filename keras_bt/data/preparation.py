@@ -28,7 +28,13 @@ from keras_bt.data.files import MAX_PIXELS, check_max_pixels, printable
 from keras_bt.data.images import digest_of
 from keras_bt.data.layout import find_sets
 from keras_bt.data.manifest import Manifest, is_prepared, list_checksum, read_manifest
-from keras_bt.data.prepared_shards import Shard, find_shard, list_path, tfrecord_path, write_shard
+from keras_bt.data.prepared_shards import (
+    PreparedShard,
+    find_shard,
+    list_path,
+    tfrecord_path,
+    write_shard,
+)
 from keras_bt.data.reduced import encoding_in_words
 from keras_bt.data.reducing import Estimate, FileToRead, Reducer, list_files
 
@@ -156,13 +162,13 @@ class Preparation:
         """The files of each shard that is not finished."""
         return [(number, part) for number, part in self._parts() if number not in self._shards]
 
-    def _find_shards(self) -> dict[int, Shard]:
+    def _find_shards(self) -> dict[int, PreparedShard]:
         """The finished shards."""
         if self._before is None:
             return {}
         listed = dict(enumerate(self._before.shards))
 
-        def find(part: Part) -> Shard | None:
+        def find(part: Part) -> PreparedShard | None:
             number, files = part
             if number in listed and listed[number][2] != list_checksum(self.out, number):
                 return None

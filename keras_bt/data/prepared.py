@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt.data.arrangement import Arrangement, arrange, source_of
-from keras_bt.data.files import UnreadableError, reason_of
+from keras_bt.data.files import UnreadableError, read_bytes
 from keras_bt.data.images import Images, Source
 from keras_bt.data.layout import Sets
 from keras_bt.data.manifest import read_manifest, read_shards
@@ -115,14 +115,7 @@ def _reading(root: Path, places: np.ndarray) -> Callable[[int], bytes]:
 
     def read(index: int) -> bytes:
         shard, offset, size_bytes, crc32 = (int(value) for value in places[index, :4])
-        try:
-            descriptor = os.open(tfrecord_path(root, shard), os.O_RDONLY)
-            try:
-                encoded = os.pread(descriptor, size_bytes, offset)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise UnreadableError(reason_of(error)) from error
+        encoded = read_bytes(str(tfrecord_path(root, shard)), size_bytes, offset)
         if zlib.crc32(encoded) != crc32:
             raise UnreadableError(f"{tfrecord_path(root, shard).name} is damaged there")
         return encoded

@@ -18,10 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bt._support import atomic
+from keras_bt.data.record_fields import CRC_BYTES, HEAD_BYTES
 from keras_bt.data.reduced import ReducedImage
 
-# Bytes of a TFRecord file before and after a record: its length and checksums.
-BEFORE_RECORD, AFTER_RECORD = 12, 4
 # Place and size of the encoded image in the TFRecord file, its checksum, and its true size.
 PLACES = ("offset", "bytes", "crc32", "height", "width")
 
@@ -31,7 +30,7 @@ class DamagedError(ValueError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Shard:
+class PreparedShard:
     """The list of a shard.
 
     Args:
@@ -57,7 +56,7 @@ class Shard:
         return json.dumps({**fields, "places": columns}) + "\n"
 
     @classmethod
-    def from_text(cls, text: str) -> "Shard":
+    def from_text(cls, text: str) -> "PreparedShard":
         """The shard in JSON.
 
         Raises:
@@ -115,13 +114,13 @@ def write_shard(
     files: str,
     images: Iterable[tuple[str, str | None, ReducedImage | str]],
     needed_bytes: int,
-) -> Shard:
+) -> PreparedShard:
     """Writes a shard: first its TFRecord file, then its list, each completely or not at all.
 
     Args:
         folder: Folder of the shards.
         number: Number of the shard.
-        files: See `Shard`.
+        files: See `PreparedShard`.
         images: Path, label and image of each file; instead of the image the reason why a file
             cannot be read.
         needed_bytes: Approximate size, for the error message.
@@ -137,33 +136,33 @@ def write_shard(
                     bad.append((path, image))
                     continue
                 example, encoded = example_of(image, path, label), image.encoded
-                offset = size_bytes + BEFORE_RECORD + example.index(encoded)
+                offset = size_bytes + HEAD_BYTES + example.index(encoded)
                 crc32, true_size = zlib.crc32(encoded), (image.height, image.width)
                 names.append(path)
                 places.append((offset, len(encoded), crc32, *true_size))
-                size_bytes += BEFORE_RECORD + len(example) + AFTER_RECORD
+                size_bytes += HEAD_BYTES + len(example) + CRC_BYTES
                 writer.write(example)
         # TensorFlow's writer may lose the end of a file without an error.
         if (written := aside.stat().st_size) != size_bytes:
             raise OSError(f"{written} of {size_bytes} bytes were written")
         sha256 = checksum(aside)
     columns = np.array(places, np.int64).reshape(-1, len(PLACES))
-    shard = Shard(files, size_bytes, sha256, names, columns, bad)
+    shard = PreparedShard(files, size_bytes, sha256, names, columns, bad)
     atomic.write_text(list_path(folder, number), shard.text())
     return shard
 
 
-def find_shard(folder: Path, number: int, files: str, checksums: bool) -> Shard | None:
+def find_shard(folder: Path, number: int, files: str, checksums: bool) -> PreparedShard | None:
     """A finished shard of the given files; None if there is none, or it is damaged.
 
     Args:
         folder: Folder of the shards.
         number: Number of the shard.
-        files: See `Shard`.
+        files: See `PreparedShard`.
         checksums: Whether the TFRecord file is read, not only its size.
     """
     try:
-        shard = Shard.from_text(list_path(folder, number).read_text("ascii"))
+        shard = PreparedShard.from_text(list_path(folder, number).read_text("ascii"))
         if shard.files == files:
             check_shard(folder, number, shard.size_bytes, shard.sha256 if checksums else None)
             return shard

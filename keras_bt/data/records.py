@@ -1,12 +1,11 @@
 """Reads images inside files that hold many, in any order."""
 
-import os
 import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_bt.data.files import UnreadableError, check_decodes
+from keras_bt.data.files import check_decodes, read_bytes
 from keras_bt.data.images import Images
 from keras_bt.data.reader import Reader
 from keras_bt.data.shards import Shard
@@ -66,14 +65,7 @@ class Records:
             UnreadableError: If the file is missing, or the image damaged.
         """
         file, offset = self._files[self._file_of(number)], int(self._offsets[number])
-        try:
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                encoded = os.pread(descriptor, int(self._lengths[number]), offset)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise UnreadableError((error.strerror or str(error)).lower()) from error
+        encoded = read_bytes(file, int(self._lengths[number]), offset)
         checksum = zlib.crc32(encoded)
         if checksum != self._checksums[number]:
             check_decodes(encoded)

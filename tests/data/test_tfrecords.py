@@ -243,7 +243,7 @@ def test_shuffles_all_records_of_sorted_shards(tmp_path, order):
 
 @pytest.mark.slow
 def test_each_worker_reads_its_own_records(tmp_path, monkeypatch):
-    images = data.from_tfrecords(write_shades(tmp_path, shards=5, records=20)).train
+    images = data.from_tfrecords(write_shades(tmp_path, shards=5, records=200)).train
     read, numbers = records.Records.read, []
 
     def note(self, number):
@@ -251,14 +251,14 @@ def test_each_worker_reads_its_own_records(tmp_path, monkeypatch):
         return read(self, number)
 
     monkeypatch.setattr(records.Records, "read", note)
-    whole = [b["image"].numpy() for b in images.shuffled_batches(8, 4, seed=0).take(10)]
+    whole = [b["image"].numpy() for b in images.shuffled_batches(8, 4, seed=0).take(100)]
     own = []
     for worker in range(2):
         numbers.clear()
         context = tf.distribute.InputContext(2, worker, 2)
         batches = images.shuffled_batches(8, 4, seed=0, context=context)
-        own.append([batch["image"].numpy() for batch in batches.take(10)])
-        assert len(numbers) < 8 * 10, "the batches of one worker, and those ahead"
+        own.append([batch["image"].numpy() for batch in batches.take(100)])
+        assert len(numbers) < 8 * 100, "the batches of one worker, and those ahead"
     for step, batch in enumerate(whole):
         np.testing.assert_array_equal(np.concatenate([own[0][step], own[1][step]]), batch)
 
